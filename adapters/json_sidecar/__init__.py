@@ -1,0 +1,1 @@
+"""JSON sidecars: what gdb extracted from a dump for the server to show."""

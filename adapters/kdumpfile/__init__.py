@@ -1,0 +1,1 @@
+"""CrashDump on libkdumpfile, bound at ABI level."""

@@ -1,0 +1,1 @@
+"""What a crash dump is made of, in plain values: no I/O, standard library only."""

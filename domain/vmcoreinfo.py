@@ -1,0 +1,96 @@
+"""VMCOREINFO: what the kernel says of itself for readers of its dump."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from kdump_gdbserver.domain.errors import InputError
+
+_TAGGED = re.compile(r"(SYMBOL|SIZE|OFFSET|LENGTH|NUMBER)\(([^)]*)\)\Z")
+
+
+class Vmcoreinfo:
+    """The `KEY=VALUE` lines of the VMCOREINFO note.
+
+    Source: the kernel's Documentation/admin-guide/kdump/vmcoreinfo.rst and
+    kernel/vmcore_info.c. Symbols are run-time kernel virtual addresses (KASLR
+    included); sizes and offsets are in bytes.
+    """
+
+    def __init__(self, lines: Mapping[str, str]) -> None:
+        self.lines = dict(lines)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Vmcoreinfo:
+        """Parse the note's text; raise `InputError` when it has no `KEY=VALUE` line at all."""
+        lines: dict[str, str] = {}
+        for line in raw.rstrip(b"\0").decode("utf-8", "replace").splitlines():
+            key, equals, value = line.partition("=")
+            if equals and key.strip():
+                lines[key.strip()] = value.strip()
+        if not lines:
+            raise InputError("VMCOREINFO has no KEY=VALUE line; give the note's own text")
+        return cls(lines)
+
+    def render(self) -> bytes:
+        """Return the text again, one line a key."""
+        return "".join(f"{key}={value}\n" for key, value in self.lines.items()).encode()
+
+    def _number(self, key: str, base: int) -> int | None:
+        text = self.lines.get(key)
+        try:
+            return None if text is None else int(text, base)
+        except ValueError:
+            return None
+
+    def symbol(self, name: str) -> int | None:
+        """Run-time address of a kernel symbol, or None."""
+        return self._number(f"SYMBOL({name})", 16)
+
+    def number(self, name: str) -> int | None:
+        """Value of a NUMBER line, decimal or 0x-prefixed, or None."""
+        return self._number(f"NUMBER({name})", 0)
+
+    def size(self, name: str) -> int | None:
+        """Size of a kernel type in bytes, or None."""
+        return self._number(f"SIZE({name})", 10)
+
+    def offset(self, name: str) -> int | None:
+        """Offset of `struct.member` in bytes, or None."""
+        return self._number(f"OFFSET({name})", 10)
+
+    def length(self, name: str) -> int | None:
+        """Number of elements of an array, or None."""
+        return self._number(f"LENGTH({name})", 10)
+
+    @property
+    def kaslr_offset(self) -> int | None:
+        """KERNELOFFSET: what KASLR added to every kernel address, or None if not told."""
+        return self._number("KERNELOFFSET", 16)
+
+    @property
+    def release(self) -> str | None:
+        """OSRELEASE: the kernel's `uname -r`."""
+        return self.lines.get("OSRELEASE")
+
+    @property
+    def build_id(self) -> str | None:
+        """BUILD-ID of vmlinux as lower-case hex (kernels since 5.9)."""
+        text = self.lines.get("BUILD-ID")
+        return text.lower() if text else None
+
+    @property
+    def crash_time(self) -> int | None:
+        """CRASHTIME in seconds since the epoch; only a kernel that crashed writes it."""
+        return self._number("CRASHTIME", 10)
+
+    @property
+    def page_size(self) -> int | None:
+        """PAGESIZE in bytes."""
+        return self._number("PAGESIZE", 10)
+
+    def untagged(self, tag: str) -> dict[str, str]:
+        """All lines of one tag, e.g. SYMBOL, by the name inside the brackets."""
+        found = ((_TAGGED.match(key), value) for key, value in self.lines.items())
+        return {match[2]: value for match, value in found if match and match[1] == tag}

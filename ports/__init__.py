@@ -1,0 +1,1 @@
+"""Protocols between the application and the world: what an adapter must offer."""
