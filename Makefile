@@ -1,0 +1,54 @@
+# The commands of this project; each sets up by itself what it needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.NOTPARALLEL:
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# scripts/env.sh is the one place that knows PATH, locale and where unpacked packages lie.
+IN = . scripts/env.sh;
+BIN := .venv/bin
+
+# What only the tests on real kernels need: without it they skip, saying so (with CI=true: fail).
+REAL_NEEDS := gcc gdbserver qemu busybox cpio xz zstd binutils
+# "-p NAME" for each package that pyproject.toml names.
+PACKAGES := $(shell sed -n '/^packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
+PYTEST = $(IN) $(BIN)/python -m pytest -rs
+
+.PHONY: help setup demo test unit check bench real clean
+
+help: ## list these commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## install what the program and its tests need (root: Debian packages; else below ~/.cache)
+	@scripts/setup python gdb --optional $(REAL_NEEDS)
+
+demo: ## serve a small sample dump and look at it with gdb
+	@scripts/setup python gdb
+	scripts/demo
+
+test: setup check ## check the code, then run every test
+	@$(PYTEST) tests/unit tests/gdb tests/real
+
+unit: ## run the tests that need no dump and no gdb
+	@scripts/setup python
+	$(PYTEST) tests/unit
+
+real: setup ## run the tests on real dumps of real kernels only
+	@$(PYTEST) tests/real
+
+check: ## lint, format and type checks, and the rules on who may import whom
+	@scripts/setup python
+	$(IN) set -x
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(PACKAGES)
+	$(BIN)/lint-imports
+
+bench: setup ## measure this server beside gdbserver
+	@$(IN) $(BIN)/python -m benchmarks
+
+clean: ## remove what these commands made here (not the packages below ~/.cache)
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,63 @@
+# Sourced by scripts/setup: what the project needs, how to see that it is there, who has it.
+# shellcheck shell=bash
+
+# need         Debian packages (12 and 13 use the same names)
+NEEDS='
+python         python3 python3-venv
+gdb            gdb
+gdbserver      gdbserver
+gcc            gcc libc6-dev
+binutils       binutils
+qemu           qemu-system-x86
+busybox        busybox-static
+cpio           cpio
+xz             xz-utils
+zstd           zstd
+makedumpfile   makedumpfile
+crash          crash
+lldb           lldb
+'
+
+packages_of() { # NEED
+    local packages
+    packages=$(awk -v need="$1" '$1 == need { $1 = ""; print }' <<<"$NEEDS")
+    [ -n "$packages" ] || die "scripts/setup knows no need '$1'; those it knows: $(awk '{print $1}' <<<"$NEEDS" | xargs)"
+    say "$packages"
+}
+
+# A program that is there but cannot do its job does not count, hence trials and not look-ups.
+has() { # NEED
+    case $1 in
+    python) find_python ;;
+    gdb) gdb -nx -q -batch -ex 'python import gdb, json' ;;
+    gcc) echo 'int main(void) { return 0; }' | gcc -x c -static -o /dev/null - ;;
+    binutils) objcopy --version ;;
+    qemu) echo quit | qemu-system-x86_64 -accel tcg -nodefaults -display none -S -monitor stdio ;;
+    # The guest's shell must run without any library.
+    busybox) busybox true && ! ldd "$(command -v busybox)" ;;
+    makedumpfile) makedumpfile -v ;;
+    *) "$1" --version ;;
+    esac
+} >/dev/null 2>&1 </dev/null
+
+# Prints the first interpreter that is new enough and can make a virtualenv with pip in it.
+find_python() {
+    local python
+    for python in python3 python3.13 python3.12 python3.11; do
+        if "$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
+            { "$python" -c 'import ensurepip' 2>/dev/null || find_pip_wheel >/dev/null; }; then
+            command -v "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+# Debian's python3-venv looks for this file in /usr only; unpacked elsewhere we must find it.
+find_pip_wheel() {
+    local wheel
+    for wheel in {"$KDUMP_GDBSERVER_DEBROOT",}/usr/share/python-wheels/pip-*.whl; do
+        [ ! -e "$wheel" ] || { say "$wheel" && return; }
+    done
+    return 1
+}
