@@ -1,0 +1,130 @@
+"""Debian packages without root: download with a private apt state, unpack with dpkg-deb."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .cache import cache_root, locked, published
+from .errors import HarnessError
+from .tools import find_tool, run
+
+# The lists are asked for again after this time, so that "current kernel" stays true.
+LISTS_MAX_AGE_S = 7 * 24 * 3600
+
+
+class Apt:
+    """`apt-get` and `apt-cache` with lists and archives of our own.
+
+    The machine's sources and keys are used, its state is not: so it works for any user, and
+    also where the machine's lists are old or missing.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        """Keep state under `root` (default: the harness's cache)."""
+        self._root = (root or cache_root()) / "apt"
+        state, archives = self._root / "state", self._root / "cache"
+        (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+        (archives / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+        self._options = [
+            "-o", f"Dir::State={state}", "-o", f"Dir::Cache={archives}",
+            "-o", "Debug::NoLocking=true", "-o", "APT::Sandbox::User=root",
+        ]  # fmt: skip
+
+    def refresh(self) -> None:
+        """Fetch the package lists if ours are missing or old.
+
+        A failure is forgiven while older lists are there: better a known kernel than none.
+        """
+        stamp = self._root / "updated"
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_MAX_AGE_S:
+            return
+        try:
+            run([find_tool("apt-get"), "update", "-q", *self._options])
+        except HarnessError:
+            if not self._has_lists():
+                raise
+        if not self._has_lists():
+            raise HarnessError("apt-get update brought no package lists: check apt's sources")
+        stamp.touch()
+
+    def _has_lists(self) -> bool:
+        return any((self._root / "state" / "lists").glob("*_Packages*"))
+
+    def show(self, package: str) -> dict[str, str]:
+        """The control fields of the candidate version of `package`; HarnessError if unknown."""
+        try:
+            text = run([find_tool("apt-cache"), "show", "--no-all-versions", package, *self._options])
+        except HarnessError as error:
+            raise HarnessError(f"Debian package {package} is not available: {error}") from error
+        fields = re.findall(r"^([A-Za-z-]+): (.*)$", text.split("\n\n", 1)[0], re.MULTILINE)
+        return dict(fields)
+
+    def names(self, pattern: str) -> list[str]:
+        """Names of known packages that match the regular expression `pattern`."""
+        text = run([find_tool("apt-cache"), "pkgnames", *self._options])
+        return sorted(name for name in text.split() if re.fullmatch(pattern, name))
+
+    def download(self, package: str, into: Path) -> Path:
+        """Download the candidate version of `package` into folder `into`; the .deb's path."""
+        before = set(into.glob("*.deb"))
+        run([find_tool("apt-get"), "download", "-q", package, *self._options], cwd=into, timeout_s=1800)
+        fresh = set(into.glob("*.deb")) - before
+        if len(fresh) != 1:
+            raise HarnessError(f"apt-get download {package} left no package file")
+        return fresh.pop()
+
+
+def unpack(deb: Path, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    """Unpack those files of `deb` whose path in the package is `wanted` (no leading `./`)."""
+    command = [find_tool("dpkg-deb"), "--fsys-tarfile", str(deb)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            for member in archive:
+                member.name = member.name.removeprefix("./")
+                if member.isdir() or not wanted(member.name):
+                    continue
+                archive.extract(member, into, set_attrs=not member.issym(), filter="tar")
+    if process.returncode:
+        raise HarnessError(f"cannot unpack {deb.name}: dpkg-deb ended with {process.returncode}")
+
+
+def fetched(name: str, packages: list[str]) -> Path:
+    """A folder with the contents of all `packages`, made on first use.
+
+    `name` names the folder; the candidate versions of the packages are written down inside in
+    `versions.json`, and the folder is made anew when they change.
+    """
+    with locked("packages"):
+        apt = Apt()
+        apt.refresh()
+        versions = {package: apt.show(package)["Version"] for package in packages}
+        final = cache_root() / "packages" / name
+        record = final / "versions.json"
+        if record.exists() and json.loads(record.read_text()) == versions:
+            return final
+        with published(final) as scratch:
+            for package in packages:
+                deb = apt.download(package, scratch)
+                unpack(deb, scratch)
+                deb.unlink()
+            _make_links_relative(scratch)
+            (scratch / "versions.json").write_text(json.dumps(versions, indent=1))
+        return final
+
+
+def _make_links_relative(root: Path) -> None:
+    """Make absolute links stay inside `root`, where a package's own paths begin."""
+    for link in root.rglob("*"):
+        if not link.is_symlink():
+            continue
+        target = str(link.readlink())
+        if target.startswith("/"):
+            depth = len(link.relative_to(root).parts) - 1
+            link.unlink()
+            link.symlink_to("../" * depth + target.lstrip("/"))

@@ -1,0 +1,66 @@
+"""The harness's one public call: a real dump with the truth about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import scenarios
+from .cache import cache_root, digest, drop_siblings, locked, published
+from .errors import HarnessError
+from .kernels import Kernel, kernel
+from .programs import SOURCES
+
+SCENARIOS = ("panic", "kdump", "live")
+
+
+@dataclass(frozen=True)
+class RealDump:
+    """One crash of one kernel.
+
+    `dumps` tells the files of each form of the dump (more than one only for "split"), `facts` is
+    facts.json (see facts.py), `programs` the unstripped user programs by name, and `sysroot` the
+    tree that gdb's `set sysroot` wants for them. `module_debug` tells debug files by module.
+    """
+
+    dir: Path
+    release: str
+    vmlinux: Path
+    module_debug: dict[str, Path]
+    dumps: dict[str, list[Path]]
+    facts: dict[str, Any]
+    programs: dict[str, Path]
+    sysroot: Path
+
+
+def real_dump(release: str, scenario: str) -> RealDump:
+    """The dump of kernel series `release` ("6.1", "6.12") in `scenario`; made on first use.
+
+    Raises HarnessError if it cannot be had here: no QEMU, no packages, a guest that fails.
+    """
+    if scenario not in SCENARIOS:
+        raise HarnessError(f"unknown scenario {scenario!r}: known are {', '.join(SCENARIOS)}")
+    wanted = kernel(release)
+    sources = [*Path(__file__).parent.glob("*.py"), *SOURCES.glob("*.[ch]")]
+    prefix = f"{release}-{scenario}-"
+    key = digest(sources, wanted.release, wanted.version)
+    folder = cache_root() / "dumps" / f"{prefix}{key}"
+    with locked(f"dump-{release}-{scenario}"):
+        if not (folder / "facts.json").exists():
+            with published(folder) as scratch:
+                scenarios.make(wanted, scenario, scratch)
+            drop_siblings(folder, prefix)
+    return _load(folder, wanted)
+
+
+def _load(folder: Path, wanted: Kernel) -> RealDump:
+    facts = json.loads((folder / "facts.json").read_text())
+    dumps: dict[str, list[Path]] = {}
+    for path in sorted((folder / "dumps").iterdir()):
+        dumps.setdefault(path.name.split(".")[0], []).append(path)
+    sysroot = folder / "sysroot"
+    programs = {name: sysroot / "bin" / name for name in facts["programs"]}
+    return RealDump(folder, wanted.release, wanted.vmlinux, wanted.module_debug, dumps, facts,
+                    programs, sysroot)  # fmt: skip

@@ -1,0 +1,169 @@
+"""One QEMU guest: starting it, waiting for words on its console, dumping its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .errors import HarnessError
+from .tools import find_tool
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    # A killed test run must not leave a spinning guest behind.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Qemu:
+    """A running guest, software emulated so that it works without /dev/kvm.
+
+    Use as a context manager; the guest is killed at the end. Its first serial line is the
+    console (kept in memory), its second goes to the file `facts`.
+    """
+
+    def __init__(
+        self, kernel: Path, initrd: Path, command_line: str, *, cpus: int, facts: Path,
+        memory_mib: int = 512, extra: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Start the guest. Raises HarnessError if QEMU is missing."""
+        ours, theirs = socket.socketpair()
+        command = [
+            find_tool("qemu-system-x86_64"), "-nodefaults", "-display", "none", "-no-reboot",
+            "-accel", "tcg", "-cpu", "max", "-m", str(memory_mib), "-smp", str(cpus),
+            "-kernel", str(kernel), "-initrd", str(initrd), "-append", command_line,
+            "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+            "-chardev", f"file,id=facts,path={facts}", "-serial", "chardev:facts",
+            "-chardev", f"socket,id=monitor,fd={theirs.fileno()}",
+            "-mon", "chardev=monitor,mode=control", *extra,
+        ]  # fmt: skip
+        self._console = bytearray()
+        self._ended = False
+        self._news = threading.Condition()
+        with theirs:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()], preexec_fn=_die_with_parent,
+            )  # fmt: skip
+        self._monitor = ours
+        self._lines = ours.makefile("rb")
+        self._reader = threading.Thread(target=self._read_console, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Qemu:
+        """The guest itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Kill the guest."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        self._lines.close()
+        self._monitor.close()
+
+    def _read_console(self) -> None:
+        assert self._process.stdout and self._process.stdin
+        with self._process.stdout, self._process.stdin:
+            while chunk := os.read(self._process.stdout.fileno(), 65536):
+                with self._news:
+                    self._console += chunk
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    @property
+    def console(self) -> str:
+        """All that the guest has printed on its console so far."""
+        with self._news:
+            return self._console.decode(errors="replace").replace("\r\n", "\n")
+
+    def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
+        """Wait until the console shows the regular expression `pattern`.
+
+        Raises HarnessError with the console's last lines if the time is up or the guest ends.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while not (found := re.search(pattern, self._console.decode(errors="replace"))):
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "the guest ended" if self._ended else f"{timeout_s:g} s went by"
+                    raise HarnessError(f"{why} without {pattern!r}; console:\n{self._tail()}")
+                self._news.wait(left)
+            return found
+
+    def wait_end(self, timeout_s: float) -> None:
+        """Wait until the guest has powered off; HarnessError with the console's last lines if not."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._ended, timeout_s):
+                raise HarnessError(f"guest still runs after {timeout_s:g} s; console:\n{self._tail()}")
+
+    def _tail(self) -> str:
+        return "\n".join(self._console.decode(errors="replace").splitlines()[-25:])
+
+    def qmp(self, command: str, timeout_s: float = 120, **arguments: Any) -> Any:
+        """Run one QMP command and return its result (QEMU's docs/interop/qmp-spec)."""
+        self._monitor.settimeout(timeout_s)
+        try:
+            if b"qmp_capabilities" not in self._sent:
+                self._receive()
+                self._exchange("qmp_capabilities", {})
+            return self._exchange(command, arguments)
+        except (OSError, ValueError) as error:
+            raise HarnessError(f"QEMU's monitor failed at {command}: {error}") from error
+
+    _sent = b""
+
+    def _exchange(self, command: str, arguments: dict[str, Any]) -> Any:
+        request = json.dumps({"execute": command, "arguments": arguments}).encode()
+        self._sent += command.encode()
+        self._monitor.sendall(request)
+        while True:
+            answer = self._receive()
+            if "error" in answer:
+                raise HarnessError(f"QEMU refused {command}: {answer['error'].get('desc')}")
+            if "return" in answer:
+                return answer["return"]
+
+    def _receive(self) -> dict[str, Any]:
+        line = self._lines.readline()
+        if not line:
+            raise ValueError("connection closed")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def cpu_registers(self, cpu: int) -> str:
+        """QEMU's own text of the registers of CPU number `cpu`."""
+        text = self.qmp("human-monitor-command", **{
+            "command-line": "info registers", "cpu-index": cpu})  # fmt: skip
+        return str(text)
+
+    def dump_formats(self) -> list[str]:
+        """The formats that this QEMU's dump-guest-memory can write for a Linux guest."""
+        formats = self.qmp("query-dump-guest-memory-capability")["formats"]
+        return [name for name in formats if name != "win-dmp"]
+
+    def dump(self, target: Path, format_name: str = "elf", paging: bool = False) -> None:
+        """Write the guest's memory and registers to the file `target`."""
+        arguments: dict[str, Any] = {"paging": paging, "protocol": f"file:{target}"}
+        if format_name != "elf":
+            arguments["format"] = format_name
+        self.qmp("dump-guest-memory", timeout_s=300, **arguments)

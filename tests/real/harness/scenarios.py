@@ -1,0 +1,86 @@
+"""What happens to a guest: the scenarios, each ending in dump files in a folder."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from . import facts
+from .errors import HarnessError
+from .guest import COMMAND_LINE, READY, main_guest
+from .kernels import Kernel
+from .programs import build, program_list
+from .qemu import Qemu
+
+SPINNER_CPU = 2
+BOOT_TIMEOUT_S = 180
+PANIC_END = r"end Kernel panic"
+_USER_CODE_SEGMENT = "CS =0033"
+
+# The panic shows on the console only once the other CPUs have been stopped.
+CRASH = "echo c > /proc/sysrq-trigger"
+STAY = f"echo {READY}; exec sleep 1000000"
+
+
+def make(kernel: Kernel, scenario: str, folder: Path) -> None:
+    """Run `scenario` on `kernel`; fill `folder` with dumps/, facts.json, console.log, sysroot/."""
+    sysroot = folder / "sysroot"
+    programs = program_list(SPINNER_CPU)
+    build(sysroot, programs)
+    (folder / "dumps").mkdir()
+    with tempfile.TemporaryDirectory(prefix="kdump-harness-") as name:
+        work = Path(name)
+        action = CRASH if scenario == "panic" else STAY
+        main_guest(kernel, sysroot, programs, action=action).write(work / "initrd")
+        with Qemu(kernel.image, work / "initrd", COMMAND_LINE, cpus=3, facts=work / "facts",
+                  extra=["-device", "vmcoreinfo"]) as guest:  # fmt: skip
+            guest.wait_for(PANIC_END if scenario == "panic" else READY, BOOT_TIMEOUT_S)
+            if scenario == "live":
+                _stop_in_user_mode(guest, SPINNER_CPU)
+            else:
+                guest.qmp("stop")
+            registers = [guest.cpu_registers(cpu) for cpu in range(3)]
+            _dump_all(guest, work, folder / "dumps", elf_only=scenario == "live")
+            told = facts.parse((work / "facts").read_bytes())
+            told["qemu_registers"] = registers
+            told["qemu"] = guest.qmp("query-version")["package"]
+            save(folder, told, guest.console)
+
+
+def save(folder: Path, told: dict[str, Any], console: str) -> None:
+    """Write facts.json and console.log."""
+    (folder / "facts.json").write_text(json.dumps(told, indent=1))
+    (folder / "console.log").write_text(console)
+
+
+def _stop_in_user_mode(guest: Qemu, cpu: int, attempts: int = 200) -> None:
+    """Stop the guest at a moment when `cpu` runs user code, as its spinner nearly always does."""
+    for _ in range(attempts):
+        guest.qmp("stop")
+        if _USER_CODE_SEGMENT in guest.cpu_registers(cpu):
+            return
+        guest.qmp("cont")
+    raise HarnessError(f"CPU {cpu} was never found in user mode in {attempts} looks")
+
+
+def _dump_all(guest: Qemu, work: Path, target: Path, *, elf_only: bool) -> None:
+    """Dump the stopped guest in each form that QEMU has; the file is named after the form."""
+    for form in ["elf"] if elf_only else guest.dump_formats():
+        raw = work / form
+        guest.dump(raw, form)
+        sparse_copy(raw, target / form)
+        raw.unlink()
+
+
+def sparse_copy(source: Path, target: Path, block: int = 1 << 16) -> None:
+    """Copy a file leaving holes for zeros: most of a guest's memory was never written."""
+    zeros = bytes(block)
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while chunk := reader.read(block):
+            if chunk == zeros:
+                writer.seek(block, 1)
+            else:
+                writer.write(chunk)
+        writer.truncate(source.stat().st_size)

@@ -1,0 +1,55 @@
+"""The programs of this machine that the harness runs: finding them and running them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import HarnessError
+
+PACKAGE_OF = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "gcc": "gcc libc6-dev",
+    "apt-get": "apt",
+    "apt-cache": "apt",
+    "dpkg-deb": "dpkg",
+}
+
+
+def find_tool(name: str) -> str:
+    """The path of program `name`: from PATH, else from `$KDUMP_GDBSERVER_DEBROOT/usr/bin`.
+
+    Raises HarnessError naming the Debian package that has it.
+    """
+    found = shutil.which(name)
+    debroot = os.environ.get("KDUMP_GDBSERVER_DEBROOT")
+    if not found and debroot:
+        folders = [str(Path(debroot) / sub) for sub in ("usr/bin", "bin", "usr/sbin", "sbin")]
+        found = shutil.which(name, path=os.pathsep.join(folders))
+    if not found:
+        package = PACKAGE_OF.get(name, name)
+        raise HarnessError(f"program {name} not found: install the Debian package {package}")
+    return found
+
+
+def run(command: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float = 600) -> str:
+    """Run `command` and return its standard output.
+
+    Raises HarnessError with the last lines of its output if it fails or outlasts `timeout_s`.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, cwd=cwd, timeout=timeout_s, capture_output=True, text=True,
+            errors="replace", stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HarnessError(f"cannot run {words[0]}: {error}") from error
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise HarnessError(f"`{' '.join(words[:4])} ...` failed ({done.returncode}): {tail}")
+    return done.stdout

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Makes one real crash dump (or finds it in the cache) and prints where everything is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from harness import HarnessError, real_dump
+from harness.kernels import META_PACKAGES
+from harness.product import SCENARIOS
+
+
+def main() -> int:
+    """Run the command line; the exit status is 1 if the dump cannot be had."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--release", choices=sorted(META_PACKAGES), default="6.1")
+    parser.add_argument("--scenario", choices=SCENARIOS, default="panic")
+    options = parser.parse_args()
+    began = time.monotonic()
+    try:
+        dump = real_dump(options.release, options.scenario)
+    except HarnessError as error:
+        print(f"make_dump: {error}", file=sys.stderr)
+        return 1
+    print(f"dir       {dump.dir}\nrelease   {dump.release}\nvmlinux   {dump.vmlinux}")
+    print(f"sysroot   {dump.sysroot}")
+    for name, module in dump.module_debug.items():
+        print(f"module    {name}: {module}")
+    for form, paths in dump.dumps.items():
+        print(f"dump      {form}: {' '.join(map(str, paths))}")
+    for name, path in dump.programs.items():
+        print(f"program   {name} (pid {dump.facts['programs'][name]['pid']}): {path}")
+    print(f"tasks     {len(dump.facts['tasks'])}\nseconds   {time.monotonic() - began:.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
