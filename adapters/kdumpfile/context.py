@@ -1,0 +1,58 @@
+"""Context: the ownership of one kdump_ctx_t."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from typing import Any
+
+from kdump_gdbserver.adapters.kdumpfile.bindings import Bindings
+
+
+class Context:
+    """One kdump_ctx_t; it is freed when closed, or when nothing refers to it any more."""
+
+    def __init__(self, functions: Bindings, pointer: int | None) -> None:
+        if not pointer:
+            raise MemoryError("libkdumpfile could not allocate a context")
+        self.functions: Any = functions
+        self._pointer: int | None = pointer
+        self._free = weakref.finalize(self, functions.kdump_free, pointer)
+
+    @classmethod
+    def new(cls, functions: Bindings) -> Context:
+        """Make an empty context."""
+        return cls(functions, functions.kdump_new())
+
+    def clone(self, flags: int = 0) -> Context:
+        """Return a context over the same file, with error text and translation state of its own."""
+        return Context(self.functions, self.functions.kdump_clone(self.pointer, flags))
+
+    @property
+    def pointer(self) -> int:
+        """The kdump_ctx_t; ValueError when the context is closed."""
+        if self._pointer is None:
+            raise ValueError("the dump is closed")
+        return self._pointer
+
+    @property
+    def error(self) -> str:
+        """libkdumpfile's words for the last failure, "" when there was none."""
+        raw: bytes | None = self.functions.kdump_get_err(self.pointer)
+        return raw.decode("utf-8", "replace") if raw else ""
+
+    def vmcoreinfo(self) -> bytes | None:
+        """Return a copy of the raw VMCOREINFO text, or None when there is none."""
+        text = ctypes.c_void_p()
+        if self.functions.kdump_vmcoreinfo_raw(self.pointer, ctypes.byref(text)):
+            self.functions.kdump_clear_err(self.pointer)
+            return None
+        try:
+            return ctypes.string_at(text) if text.value else None
+        finally:
+            self.functions.free(text)
+
+    def close(self) -> None:
+        """Free the context; doing it again does nothing."""
+        self._pointer = None
+        self._free()

@@ -1,0 +1,91 @@
+"""KdumpfileDump: the CrashDump over an open libkdumpfile context."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+
+from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.bindings import KPHYSADDR, KVADDR
+from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
+from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
+from kdump_gdbserver.adapters.kdumpfile.process import process_space
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+
+class KdumpfileDump:
+    """An open dump; implements `ports.crash_dump.CrashDump`.
+
+    Every address space has a clone of the context, which shares the file and the page
+    cache; libkdumpfile locks what is shared.
+    """
+
+    def __init__(
+        self, context: Context, files: Sequence[int], facts: DumpFacts, vmcoreinfo: Vmcoreinfo
+    ) -> None:
+        """Take over the context and the file descriptors."""
+        self._context = context
+        self._facts = facts
+        self._vmcoreinfo = vmcoreinfo
+        self._notes: tuple[CpuNote, ...] | None = None
+        self._spaces: weakref.WeakSet[KdumpAddressSpace] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._close_files = weakref.finalize(self, _close_all, tuple(files))
+
+    @property
+    def facts(self) -> DumpFacts:
+        """What is known of the dump."""
+        return self._facts
+
+    @property
+    def vmcoreinfo(self) -> Vmcoreinfo:
+        """The VMCOREINFO, without a line when the dump has none."""
+        return self._vmcoreinfo
+
+    def cpu_notes(self) -> Sequence[CpuNote]:
+        """Return the CPUs' prstatus notes in the order of the dump."""
+        with self._lock:
+            if self._notes is None:
+                notes = read_cpu_notes(Attributes(self._context), self._facts.arch)
+                self._notes = tuple(notes)
+            return self._notes
+
+    def kernel(self) -> AddressSpace:
+        """Kernel virtual memory, through the kernel's own page tables."""
+        return self._keep(KdumpAddressSpace(self._clone(), KVADDR))
+
+    def physical(self) -> AddressSpace:
+        """The machine's physical memory."""
+        return self._keep(KdumpAddressSpace(self._clone(), KPHYSADDR))
+
+    def process(self, root_table: int) -> AddressSpace:
+        """Virtual memory below the page table at physical address `root_table`."""
+        with self._lock:
+            space = process_space(self._context, self._facts.arch, root_table)
+        return self._keep(space)
+
+    def close(self) -> None:
+        """Let the file and all memory go; reading afterwards raises `ValueError`."""
+        with self._lock:
+            for space in list(self._spaces):
+                space.close()
+            self._context.close()
+            self._close_files()
+
+    def _clone(self) -> Context:
+        with self._lock:
+            return self._context.clone()
+
+    def _keep(self, space: KdumpAddressSpace) -> KdumpAddressSpace:
+        self._spaces.add(space)
+        return space
+
+
+def _close_all(files: Sequence[int]) -> None:
+    for file in files:
+        os.close(file)

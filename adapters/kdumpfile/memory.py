@@ -1,0 +1,95 @@
+"""Address spaces over a libkdumpfile context."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import cast
+
+from kdump_gdbserver.adapters.kdumpfile.bindings import Status
+from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+
+_BUFFER_SIZE = 256 * 1024
+_END = 1 << 64
+
+_REASONS = {
+    Status.NODATA: FaultReason.EXCLUDED,
+    Status.ADDRXLAT: FaultReason.UNMAPPED,
+    Status.INVALID: FaultReason.UNMAPPED,
+    Status.EOF: FaultReason.TRUNCATED,
+    Status.CORRUPT: FaultReason.CORRUPT,
+}
+
+
+class KdumpAddressSpace(AddressSpace):
+    """Memory of one of libkdumpfile's address spaces, through a context of its own.
+
+    Reads go into one buffer that lives as long as the space. `close` may be called
+    from another thread; it waits for a read that is under way.
+    """
+
+    def __init__(self, context: Context, kind: int, limit: int = _END) -> None:
+        """Take the context over; `kind` is a kdump_addrspace_t, `limit` ends the space."""
+        self._context = context
+        self._kind = kind
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kdump_read = context.functions.kdump_read
+        self._buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
+        self._address = ctypes.addressof(self._buffer)
+        self._size = ctypes.c_size_t()
+        self._size_reference = ctypes.byref(self._size)
+
+    def read(self, address: int, length: int) -> bytes:
+        """See `AddressSpace.read`; `ValueError` when the dump is closed."""
+        if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= self._limit:
+            return self._read_some(address, length)
+        return self._read_any(address, length)
+
+    def _read_some(self, address: int, length: int) -> bytes:
+        """Read what fits the buffer and the address space."""
+        with self._lock:
+            size = self._size
+            size.value = length
+            status = self._kdump_read(
+                self._context.pointer, self._kind, address, self._address, self._size_reference
+            )
+            if status == 0:
+                return self._take(length)
+            if size.value:
+                return self._take(size.value)
+            detail = self._context.error
+        raise MemoryFault(address, _REASONS.get(status, FaultReason.IO), detail)
+
+    def _take(self, length: int) -> bytes:
+        """Return the first bytes of the buffer (a slice of a char array is `bytes`)."""
+        return cast(bytes, self._buffer[:length])
+
+    def _read_any(self, address: int, length: int) -> bytes:
+        """Read piece by piece, up to the end of the address space."""
+        if length <= 0:
+            return b""
+        if not 0 <= address < self._limit:
+            raise MemoryFault(address, FaultReason.UNMAPPED, "outside the address space")
+        parts: list[bytes] = []
+        end = min(address + length, self._limit)
+        while address < end:
+            wanted = min(end - address, _BUFFER_SIZE)
+            try:
+                part = self._read_some(address, wanted)
+            except MemoryFault:
+                if parts:
+                    break
+                raise
+            parts.append(part)
+            address += len(part)
+            if len(part) < wanted:
+                break
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Free the context once no read is under way."""
+        with self._lock:
+            self._context.close()
