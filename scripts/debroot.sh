@@ -88,8 +88,9 @@ debroot_borrow_libc() { # ROOT
 }
 
 debroot_wrap() { # ROOT
-    local root=$1 libs program name more extra
-    libs=$(find "$root"/usr/lib/*-linux-gnu* -maxdepth 1 -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+    local root=$1 triplet libs program name more extra
+    triplet=$(cd "$root/usr/lib" && echo *-linux-gnu*)
+    libs=$root/usr/lib/$triplet
     for program in "$root"/usr/{bin,sbin}/*; do
         name=${program##*/}
         # Only programs: scripts and broken links of the packages are of no use here.
@@ -97,9 +98,12 @@ debroot_wrap() { # ROOT
         # Most find their data relative to where they are; these have to be told.
         more='' extra=''
         case $name in
-        *gcc | *gcc-[0-9]*) extra="--sysroot='$root'" ;;
+        *gcc | *gcc-[0-9]*)
+            # -idirafter: for -m32, which else would want a second copy of the same headers.
+            extra="--sysroot='$root' -idirafter '$root/usr/include/$triplet'"
+            ;;
         qemu-system-*)
-            more="export QEMU_MODULE_DIR='$(echo "$root"/usr/lib/*/qemu)'"
+            more="export QEMU_MODULE_DIR='$libs/qemu'"
             extra="-L '$root/usr/share/qemu' -L '$root/usr/share/seabios' -L '$root/usr/lib/ipxe/qemu'"
             ;;
         esac
