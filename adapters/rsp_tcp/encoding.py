@@ -1,0 +1,116 @@
+"""Values as RSP writes them: hex numbers, thread ids, registers, slices of objects."""
+
+from __future__ import annotations
+
+import functools
+
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape
+from kdump_gdbserver.domain.arch.model import RegisterLayout
+from kdump_gdbserver.domain.registers import RegisterSet
+from kdump_gdbserver.domain.threads import ThreadId
+
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+
+
+class PacketError(Exception):
+    """A packet's arguments make no sense, or name something that is not there.
+
+    `text` says so in words for clients that take error messages.
+    """
+
+    def __init__(self, text: str, code: int = 0x16) -> None:  # EINVAL
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+def parse_hex(digits: bytes) -> int:
+    """Return a number of hex digits alone (no sign, no 0x); raise `PacketError` else."""
+    if not digits or len(digits) > 16 or not _HEX_DIGITS.issuperset(digits):
+        raise PacketError(f"not a hexadecimal number: {digits[:20]!r}")
+    return int(digits, 16)
+
+
+def parse_hex_pair(arguments: bytes) -> tuple[int, int]:
+    """Return the two numbers of `ADDRESS,LENGTH`."""
+    first, _, second = arguments.partition(b",")
+    return parse_hex(first), parse_hex(second)
+
+
+def parse_hex_bytes(digits: bytes) -> bytes:
+    """Return the bytes of pairs of hex digits."""
+    try:
+        return bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        raise PacketError(f"not hexadecimal bytes: {digits[:20]!r}") from None
+
+
+# In a thread id 0 stands for "any" and -1 for "all" (GDB manual, "thread-id syntax").
+ANY, ALL = 0, -1
+
+
+def parse_thread_id(text: bytes) -> tuple[int | None, int]:
+    """Return (pid, tid) of `TID`, `pPID` or `pPID.TID`; the pid is None when not given."""
+
+    def number(digits: bytes) -> int:
+        return ALL if digits == b"-1" else parse_hex(digits)
+
+    if not text.startswith(b"p"):
+        return None, number(text)
+    pid, dot, tid = text[1:].partition(b".")
+    return number(pid), number(tid) if dot else ALL
+
+
+def format_thread_id(thread_id: ThreadId, multiprocess: bool) -> bytes:
+    """Return the id as the client understands it."""
+    if multiprocess:
+        return b"p%x.%x" % thread_id
+    return b"%x" % thread_id.tid
+
+
+@functools.lru_cache(maxsize=64)
+def _spans(layout: RegisterLayout, known: int) -> tuple[tuple[int, int, bool], ...]:
+    """Cut a layout into runs of known and unavailable registers, in hex digit offsets."""
+    spans: list[tuple[int, int, bool]] = []
+    for slot in layout.slots:
+        is_known = bool(known >> slot.number & 1)
+        if spans and spans[-1][2] == is_known:
+            spans[-1] = (spans[-1][0], slot.end * 2, is_known)
+        else:
+            spans.append((slot.offset * 2, slot.end * 2, is_known))
+    return tuple(spans)
+
+
+def encode_registers(registers: RegisterSet) -> bytes:
+    """Return the `g` reply: hex digits, `x` for every digit of an unavailable register."""
+    digits = registers.raw.hex()
+    return "".join(
+        digits[start:end] if known else "x" * (end - start)
+        for start, end, known in _spans(registers.layout, registers.known)
+    ).encode()
+
+
+def encode_register(registers: RegisterSet, number: int) -> bytes:
+    """Return the `p` reply for one register; raise `PacketError` when there is no such one."""
+    if number >= len(registers.layout.slots):
+        raise PacketError(f"no register {number:#x}")
+    raw = registers.raw_register(number)
+    if raw is None:
+        return b"x" * (2 * registers.layout.slots[number].register.size)
+    return raw.hex().encode()
+
+
+def object_slice(data: bytes, offset: int, length: int, limit: int) -> bytes:
+    """Return a `qXfer` reply: `m` and a part, or `l` and the last part, escaped.
+
+    `limit` bounds the reply in bytes after escaping.
+    """
+    if offset > len(data):
+        raise PacketError(f"offset {offset:#x} is beyond the object's end")
+    length = min(length, limit - 1)
+    part = data[offset : offset + length]
+    escaped = escape(part)
+    while len(escaped) > limit - 1:
+        part = part[: len(part) // 2]
+        escaped = escape(part)
+    return (b"l" if offset + len(part) >= len(data) else b"m") + escaped

@@ -1,0 +1,35 @@
+"""The structured log of every RSP exchange; costs one test per packet when it is off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# More of a packet than this tells a reader of the log nothing.
+_SHOWN = 120
+
+
+def _shown(payload: bytes) -> str:
+    text = payload[:_SHOWN].decode("latin-1").encode("unicode_escape").decode("ascii")
+    return text if len(payload) <= _SHOWN else f"{text}... ({len(payload)} bytes)"
+
+
+class ExchangeLog:
+    """Writes packets and replies to a structlog logger that is bound to one client."""
+
+    def __init__(self, logger: Any, enabled: bool) -> None:
+        self._logger = logger
+        self.enabled = enabled
+
+    def exchange(self, request: bytes, reply: bytes | None, nanoseconds: int) -> None:
+        """Log one packet, its reply (None: none was due) and the time it took."""
+        self._logger.debug(
+            "rsp",
+            request=_shown(request),
+            reply=None if reply is None else _shown(reply),
+            reply_bytes=0 if reply is None else len(reply),
+            microseconds=nanoseconds // 1000,
+        )
+
+    def malformed(self, reason: str) -> None:
+        """Log a packet that could not be taken."""
+        self._logger.warning("malformed packet", reason=reason)

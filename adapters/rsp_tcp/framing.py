@@ -1,0 +1,131 @@
+"""Bytes in, events out: the framing of RSP, with no socket in sight.
+
+`PacketReader.feed` takes whatever bytes have come and returns the events they
+complete: `Packet`, `Ack`, `Nack`, `Interrupt` or `Malformed`. Bytes that belong to
+no packet are dropped, as gdb and gdbserver do. Any bytes whatever give events,
+never an exception. Source: GDB manual, appendix "Remote Protocol", "Overview".
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
+
+# Longest payload taken from a client. Debuggers send short requests; the longest are
+# writes and search patterns, which stay below the PacketSize we announce.
+MAX_PAYLOAD = 0x40000
+
+# "}" says that the next byte is the meant one xor 0x20.
+_ESCAPED = re.compile(rb"}(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet whose checksum is right (or need not be); `payload` is unescaped."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A packet that cannot be taken: wrong or no checksum, or too long."""
+
+    reason: str
+
+
+class Signal(enum.Enum):
+    """What a client sends outside packets."""
+
+    ACK = "+"
+    NACK = "-"
+    INTERRUPT = "\x03"
+
+
+Event = Packet | Malformed | Signal
+
+_SIGNALS = {ord("+"): Signal.ACK, ord("-"): Signal.NACK, 3: Signal.INTERRUPT}
+
+
+def unescape(payload: bytes) -> bytes:
+    """Undo the `}` escapes of a payload; a lone `}` at the end stays."""
+    if b"}" not in payload:
+        return payload
+    return _ESCAPED.sub(lambda match: bytes((match[1][0] ^ 0x20,)), payload)
+
+
+def escape(data: bytes) -> bytes:
+    """Escape binary data for a reply: `#`, `$`, `}` and `*` (GDB manual, "Binary Data")."""
+    return (
+        data.replace(b"}", b"}]")
+        .replace(b"#", b"}\x03")
+        .replace(b"$", b"}\x04")
+        .replace(b"*", b"}\n")
+    )
+
+
+def frame(payload: bytes) -> bytes:
+    """Wrap a reply that is already escaped: `$payload#checksum`."""
+    return b"$%b#%02x" % (payload, checksum(payload))
+
+
+class PacketReader:
+    """Collects bytes until they make up events; holds no more than one packet's worth."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._skipping = False  # inside a packet that was too long
+        self.verify_checksums = True
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take `data` and return the events that are complete now, in order."""
+        buffer = self._buffer
+        buffer += data
+        events: list[Event] = []
+        at = 0
+        while at < len(buffer):
+            if not self._skipping and buffer[at] != ord("$"):
+                signal = _SIGNALS.get(buffer[at])
+                if signal is not None:
+                    events.append(signal)
+                at += 1
+                continue
+            end = buffer.find(b"#", at)
+            if end < 0 or end + 3 > len(buffer):
+                at = self._wait(events, at, end)
+                break
+            if self._skipping:
+                self._skipping = False
+            else:
+                events.append(self._packet(at, end))
+            at = end + 3
+        del buffer[:at]
+        return events
+
+    def _wait(self, events: list[Event], at: int, end: int) -> int:
+        """Note an overlong packet; return the position up to which bytes can be dropped."""
+        if self._skipping:
+            return len(self._buffer) if end < 0 else end
+        if end < 0 and len(self._buffer) - at > MAX_PAYLOAD:
+            self._skipping = True
+            events.append(Malformed(f"packet longer than {MAX_PAYLOAD} bytes"))
+            return len(self._buffer)
+        return at
+
+    def _packet(self, start: int, end: int) -> Event:
+        # A "$" inside means that the peer gave up a packet and began anew.
+        start = self._buffer.rfind(b"$", start, end) + 1
+        if end - start > MAX_PAYLOAD:
+            return Malformed(f"packet longer than {MAX_PAYLOAD} bytes")
+        payload = bytes(self._buffer[start:end])
+        if self.verify_checksums:
+            digits = bytes(self._buffer[end + 1 : end + 3])
+            try:
+                sent = int(digits, 16) if digits.isalnum() else -1
+            except ValueError:
+                sent = -1
+            if sent != checksum(payload):
+                return Malformed(f"checksum is {checksum(payload):02x}, packet says {digits!r}")
+        return Packet(unescape(payload))

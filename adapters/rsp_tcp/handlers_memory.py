@@ -1,0 +1,20 @@
+"""Packets that read memory: `m`. Writes are refused (GDB manual, "Packets")."""
+
+from __future__ import annotations
+
+from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex_pair
+
+# Bytes that fit one reply in hex.
+_MAX_READ = (PACKET_SIZE - 4) // 2
+
+
+def read_memory(client: Client, arguments: bytes) -> bytes:
+    """`m ADDRESS,LENGTH`: the readable bytes; an error when not even the first is."""
+    address, length = parse_hex_pair(arguments)
+    return client.session.read_memory(address, min(length, _MAX_READ)).hex().encode()
+
+
+def refuse_write(client: Client, arguments: bytes) -> bytes:
+    """`M`, `X`: a crash dump cannot be changed."""
+    return b"E.a crash dump is read-only: memory cannot be written"

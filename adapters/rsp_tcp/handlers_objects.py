@@ -1,0 +1,46 @@
+"""`qXfer`: objects the client reads in slices (GDB manual, "General Query Packets")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, object_slice, parse_hex_pair
+from kdump_gdbserver.adapters.rsp_tcp.handlers_threads import thread_list_document
+from kdump_gdbserver.adapters.rsp_tcp.target_description import target_description
+
+
+def _features(client: Client, annex: str) -> bytes:
+    if annex != "target.xml":
+        raise PacketError(f"no target description named {annex}")
+    return target_description(client.session.arch, client.session.layout)
+
+
+def _threads(client: Client, annex: str) -> bytes:
+    return thread_list_document(client)
+
+
+_OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
+    "features": _features,
+    "threads": _threads,
+}
+
+
+def read_object(client: Client, arguments: bytes) -> bytes:
+    """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`: a slice of an object, made once."""
+    fields = arguments.split(b":", 3)
+    if len(fields) != 4 or fields[1] != b"read":
+        return b""
+    kind, annex = fields[0].decode("latin-1"), fields[2].decode("latin-1")
+    make = _OBJECTS.get(kind)
+    if make is None:
+        return b""
+    offset, length = parse_hex_pair(fields[3])
+    key = f"{kind}:{annex}"
+    data = client.objects.get(key) if offset else None
+    if data is None:
+        data = client.objects[key] = make(client, annex)
+    reply = object_slice(data, offset, length, PACKET_SIZE)
+    if reply.startswith(b"l"):
+        del client.objects[key]
+    return reply

@@ -1,0 +1,56 @@
+"""The target description: which registers there are, as XML for the debugger.
+
+Source: GDB manual, appendix "Target Descriptions".
+"""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import quoteattr
+
+from kdump_gdbserver.domain.arch.model import (
+    Arch,
+    Feature,
+    Flags,
+    Register,
+    RegisterLayout,
+    TypeDefinition,
+    Vector,
+)
+
+
+def _type(definition: TypeDefinition) -> str:
+    if isinstance(definition, Flags):
+        fields = "".join(
+            f'<field name="{name}" start="{bit}" end="{bit}"/>' for name, bit in definition.bits
+        )
+        return f'<flags id="{definition.id}" size="{definition.size}">{fields}</flags>'
+    if isinstance(definition, Vector):
+        return (
+            f'<vector id="{definition.id}" type="{definition.element}" count="{definition.count}"/>'
+        )
+    fields = "".join(f'<field name="{n}" type="{t}"/>' for n, t in definition.fields)
+    return f'<union id="{definition.id}">{fields}</union>'
+
+
+def _register(register: Register) -> str:
+    group = f' group="{register.group}"' if register.group else ""
+    return (
+        f'<reg name={quoteattr(register.name)} bitsize="{register.bits}"'
+        f' type="{register.type}"{group}/>'
+    )
+
+
+def _feature(feature: Feature) -> str:
+    parts = [_type(definition) for definition in feature.types]
+    parts += [_register(register) for register in feature.registers]
+    return f'<feature name="{feature.name}">\n' + "\n".join(parts) + "\n</feature>"
+
+
+def target_description(arch: Arch, layout: RegisterLayout) -> bytes:
+    """Return `target.xml` for a layout of an architecture."""
+    features = "\n".join(_feature(feature) for feature in layout.features)
+    return (
+        '<?xml version="1.0"?>\n<!DOCTYPE target SYSTEM "gdb-target.dtd">\n'
+        f'<target version="1.0">\n<architecture>{arch.gdb_name}</architecture>\n'
+        f"<osabi>{arch.osabi}</osabi>\n{features}\n</target>\n"
+    ).encode()

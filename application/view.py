@@ -1,0 +1,69 @@
+"""View: what gdb sees as an inferior, and the sessions clients have on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
+from kdump_gdbserver.domain.threads import Thread, ThreadTable
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One inferior: fixed once made, so any number of sessions can share it.
+
+    `open_memory` makes an address space for one session. `current_reason` says how
+    the current thread was chosen. `text_segment` is the run-time address of the symbol
+    file's first PT_LOAD, None when symbols need no relocation.
+    """
+
+    arch: Arch
+    layout: RegisterLayout
+    threads: ThreadTable
+    current: Thread
+    open_memory: Callable[[], AddressSpace]
+    text_segment: int | None = None
+    current_reason: str = ""
+
+    def open_session(self) -> ViewSession:
+        """Return a session of its own for one client."""
+        return ViewSession(self, self.open_memory())
+
+
+class ViewSession:
+    """A `DebugSession` on a view: the shared facts and an address space of its own."""
+
+    def __init__(self, view: View, memory: AddressSpace) -> None:
+        self.arch = view.arch
+        self.layout = view.layout
+        self.threads = view.threads
+        self.current = view.current
+        self.text_segment = view.text_segment
+        self.read_memory = memory.read
+
+
+class DeferredTarget:
+    """A target whose view is made when it is first wanted, once for all clients.
+
+    Listening need not wait for the look-ups that a view takes; `prepare` can run in the
+    background meanwhile.
+    """
+
+    def __init__(self, open_view: Callable[[], View]) -> None:
+        self._open_view = open_view
+        self._lock = threading.Lock()
+        self._view: View | None = None
+
+    def prepare(self) -> View:
+        """Make the view if that has not been done, and return it."""
+        with self._lock:
+            if self._view is None:
+                self._view = self._open_view()
+            return self._view
+
+    def open_session(self) -> ViewSession:
+        """Return a session of its own for one client."""
+        return self.prepare().open_session()

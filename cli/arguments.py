@@ -1,0 +1,78 @@
+"""The command line's options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+DEFAULT_HOST = "localhost"
+DEFAULT_PORT = 1234
+
+_EPILOG = """\
+Then, in gdb:  file VMLINUX  and  target remote HOST:PORT  (as printed).
+Exit status: 0 after a normal end, 2 when something given cannot be used.
+"""
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port; give 0 to 65535 (0: any free)")
+    return port
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser for `kdump-gdbserver`."""
+    parser = argparse.ArgumentParser(
+        prog="kdump-gdbserver",
+        description="Show a Linux kernel crash dump (vmcore) to gdb over its remote protocol.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    dump = parser.add_argument_group("the dump")
+    dump.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        metavar="VMCORE",
+        help="the dump; once for each part of a split one",
+    )
+    dump.add_argument("-v", "--vmlinux", metavar="VMLINUX", help="the kernel's symbol file")
+    dump.add_argument("--arch", metavar="ARCH", help="architecture of a dump that tells none")
+    dump.add_argument(
+        "--vmcoreinfo", metavar="FILE", help="VMCOREINFO text to use instead of the dump's"
+    )
+    dump.add_argument(
+        "--libkdumpfile", metavar="PATH", help="the libkdumpfile shared library to use"
+    )
+    server = parser.add_argument_group("the server")
+    server.add_argument(
+        "-a", "--address", metavar="HOST", default=DEFAULT_HOST, help="address to listen on"
+    )
+    server.add_argument(
+        "-p",
+        "--port",
+        type=_port,
+        metavar="PORT",
+        default=DEFAULT_PORT,
+        help=f"port to listen on, 0 for a free one (default {DEFAULT_PORT})",
+    )
+    server.add_argument("--once", action="store_true", help="end when the first client has left")
+    logs = parser.add_argument_group("logging (to standard error)")
+    logs.add_argument("-d", "--debug", action="store_true", help="log every packet")
+    logs.add_argument("--log-json", action="store_true", help="log as JSON lines")
+    parser.add_argument("--version", action="store_true", help="print versions and end")
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; ends the program with status 2 on a usage error."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not options.version and not options.file:
+        parser.error("no dump given; give one with -f VMCORE")
+    return options

@@ -1,0 +1,52 @@
+"""What the server prints for the person who started it."""
+
+from __future__ import annotations
+
+import sys
+
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+PROGRAM = "kdump-gdbserver"
+
+
+def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> str:
+    """Return the lines that say where the server listens and what to type in gdb."""
+    offset = info.kaslr_offset
+    relocation = f" -o {offset:#x}" if offset else ""
+    return (
+        f"Waiting for incoming connection on {host} port {port}\n"
+        "In gdb execute the following command(s) to connect:\n"
+        f"file {vmlinux or '<vmlinux>'}{relocation}\n"
+        f"target remote {host}:{port}\n"
+    )
+
+
+def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | None) -> list[str]:
+    """Return what the user should know before believing what gdb will show."""
+    lines: list[str] = []
+    ours, theirs = dump.vmcoreinfo.build_id, symbol_file.build_id if symbol_file else None
+    if ours and theirs and ours != theirs:
+        lines.append(
+            f"{path} is not the dumped kernel: its build-id is {theirs}, the dump's {ours};"
+            " names and backtraces will be wrong"
+        )
+    if dump.facts.truncated:
+        lines.append(f"{dump.facts.paths[0]} is truncated: memory beyond its end cannot be read")
+    if not dump.vmcoreinfo.lines:
+        lines.append(
+            "the dump has no VMCOREINFO, so kernel addresses may not be readable;"
+            " give it with --vmcoreinfo FILE"
+        )
+    return lines
+
+
+def say_error(message: str) -> None:
+    """Print one error line."""
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+
+
+def say_warning(message: str) -> None:
+    """Print one warning line."""
+    print(f"{PROGRAM}: warning: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,72 @@
+"""The composition root: which adapter stands behind which port.
+
+Other tools may use it too: set `config`, call `dump()` or `target()`. Tests override
+providers, e.g. `container.dump.override(...)` with a fake dump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dependency_injector import containers, providers
+
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.adapters.rsp_tcp.server import TcpServer
+from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.cli.logging_setup import set_up_logging
+from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
+from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+
+def _open_dump(
+    opener: CrashDumpOpener, files: Sequence[str], arch: str | None, vmcoreinfo: str | None
+) -> CrashDump:
+    text: bytes | None = None
+    if vmcoreinfo is not None:
+        try:
+            text = Path(vmcoreinfo).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{vmcoreinfo}: {error.strerror}; --vmcoreinfo takes a file with VMCOREINFO text"
+            ) from error
+    return opener.open(files, arch=arch, vmcoreinfo=text)
+
+
+def _open_symbol_file(path: str | None) -> SymbolFile | None:
+    if path is None:
+        return None
+    from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFileOpener
+
+    return ElfSymbolFileOpener().open(path)
+
+
+def _kernel_target(dump: CrashDump, symbol_file: SymbolFile | None) -> DeferredTarget:
+    return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
+
+
+class Container(containers.DeclarativeContainer):
+    """Everything the server is made of; each thing is made when first asked for.
+
+    `config` has the command line's options by their long names: `file` (a list of
+    paths), `vmlinux`, `arch`, `vmcoreinfo`, `libkdumpfile`, `debug`, `log_json`.
+    """
+
+    config = providers.Configuration(
+        default={
+            "vmlinux": None,
+            "arch": None,
+            "vmcoreinfo": None,
+            "libkdumpfile": None,
+            "debug": False,
+            "log_json": False,
+        }
+    )
+    logger = providers.Singleton(set_up_logging, config.debug, config.log_json)
+    opener = providers.Singleton(KdumpfileOpener, library_path=config.libkdumpfile)
+    dump = providers.Singleton(_open_dump, opener, config.file, config.arch, config.vmcoreinfo)
+    symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux)
+    target = providers.Singleton(_kernel_target, dump, symbol_file)
+    server = providers.Singleton(TcpServer, target, logger, config.debug)

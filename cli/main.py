@@ -1,0 +1,77 @@
+"""The program: parse the options, wire the parts, serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kdump_gdbserver.cli.arguments import parse_arguments
+from kdump_gdbserver.domain.errors import InputError
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.cli.container import Container
+
+EXIT_OK, EXIT_UNUSABLE = 0, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status (2: something given is unusable)."""
+    options = parse_arguments(arguments)
+    # What follows takes time to import; `--help` does without.
+    from kdump_gdbserver.cli import console
+    from kdump_gdbserver.cli.container import Container
+
+    container = Container()
+    container.config.from_dict(vars(options))
+    try:
+        if options.version:
+            print(_versions(container))
+        else:
+            _serve(container, options)
+    except InputError as error:
+        console.say_error(str(error))
+        return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        pass
+    return EXIT_OK
+
+
+def _versions(container: Container) -> str:
+    from importlib.metadata import version
+
+    return f"kdump-gdbserver {version('kdump-gdbserver')}\n{container.opener().describe_library()}"
+
+
+def _serve(container: Container, options: argparse.Namespace) -> None:
+    from kdump_gdbserver.cli import console
+
+    dump = container.dump()
+    symbol_file = container.symbol_file()
+    for warning in console.warnings_about(dump, symbol_file, options.vmlinux):
+        console.say_warning(warning)
+    server = container.server()
+    port = server.listen(options.address, options.port)
+    print(
+        console.invitation(options.address, port, options.vmlinux, dump.vmcoreinfo),
+        end="",
+        flush=True,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    # While nobody has connected yet, look up what the first client will ask for.
+    threading.Thread(target=container.target().prepare, daemon=True).start()
+    try:
+        server.serve(once=options.once)
+    finally:
+        server.stop()
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""SidecarStore: where sidecars are read from and written to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.sidecars import KernelTasks, ProcessImage
+
+
+class SidecarStore(Protocol):
+    """Reads and writes sidecars; every failure is a `SidecarError` of one line.
+
+    `arch` is the dump's: register names and values are checked against it, and a
+    sidecar of another architecture is refused. Whether it is of the same dump is for
+    `domain.sidecars.check_identity` to say.
+    """
+
+    def read_kernel_tasks(self, path: str, arch: Arch) -> KernelTasks:
+        """Read the tasks of a kernel."""
+
+    def read_process(self, path: str, arch: Arch) -> ProcessImage:
+        """Read one process."""
+
+    def write_kernel_tasks(self, path: str, tasks: KernelTasks) -> None:
+        """Write the tasks; the file is there whole (mode 0600) or not at all."""
+
+    def write_process(self, path: str, image: ProcessImage) -> None:
+        """Write one process, likewise."""

@@ -1,0 +1,28 @@
+"""SymbolFile: a vmlinux or another ELF file with the dumped program's symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+
+class SymbolFile(Protocol):
+    """What the server wants to know of an ELF file; addresses are as linked."""
+
+    @property
+    def build_id(self) -> str | None:
+        """The GNU build-id as lower-case hex."""
+
+    @property
+    def first_segment(self) -> int:
+        """Virtual address of the first PT_LOAD."""
+
+    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
+        """Return the values of those of the named symbols that the file has."""
+
+
+class SymbolFileOpener(Protocol):
+    """Opens symbol files."""
+
+    def open(self, path: str) -> SymbolFile:
+        """Open an ELF file; raise `InputError` when it is none or cannot be read."""
