@@ -1,0 +1,115 @@
+"""Where a sidecar comes from: the file, its kind, and how to complain of it."""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+from pathlib import Path
+
+from kdump_gdbserver.domain.errors import SidecarError
+
+MAX_SIDECAR_BYTES = 256 << 20
+"""Largest file that is read: some 400,000 tasks. Anything above is not a sidecar."""
+
+FORMAT_VERSION = 1
+"""The version written, and the newest one read."""
+
+
+class Kind(enum.Enum):
+    """The kinds of sidecar, by the value of their `format` field."""
+
+    KERNEL = "kdump-gdbserver kernel tasks"
+    PROCESS = "kdump-gdbserver process"
+
+    @property
+    def holds(self) -> str:
+        """What is in it, in words."""
+        return "kernel tasks" if self is Kind.KERNEL else "a process"
+
+    @property
+    def option(self) -> str:
+        """The server's option that takes it."""
+        return "-k" if self is Kind.KERNEL else "-j"
+
+    @property
+    def command(self) -> str:
+        """The gdb command that writes it."""
+        if self is Kind.KERNEL:
+            return "kdump-save-kernel-json FILE"
+        return "kdump-save-process-json FILE PID"
+
+
+def one_line(text: str) -> str:
+    """Return `text` with everything unprintable, line ends too, as escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+class Source:
+    """One sidecar file that is to be of one kind."""
+
+    def __init__(self, path: str, kind: Kind) -> None:
+        self.path = path
+        self.kind = kind
+
+    @property
+    def name(self) -> str:
+        """The path, fit to print."""
+        return one_line(self.path)
+
+    def error(self, field: str, problem: str, advice: str | None = None) -> SidecarError:
+        """Make the error for `field` ("" for the whole file); says what to do next."""
+        advice = advice or f"write it anew with the gdb command {self.kind.command}"
+        where = f"{self.path}: {field}" if field else self.path
+        return SidecarError(one_line(f"{where}: {problem}; {advice}"))
+
+    def load(self) -> bytes:
+        """Return the file's bytes."""
+        try:
+            path = Path(self.path)
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                raise self.error("", "is a directory", "name the sidecar file in it")
+            if not stat.S_ISREG(status.st_mode):
+                raise self.error("", "is not a regular file", "save it as a file first")
+            with path.open("rb") as file:
+                raw = file.read(MAX_SIDECAR_BYTES + 1)
+        except (OSError, ValueError) as failure:
+            raise self._unreadable(failure) from None
+        if len(raw) > MAX_SIDECAR_BYTES:
+            limit = f"is larger than {MAX_SIDECAR_BYTES >> 20} MiB, so it is no sidecar"
+            raise self.error("", limit, f"check which file is given with {self.kind.option}")
+        return raw
+
+    def _unreadable(self, failure: OSError | ValueError) -> SidecarError:
+        if isinstance(failure, FileNotFoundError):
+            advice = f"make it with the gdb command {self.kind.command}"
+            return self.error("", "no such file", advice)
+        reason = failure.strerror if isinstance(failure, OSError) else str(failure)
+        return self.error("", f"cannot be read ({reason})", "check the path and its permissions")
+
+    def save(self, text: str) -> None:
+        """Write the file so that it is there whole or not at all; mode 0600.
+
+        A dump's registers and names are as secret as the dump.
+        """
+        import tempfile
+
+        temporary: Path | None = None
+        try:
+            path = Path(self.path)
+            descriptor, made = tempfile.mkstemp(prefix=".sidecar-", dir=path.parent)
+            temporary = Path(made)
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            temporary = None
+        except (OSError, ValueError) as failure:
+            reason = failure.strerror if isinstance(failure, OSError) else str(failure)
+            advice = "name a file in a directory you can write to"
+            raise self.error("", f"cannot be written ({reason})", advice) from None
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
