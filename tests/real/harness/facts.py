@@ -95,9 +95,8 @@ def _tasks(text: dict[str, str]) -> list[dict[str, Any]]:
 def _comm(text: str) -> str:
     """The name as task_struct.comm holds it: /proc adds to workers' names and shows longer ones."""
     name = text.rstrip("\n")
-    if name.startswith("kworker/"):
-        name = name.partition("-")[0]
-    return name[:_COMM_LENGTH]
+    worker = re.match(r"kworker/u?\d+:\d+H?(?=[-+])", name)
+    return worker.group() if worker else name[:_COMM_LENGTH]
 
 
 def _syscall(line: str) -> dict[str, Any] | None:
@@ -113,7 +112,7 @@ def _programs(files: dict[str, bytes], text: dict[str, str]) -> dict[str, dict[s
     programs = {}
     for path, content in text.items():
         name = path.removeprefix("/run/facts/")
-        if name == path or name == "crash_pid":
+        if name in (path, "crash_pid"):
             continue
         told: dict[str, Any] = json.loads(content)
         told |= _process(files, text, f"/proc/{told['pid']}")

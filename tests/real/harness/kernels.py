@@ -18,7 +18,7 @@ META_PACKAGES = {
 }
 
 # Modules that a guest may load, in the order of loading (dependencies first).
-GUEST_MODULES = ("qemu_fw_cfg", "virtio", "virtio_ring", "virtio_pci_legacy_dev",
+GUEST_MODULES = ("qemu_fw_cfg", "virtio_ring", "virtio", "virtio_pci_legacy_dev",
                  "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")  # fmt: skip
 
 
@@ -41,7 +41,7 @@ class Kernel:
 def _image_package(apt: Apt, series: str) -> str:
     """The image package of `series`: the meta package's dependency, else the newest listed."""
     try:
-        depends = apt.show(META_PACKAGES[series]).get("Depends", "")
+        depends = apt.show(META_PACKAGES[series])[0].get("Depends", "")
         return re.split(r"[ ,]", depends)[0]
     except HarnessError:
         pattern = rf"linux-image-{re.escape(series)}\.\S*-cloud-amd64"
@@ -58,12 +58,12 @@ def kernel(series: str) -> Kernel:
     Raises HarnessError if apt cannot provide the image or its -dbg package.
     """
     if series not in META_PACKAGES:
-        raise HarnessError(f"unknown kernel series {series!r}: known are {', '.join(META_PACKAGES)}")
+        raise HarnessError(f"no kernel series {series!r}: there are {', '.join(META_PACKAGES)}")
     with locked("packages"):
         apt = Apt()
         apt.refresh()
         package = _image_package(apt, series)
-        version = apt.show(package)["Version"]
+        version = apt.show(package)[0]["Version"]
         final = cache_root() / "kernels" / f"{series}-{version.replace(':', '_')}"
         if not (final / "kernel.json").exists():
             with published(final) as scratch:
@@ -74,13 +74,13 @@ def kernel(series: str) -> Kernel:
 
 def _fetch(apt: Apt, package: str, version: str, into: Path) -> None:
     release = package.removeprefix("linux-image-")
-    image = apt.download(package, into)
+    [image] = apt.download(into, package)
     unpack(image, into, lambda name: name.startswith("boot/vmlinuz") or _is_guest_module(name))
     image.unlink()
     for compressed in into.rglob("*.ko.xz"):
         compressed.with_suffix("").write_bytes(lzma.decompress(compressed.read_bytes()))
         compressed.unlink()
-    debug = apt.download(f"{package}-dbg", into)
+    [debug] = apt.download(into, f"{package}-dbg")
     # Of more than a gigabyte only vmlinux and a handful of modules are wanted.
     unpack(debug, into, lambda name: name.endswith(f"/vmlinux-{release}") or _is_guest_module(name))
     debug.unlink()

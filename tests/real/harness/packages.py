@@ -51,45 +51,64 @@ class Apt:
                 raise
         if not self._has_lists():
             raise HarnessError("apt-get update brought no package lists: check apt's sources")
+        (self._root / "shown.json").unlink(missing_ok=True)
         stamp.touch()
 
     def _has_lists(self) -> bool:
         return any((self._root / "state" / "lists").glob("*_Packages*"))
 
-    def show(self, package: str) -> dict[str, str]:
-        """The control fields of the candidate version of `package`; HarnessError if unknown."""
+    def show(self, *packages: str) -> list[dict[str, str]]:
+        """The control fields of the candidate version of each package.
+
+        Answers are remembered until the lists are refreshed. Raises HarnessError if one of the
+        packages is unknown.
+        """
+        memory = self._root / "shown.json"
+        known = json.loads(memory.read_text()) if memory.exists() else {}
+        if missing := [name for name in packages if name not in known]:
+            known |= self._ask(missing)
+            memory.write_text(json.dumps(known))
+        return [known[name] for name in packages]
+
+    def _ask(self, packages: list[str]) -> dict[str, dict[str, str]]:
+        command = [find_tool("apt-cache"), "show", "--no-all-versions", *packages, *self._options]
         try:
-            text = run([find_tool("apt-cache"), "show", "--no-all-versions", package, *self._options])
+            text = run(command)
         except HarnessError as error:
-            raise HarnessError(f"Debian package {package} is not available: {error}") from error
-        fields = re.findall(r"^([A-Za-z-]+): (.*)$", text.split("\n\n", 1)[0], re.MULTILINE)
-        return dict(fields)
+            raise HarnessError(f"apt offers not all of {', '.join(packages)}: {error}") from error
+        pattern = re.compile(r"^([A-Za-z-]+): (.*)$", re.MULTILINE)
+        answers = [dict(pattern.findall(part)) for part in text.split("\n\n") if part.strip()]
+        found = {answer["Package"]: answer for answer in answers}
+        if lost := set(packages) - set(found):
+            raise HarnessError(f"apt does not offer {', '.join(sorted(lost))}: check its sources")
+        return found
 
     def names(self, pattern: str) -> list[str]:
         """Names of known packages that match the regular expression `pattern`."""
         text = run([find_tool("apt-cache"), "pkgnames", *self._options])
         return sorted(name for name in text.split() if re.fullmatch(pattern, name))
 
-    def download(self, package: str, into: Path) -> Path:
-        """Download the candidate version of `package` into folder `into`; the .deb's path."""
-        before = set(into.glob("*.deb"))
-        run([find_tool("apt-get"), "download", "-q", package, *self._options], cwd=into, timeout_s=1800)
-        fresh = set(into.glob("*.deb")) - before
-        if len(fresh) != 1:
-            raise HarnessError(f"apt-get download {package} left no package file")
-        return fresh.pop()
+    def download(self, into: Path, *packages: str) -> list[Path]:
+        """Download the candidate versions of `packages` into folder `into`; the .deb files."""
+        command = [find_tool("apt-get"), "download", "-q", *packages, *self._options]
+        run(command, cwd=into, timeout_s=1800)
+        debs = sorted(into.glob("*.deb"))
+        if len(debs) != len(packages):
+            raise HarnessError(f"apt-get download left {len(debs)} of {len(packages)} packages")
+        return debs
 
 
 def unpack(deb: Path, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
     """Unpack those files of `deb` whose path in the package is `wanted` (no leading `./`)."""
     command = [find_tool("dpkg-deb"), "--fsys-tarfile", str(deb)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            for member in archive:
-                member.name = member.name.removeprefix("./")
-                if member.isdir() or not wanted(member.name):
-                    continue
-                archive.extract(member, into, set_attrs=not member.issym(), filter="tar")
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            member.name = member.name.removeprefix("./")
+            if not member.isdir() and wanted(member.name):
+                archive.extract(member, into, filter="tar")
     if process.returncode:
         raise HarnessError(f"cannot unpack {deb.name}: dpkg-deb ended with {process.returncode}")
 
@@ -103,14 +122,13 @@ def fetched(name: str, packages: list[str]) -> Path:
     with locked("packages"):
         apt = Apt()
         apt.refresh()
-        versions = {package: apt.show(package)["Version"] for package in packages}
+        versions = {fields["Package"]: fields["Version"] for fields in apt.show(*packages)}
         final = cache_root() / "packages" / name
         record = final / "versions.json"
         if record.exists() and json.loads(record.read_text()) == versions:
             return final
         with published(final) as scratch:
-            for package in packages:
-                deb = apt.download(package, scratch)
+            for deb in apt.download(scratch, *packages):
                 unpack(deb, scratch)
                 deb.unlink()
             _make_links_relative(scratch)

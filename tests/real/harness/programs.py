@@ -67,7 +67,8 @@ def build(sysroot: Path, programs: list[Program]) -> dict[str, Path]:
         run([gcc, *_FLAGS, SOURCES / program.source, "-o", target, *flags, *extra])
         built[program.name] = target
         _copy_libraries(target, sysroot, program.bits)
-    run([gcc, *_FLAGS, "-static", SOURCES / "report.c", "-o", sysroot / "bin" / "report"])
+    for tool in ("report", "kexec_crash"):
+        run([gcc, *_FLAGS, "-static", SOURCES / f"{tool}.c", "-o", sysroot / "bin" / tool])
     return built
 
 
@@ -93,8 +94,8 @@ def _copy_libraries(binary: Path, sysroot: Path, bits: int) -> None:
     loader = re.search(r"program interpreter: (\S+)\]", text)
     if not loader:
         return
-    folders = [_root_32() / "usr" / "lib32", _root_32() / "lib32"] if bits == 32 else _host_folders()
-    where = "lib32" if bits == 32 else str(_host_folders()[0]).lstrip("/")
+    folders = [_root_32() / "lib32"] if bits == 32 else _host_folders()
+    where = "lib32" if bits == 32 else str(folders[0]).lstrip("/")
     path = loader.group(1).lstrip("/")
     _copy(_find(Path(path).name, [*folders, Path("/") / Path(path).parent]), sysroot / path)
     needed = re.findall(r"\(NEEDED\)\s+Shared library: \[(\S+)\]", text)

@@ -56,9 +56,10 @@ class Qemu:
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()], preexec_fn=_die_with_parent,
+                pass_fds=[theirs.fileno()], preexec_fn=_die_with_parent,  # noqa: PLW1509
             )  # fmt: skip
         self._monitor = ours
+        self._greeted = False
         self._lines = ours.makefile("rb")
         self._reader = threading.Thread(target=self._read_console, daemon=True)
         self._reader.start()
@@ -111,33 +112,35 @@ class Qemu:
             return found
 
     def wait_end(self, timeout_s: float) -> None:
-        """Wait until the guest has powered off; HarnessError with the console's last lines if not."""
+        """Wait until the guest has powered off; else HarnessError with the console's last lines."""
         with self._news:
             if not self._news.wait_for(lambda: self._ended, timeout_s):
-                raise HarnessError(f"guest still runs after {timeout_s:g} s; console:\n{self._tail()}")
+                raise HarnessError(f"still running after {timeout_s:g} s; console:\n{self._tail()}")
 
     def _tail(self) -> str:
         return "\n".join(self._console.decode(errors="replace").splitlines()[-25:])
 
-    def qmp(self, command: str, timeout_s: float = 120, **arguments: Any) -> Any:
-        """Run one QMP command and return its result (QEMU's docs/interop/qmp-spec)."""
+    def qmp(
+        self, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = 120
+    ) -> Any:
+        """Run one QMP command and return its result (QEMU's docs/interop/qmp-spec).
+
+        Raises HarnessError if QEMU refuses it or does not answer within `timeout_s`.
+        """
         self._monitor.settimeout(timeout_s)
         try:
-            if b"qmp_capabilities" not in self._sent:
+            if not self._greeted:
                 self._receive()
+                self._greeted = True
                 self._exchange("qmp_capabilities", {})
-            return self._exchange(command, arguments)
+            return self._exchange(command, arguments or {})
         except (OSError, ValueError) as error:
             raise HarnessError(f"QEMU's monitor failed at {command}: {error}") from error
 
-    _sent = b""
-
     def _exchange(self, command: str, arguments: dict[str, Any]) -> Any:
-        request = json.dumps({"execute": command, "arguments": arguments}).encode()
-        self._sent += command.encode()
-        self._monitor.sendall(request)
+        self._monitor.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
         while True:
-            answer = self._receive()
+            answer = self._receive()  # events come in between
             if "error" in answer:
                 raise HarnessError(f"QEMU refused {command}: {answer['error'].get('desc')}")
             if "return" in answer:
@@ -152,9 +155,8 @@ class Qemu:
 
     def cpu_registers(self, cpu: int) -> str:
         """QEMU's own text of the registers of CPU number `cpu`."""
-        text = self.qmp("human-monitor-command", **{
-            "command-line": "info registers", "cpu-index": cpu})  # fmt: skip
-        return str(text)
+        arguments = {"command-line": "info registers", "cpu-index": cpu}
+        return str(self.qmp("human-monitor-command", arguments))
 
     def dump_formats(self) -> list[str]:
         """The formats that this QEMU's dump-guest-memory can write for a Linux guest."""
@@ -166,4 +168,4 @@ class Qemu:
         arguments: dict[str, Any] = {"paging": paging, "protocol": f"file:{target}"}
         if format_name != "elf":
             arguments["format"] = format_name
-        self.qmp("dump-guest-memory", timeout_s=300, **arguments)
+        self.qmp("dump-guest-memory", arguments, timeout_s=300)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from . import facts
+from . import facts, kdump
 from .errors import HarnessError
 from .guest import COMMAND_LINE, READY, main_guest
 from .kernels import Kernel
+from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
 from .programs import build, program_list
 from .qemu import Qemu
 
-SPINNER_CPU = 2
 BOOT_TIMEOUT_S = 180
+# The panic's last line shows on the console only once the other CPUs have been stopped.
 PANIC_END = r"end Kernel panic"
 _USER_CODE_SEGMENT = "CS =0033"
 
-# The panic shows on the console only once the other CPUs have been stopped.
-CRASH = "echo c > /proc/sysrq-trigger"
 STAY = f"echo {READY}; exec sleep 1000000"
 
 
 def make(kernel: Kernel, scenario: str, folder: Path) -> None:
     """Run `scenario` on `kernel`; fill `folder` with dumps/, facts.json, console.log, sysroot/."""
+    if scenario == "kdump":
+        kdump.make(kernel, folder)
+        return
     sysroot = folder / "sysroot"
     programs = program_list(SPINNER_CPU)
     build(sysroot, programs)
@@ -49,12 +49,6 @@ def make(kernel: Kernel, scenario: str, folder: Path) -> None:
             save(folder, told, guest.console)
 
 
-def save(folder: Path, told: dict[str, Any], console: str) -> None:
-    """Write facts.json and console.log."""
-    (folder / "facts.json").write_text(json.dumps(told, indent=1))
-    (folder / "console.log").write_text(console)
-
-
 def _stop_in_user_mode(guest: Qemu, cpu: int, attempts: int = 200) -> None:
     """Stop the guest at a moment when `cpu` runs user code, as its spinner nearly always does."""
     for _ in range(attempts):
@@ -72,15 +66,3 @@ def _dump_all(guest: Qemu, work: Path, target: Path, *, elf_only: bool) -> None:
         guest.dump(raw, form)
         sparse_copy(raw, target / form)
         raw.unlink()
-
-
-def sparse_copy(source: Path, target: Path, block: int = 1 << 16) -> None:
-    """Copy a file leaving holes for zeros: most of a guest's memory was never written."""
-    zeros = bytes(block)
-    with source.open("rb") as reader, target.open("wb") as writer:
-        while chunk := reader.read(block):
-            if chunk == zeros:
-                writer.seek(block, 1)
-            else:
-                writer.write(chunk)
-        writer.truncate(source.stat().st_size)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from .errors import HarnessError
 
@@ -36,7 +37,10 @@ def find_tool(name: str) -> str:
     return found
 
 
-def run(command: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float = 600) -> str:
+def run(
+    command: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: float = 600,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+) -> str:  # fmt: skip
     """Run `command` and return its standard output.
 
     Raises HarnessError with the last lines of its output if it fails or outlasts `timeout_s`.
@@ -45,7 +49,7 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, timeout_s: fl
     try:
         done = subprocess.run(
             words, cwd=cwd, timeout=timeout_s, capture_output=True, text=True,
-            errors="replace", stdin=subprocess.DEVNULL, check=False,
+            errors="replace", stdin=stdin, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HarnessError(f"cannot run {words[0]}: {error}") from error

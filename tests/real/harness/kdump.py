@@ -1,0 +1,155 @@
+"""The scenario of a real kdump: a capture kernel runs makedumpfile on /proc/vmcore.
+
+The crashed kernel's memory leaves the guest over two raw virtio disks: one takes makedumpfile's
+flattened stream, the other a copy of /proc/vmcore. All other forms are made from those two by the
+same makedumpfile on the host.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import struct
+import tempfile
+from pathlib import Path
+
+from . import facts
+from .errors import HarnessError
+from .guest import COMMAND_LINE, basic_guest, main_guest
+from .initramfs import Initramfs
+from .kernels import GUEST_MODULES, Kernel
+from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
+from .packages import fetched
+from .programs import build, program_list
+from .qemu import Qemu
+from .recompress import recompress
+from .tools import run
+
+CPUS = 4
+OFFLINE_CPU = 1
+TIMEOUT_S = 400
+DISK_BYTES = 1 << 30
+
+_PACKAGES = ["makedumpfile", "libc6", "libdw1", "libelf1", "zlib1g", "liblzo2-2", "libbz2-1.0",
+             "liblzma5", "libzstd1", "libsnappy1v5", "libstdc++6", "libgcc-s1"]  # fmt: skip
+_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+_CAPTURE_COMMAND_LINE = (
+    "console=ttyS0 quiet loglevel=3 rdinit=/init nr_cpus=1 reset_devices irqpoll"
+)
+
+_CAPTURE_INIT = f"""\
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+for module in {" ".join(GUEST_MODULES)}; do
+    [ -e /modules/$module.ko ] && insmod /modules/$module.ko
+done
+echo "VMCORE-BYTES $(stat -c %s /proc/vmcore)"
+if makedumpfile -F -c -d 31 /proc/vmcore > /dev/vda && cat /proc/vmcore > /dev/vdb; then
+    sync
+    echo CAPTURE-DONE
+fi
+poweroff -f
+"""
+
+_BEFORE = f"""\
+kexec_crash /capture/vmlinuz /capture/initrd {shlex.quote(_CAPTURE_COMMAND_LINE)}
+echo 0 > /sys/devices/system/cpu/cpu{OFFLINE_CPU}/online
+"""
+
+
+def make(kernel: Kernel, folder: Path) -> None:
+    """Crash `kernel` with a capture kernel loaded; fill `folder` as scenarios.make() does."""
+    tools = fetched("crash-tools", _PACKAGES)
+    programs = program_list(SPINNER_CPU)
+    build(folder / "sysroot", programs)
+    dumps = folder / "dumps"
+    dumps.mkdir()
+    with tempfile.TemporaryDirectory(prefix="kdump-harness-") as name:
+        work = Path(name)
+        tree = main_guest(kernel, folder / "sysroot", programs, action=CRASH, before=_BEFORE)
+        _capture_guest(kernel, tools).write(work / "capture")
+        tree.file(kernel.image, "capture/vmlinuz")
+        tree.file(work / "capture", "capture/initrd")
+        tree.write(work / "initrd")
+        console = _run(kernel, work)
+        save(folder, facts.parse((work / "facts").read_bytes()), console)
+        size = int(re.search(r"VMCORE-BYTES (\d+)", console)[1])  # type: ignore[index]
+        sparse_copy(work / "vdb", dumps / "elf", size)
+        sparse_copy(work / "vda", dumps / "flattened", flattened_size(work / "vda"))
+    _other_forms(tools, dumps)
+
+
+def _capture_guest(kernel: Kernel, tools: Path) -> Initramfs:
+    tree = basic_guest(kernel)
+    tree.text("init", _CAPTURE_INIT)
+    tree.file(tools / "usr/bin/makedumpfile", "usr/bin/makedumpfile")
+    tree.file(_loader(tools), "lib64/ld-linux-x86-64.so.2")
+    for library in ("libdw.so.1", "libelf.so.1", "libz.so.1", "liblzo2.so.2", "libbz2.so.1.0",
+                    "liblzma.so.5", "libc.so.6"):  # fmt: skip
+        tree.file(_library(tools, library), f"{_LIBRARIES}/{library}")
+    return tree
+
+
+def _library(tools: Path, name: str) -> Path:
+    """The file of library `name`: Debian's packages still spread over /lib and /usr/lib."""
+    for folder in (_LIBRARIES, "/lib/x86_64-linux-gnu"):
+        path = tools / folder.lstrip("/") / name
+        if path.exists():
+            return path.resolve()
+    raise HarnessError(f"the packages unpacked in {tools} hold no {name}")
+
+
+def _loader(tools: Path) -> Path:
+    return _library(tools, "ld-linux-x86-64.so.2")
+
+
+def _run(kernel: Kernel, work: Path) -> str:
+    disks = []
+    for name in ("vda", "vdb"):
+        with (work / name).open("wb") as disk:
+            disk.truncate(DISK_BYTES)
+        disks += ["-drive", f"file={work / name},format=raw,if=none,id={name},cache=unsafe",
+                  "-device", f"virtio-blk-pci,drive={name}"]  # fmt: skip
+    with Qemu(kernel.image, work / "initrd", f"{COMMAND_LINE} crashkernel=128M", cpus=CPUS,
+              facts=work / "facts", extra=["-device", "vmcoreinfo", *disks]) as guest:  # fmt: skip
+        guest.wait_for("CAPTURE-DONE", TIMEOUT_S)
+        guest.wait_end(30)
+        return guest.console
+
+
+def flattened_size(path: Path) -> int:
+    """The length in bytes of the flattened stream at the start of the file `path`.
+
+    Format: makedumpfile.h, struct makedumpfile_header (one 4096-byte block) and
+    makedumpfile_data_header; a pair of -1 ends the stream.
+    """
+    pair = struct.Struct(">qq")
+    with path.open("rb") as stream:
+        if not stream.read(4096).startswith(b"makedumpfile\0"):
+            raise HarnessError("the capture kernel's makedumpfile wrote no flattened stream")
+        while True:
+            _offset, size = pair.unpack(stream.read(pair.size))
+            if size < 0:
+                return stream.tell()
+            stream.seek(size, 1)
+
+
+def _other_forms(tools: Path, dumps: Path) -> None:
+    folders = [tools / _LIBRARIES.lstrip("/"), tools / "lib/x86_64-linux-gnu"]
+    start: list[str | Path] = [_loader(tools), "--library-path", ":".join(map(str, folders)),
+             tools / "usr/bin/makedumpfile"]  # fmt: skip
+    elf = dumps / "elf"
+    with (dumps / "flattened").open("rb") as stream:
+        run([*start, "-R", dumps / "d31-zlib"], stdin=stream)
+    for form, *options in (
+        ("d0-zlib", "-c", "-d", "0"), ("d31-lzo", "-l", "-d", "31"), ("elf-d31", "-E", "-d", "31"),
+    ):  # fmt: skip
+        run([*start, *options, elf, dumps / form])
+    run([*start, "-c", "-d", "31", "--split", elf, dumps / "split.1", dumps / "split.2"])
+    for method in ("zstd", "snappy"):
+        library = _library(tools, {"zstd": "libzstd.so.1", "snappy": "libsnappy.so.1"}[method])
+        recompress(dumps / "d31-zlib", dumps / f"d31-{method}", method, library)
