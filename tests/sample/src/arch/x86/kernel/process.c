@@ -47,8 +47,12 @@ const sys_call_ptr_t sys_call_table[35] = {
 
 noinline void do_syscall_64(struct pt_regs *regs, int nr)
 {
-	struct pt_regs *frame = opaque(regs);
+	sys_call_ptr_t handler = NULL;
 
-	if ((unsigned int)nr < ARRAY_SIZE(sys_call_table) && sys_call_table[nr])
-		frame->ax = sys_call_table[nr](frame);
+	if ((unsigned int)nr < ARRAY_SIZE(sys_call_table))
+		handler = sys_call_table[nr];
+	handler = opaque(handler);
+	if (handler)
+		regs->ax = handler(regs);
+	keep(nr);
 }
