@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
+from kdump_gdbserver.ports.remote_files import RemoteFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class View:
     open_memory: Callable[[], AddressSpace]
     text_segment: int | None = None
     current_reason: str = ""
+    auxv: bytes | None = None
+    files: RemoteFiles | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -42,6 +45,8 @@ class ViewSession:
         self.threads = view.threads
         self.current = view.current
         self.text_segment = view.text_segment
+        self.auxv = view.auxv
+        self.files = view.files
         self.read_memory = memory.read
 
 

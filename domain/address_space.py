@@ -74,3 +74,24 @@ class SegmentedAddressSpace(AddressSpace):
         if not parts:
             raise MemoryFault(address, self._hole)
         return b"".join(parts)
+
+
+class OverlaidAddressSpace(AddressSpace):
+    """An address space with one more piece of memory laid over it.
+
+    `piece` is seen at `address` on, wherever `below` would have failed or not; choose an
+    address that the dumped machine cannot map.
+    """
+
+    def __init__(self, below: AddressSpace, address: int, piece: bytes) -> None:
+        self._below = below
+        self._piece = piece
+        self._start, self._end = address, address + len(piece)
+
+    def read(self, address: int, length: int) -> bytes:
+        """See `AddressSpace.read`; a read does not run from one into the other."""
+        if self._start <= address < self._end:
+            return self._piece[address - self._start :][:length]
+        if address < self._start < address + length:
+            length = self._start - address
+        return self._below.read(address, length)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
+from kdump_gdbserver.ports.remote_files import RemoteFiles
 
 
 class DebugSession(Protocol):
@@ -34,6 +35,14 @@ class DebugSession(Protocol):
     @property
     def text_segment(self) -> int | None:
         """Run-time address of the first PT_LOAD of the symbol file, for `qOffsets`."""
+
+    @property
+    def auxv(self) -> bytes | None:
+        """The auxiliary vector as the kernel lays it out, for `qXfer:auxv`."""
+
+    @property
+    def files(self) -> RemoteFiles | None:
+        """Files of the dumped machine, for `vFile`."""
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Return the readable bytes at `address`, as `AddressSpace.read` does."""

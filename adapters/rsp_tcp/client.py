@@ -25,6 +25,7 @@ class Client:
     leaving: bool = False
     listed: int = 0
     objects: dict[str, bytes] = field(default_factory=dict)
+    open_files: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.general_thread = self.session.current

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp import (
+    handlers_files,
     handlers_general,
     handlers_memory,
     handlers_objects,
@@ -58,6 +59,7 @@ BY_WORD: dict[bytes, Handler] = {
     b"qXfer": handlers_objects.read_object,
     b"vCont?": handlers_general.unsupported,
     b"vCont": handlers_general.refuse_to_run,
+    b"vFile": handlers_files.file_request,
     b"vKill": handlers_general.kill_process,
     b"vMustReplyEmpty": handlers_general.unsupported,
 }

@@ -16,6 +16,8 @@ def supported(client: Client, arguments: bytes) -> bytes:
         b"qXfer:features:read+",
         b"qXfer:threads:read+",
     ]
+    if client.session.auxv is not None:
+        features.append(b"qXfer:auxv:read+")
     if client.multiprocess:
         features.append(b"multiprocess+")
     if client.error_messages:

@@ -20,9 +20,17 @@ def _threads(client: Client, annex: str) -> bytes:
     return thread_list_document(client)
 
 
+def _auxv(client: Client, annex: str) -> bytes:
+    auxv = client.session.auxv
+    if auxv is None:
+        raise PacketError("there is no auxiliary vector")
+    return auxv
+
+
 _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
     "features": _features,
     "threads": _threads,
+    "auxv": _auxv,
 }
 
 

@@ -1,0 +1,119 @@
+"""`vFile`: the client reads files of the dumped machine (GDB manual, "Host I/O Packets").
+
+Files are what the view makes of the dump, read-only; nothing else exists for a client.
+A view without files still answers: were `vFile` unsupported, gdb would quietly take the
+files of the machine it runs on.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex, parse_hex_bytes
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape
+
+# Error numbers of the protocol (GDB manual, "Errno Values").
+_ENOENT, _EBADF, _EMFILE, _EROFS, _EINVAL = 2, 9, 24, 30, 22
+
+_MAX_OPEN = 32
+_ACCESS_MODE = 3  # open flags that ask for writing
+_REGULAR, _READABLE = 0o100000, 0o444
+_BLOCK = 512
+# The protocol's struct stat, big-endian (GDB manual, "struct stat").
+_STAT = struct.Struct(">IIIIIIIQQQIII")
+
+
+def _failed(error: int) -> bytes:
+    return b"F-1,%x" % error
+
+
+def _set_filesystem(client: Client, arguments: list[bytes]) -> bytes:
+    return b"F0"
+
+
+def _open(client: Client, arguments: list[bytes]) -> bytes:
+    path = parse_hex_bytes(arguments[0]).decode("utf-8", "surrogateescape")
+    if parse_hex(arguments[1]) & _ACCESS_MODE:
+        return _failed(_EROFS)
+    content = client.session.files.read(path) if client.session.files else None
+    if content is None:
+        return _failed(_ENOENT)
+    number = next(n for n in range(3, 4 + _MAX_OPEN) if n not in client.open_files)
+    if len(client.open_files) >= _MAX_OPEN:
+        return _failed(_EMFILE)
+    client.open_files[number] = content
+    return b"F%x" % number
+
+
+def _close(client: Client, arguments: list[bytes]) -> bytes:
+    return b"F0" if client.open_files.pop(parse_hex(arguments[0]), None) is not None else _BAD
+
+
+def _read(client: Client, arguments: list[bytes]) -> bytes:
+    content = client.open_files.get(parse_hex(arguments[0]))
+    if content is None:
+        return _BAD
+    count, offset = parse_hex(arguments[1]), parse_hex(arguments[2])
+    # Escaping can double the data, and "F", the length and ";" come before it.
+    part = content[offset : offset + min(count, PACKET_SIZE // 2 - 32)]
+    return b"F%x;" % len(part) + escape(part)
+
+
+def _stat_of(content: bytes) -> bytes:
+    size = len(content)
+    blocks = -(-size // _BLOCK)
+    return _STAT.pack(0, 0, _REGULAR | _READABLE, 1, 0, 0, 0, size, _BLOCK, blocks, 0, 0, 0)
+
+
+def _stat_open(client: Client, arguments: list[bytes]) -> bytes:
+    content = client.open_files.get(parse_hex(arguments[0]))
+    if content is None:
+        return _BAD
+    return b"F%x;" % _STAT.size + escape(_stat_of(content))
+
+
+def _stat_path(client: Client, arguments: list[bytes]) -> bytes:
+    path = parse_hex_bytes(arguments[0]).decode("utf-8", "surrogateescape")
+    content = client.session.files.read(path) if client.session.files else None
+    if content is None:
+        return _failed(_ENOENT)
+    return b"F%x;" % _STAT.size + escape(_stat_of(content))
+
+
+def _read_link(client: Client, arguments: list[bytes]) -> bytes:
+    return _failed(_ENOENT)
+
+
+def _refuse_change(client: Client, arguments: list[bytes]) -> bytes:
+    return _failed(_EROFS)
+
+
+_BAD = _failed(_EBADF)
+
+# Operation, and how many arguments it takes at least.
+_OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], bytes], int]] = {
+    b"setfs": (_set_filesystem, 1),
+    b"open": (_open, 3),
+    b"close": (_close, 1),
+    b"pread": (_read, 3),
+    b"fstat": (_stat_open, 1),
+    b"stat": (_stat_path, 1),
+    b"lstat": (_stat_path, 1),
+    b"readlink": (_read_link, 1),
+    b"pwrite": (_refuse_change, 0),
+    b"unlink": (_refuse_change, 0),
+}
+
+
+def file_request(client: Client, arguments: bytes) -> bytes:
+    """`vFile:OPERATION:...`: a result, or the protocol's error number."""
+    name, _, rest = arguments.partition(b":")
+    operation, least = _OPERATIONS.get(name, (None, 0))
+    if operation is None:
+        return b""
+    fields = rest.split(b",")
+    if len(fields) < least:
+        return _failed(_EINVAL)
+    return operation(client, fields)
