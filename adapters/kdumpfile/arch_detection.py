@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
+from collections.abc import Collection
+
+from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+# sizeof(struct elf_prstatus) of the 64-bit little-endian kernels: 112 bytes before the
+# registers, elf_gregset_t (27, 34 and 32 longs), pr_fpvalid and its padding.
+_PRSTATUS_SIZES = {336: X86_64, 392: AARCH64, 376: RISCV64}
+
+
+def arch_named(name: str) -> Arch | None:
+    """Return the architecture with a kernel's (`uname -m`) name."""
+    return ARCHITECTURES.get({"amd64": "x86_64", "arm64": "aarch64"}.get(name, name))
 
 
 def arch_of_vmcoreinfo(vmcoreinfo: Vmcoreinfo) -> Arch | None:
@@ -14,3 +25,9 @@ def arch_of_vmcoreinfo(vmcoreinfo: Vmcoreinfo) -> Arch | None:
         if any(mark in vmcoreinfo.lines for mark in arch.vmcoreinfo_marks)
     ]
     return found[0] if len(found) == 1 else None
+
+
+def arch_of_prstatus(sizes: Collection[int]) -> Arch | None:
+    """Tell the architecture by the size of the NT_PRSTATUS notes, when all agree."""
+    found = {_PRSTATUS_SIZES.get(size) for size in sizes}
+    return found.pop() if len(found) == 1 else None

@@ -27,6 +27,18 @@ class Status(enum.IntEnum):
     ADDRXLAT = 9
 
 
+class TranslationStatus(enum.IntEnum):
+    """addrxlat_status; negative values are kdump_status negated."""
+
+    OK = 0
+    NOTIMPL = 1
+    NOTPRESENT = 2
+    INVALID = 3
+    NOMEM = 4
+    NODATA = 5
+    NOMETH = 6
+
+
 class AttributeType(enum.IntEnum):
     """kdump_attr_type_t."""
 
@@ -47,8 +59,12 @@ KVADDR = 2
 # kdump_mmap_policy_t
 MMAP_NEVER = 0
 
-# enum kdump_clone_bits
-CLONE_XLAT = 1
+# addrxlat_kind_t
+KIND_NONE = 0
+KIND_PAGE_TABLE = 3
+
+# addrxlat_sys_meth_t: the kernel's own page table
+METHOD_PAGE_TABLE = 0
 
 
 class AttributeValue(ctypes.Union):
@@ -79,6 +95,53 @@ class AttributeIterator(ctypes.Structure):
     """kdump_attr_iter_t."""
 
     _fields_ = (("key", ctypes.c_char_p), ("pos", AttributeReference))
+
+
+class FullAddress(ctypes.Structure):
+    """addrxlat_fulladdr_t."""
+
+    _fields_ = (("addr", ctypes.c_uint64), ("as_", ctypes.c_int))
+
+
+class PagingForm(ctypes.Structure):
+    """addrxlat_paging_form_t: entry format and the bit widths of the levels, lowest first."""
+
+    _fields_ = (
+        ("pte_format", ctypes.c_int),
+        ("nfields", ctypes.c_ushort),
+        ("fieldsz", ctypes.c_ushort * 8),
+    )
+
+
+class PageTableParameters(ctypes.Structure):
+    """addrxlat_param_pgt_t, the largest member of addrxlat_param_t."""
+
+    _fields_ = (("root", FullAddress), ("pte_mask", ctypes.c_uint64), ("pf", PagingForm))
+
+
+class Method(ctypes.Structure):
+    """addrxlat_meth_t of the kind that walks page tables."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int),
+        ("target_as", ctypes.c_int),
+        ("pgt", PageTableParameters),
+    )
+
+
+class Step(ctypes.Structure):
+    """addrxlat_step_t."""
+
+    _fields_ = (
+        ("ctx", ctypes.c_void_p),
+        ("sys", ctypes.c_void_p),
+        ("meth", ctypes.c_void_p),
+        ("remain", ctypes.c_ushort),
+        ("elemsz", ctypes.c_uint),
+        ("base", FullAddress),
+        ("raw", ctypes.c_uint64),
+        ("idx", ctypes.c_uint64 * 9),
+    )
 
 
 _CONTEXT = ctypes.c_void_p
@@ -118,11 +181,14 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "addrxlat_ctx_decref": (ctypes.c_ulong, (ctypes.c_void_p,)),
     "addrxlat_sys_decref": (ctypes.c_ulong, (ctypes.c_void_p,)),
     "addrxlat_sys_get_meth": (ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)),
-    "addrxlat_sys_set_meth": (None, (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)),
-    "addrxlat_sys_set_map": (None, (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)),
-    "addrxlat_map_new": (ctypes.c_void_p, ()),
-    "addrxlat_map_decref": (ctypes.c_ulong, (ctypes.c_void_p,)),
-    "addrxlat_map_set": (ctypes.c_int, (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p)),
+    "addrxlat_ctx_get_err": (ctypes.c_char_p, (ctypes.c_void_p,)),
+    "addrxlat_ctx_clear_err": (None, (ctypes.c_void_p,)),
+    "addrxlat_pte_format": (ctypes.c_int, (ctypes.c_char_p,)),
+    "addrxlat_walk": (ctypes.c_int, (ctypes.POINTER(Step),)),
+    "addrxlat_fulladdr_conv": (
+        ctypes.c_int,
+        (ctypes.POINTER(FullAddress), ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p),
+    ),
 }
 
 

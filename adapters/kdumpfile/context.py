@@ -30,10 +30,15 @@ class Context:
 
     @property
     def pointer(self) -> int:
-        """The kdump_ctx_t; ValueError when the context is closed."""
+        """The kdump_ctx_t; `ValueError` when the context is closed."""
         if self._pointer is None:
             raise ValueError("the dump is closed")
         return self._pointer
+
+    def require_open(self) -> None:
+        """Raise `ValueError` when the context is closed."""
+        if self._pointer is None:
+            raise ValueError("the dump is closed")
 
     @property
     def error(self) -> str:

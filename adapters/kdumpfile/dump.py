@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.bindings import KPHYSADDR, KVADDR
 from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
-from kdump_gdbserver.adapters.kdumpfile.process import process_space
+from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
+from kdump_gdbserver.adapters.kdumpfile.translation import KernelTranslator, ProcessTranslator
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+_KERNEL_HALF = 1 << 63
+_END = 1 << 64
 
 
 class KdumpfileDump:
@@ -26,12 +31,18 @@ class KdumpfileDump:
     """
 
     def __init__(
-        self, context: Context, files: Sequence[int], facts: DumpFacts, vmcoreinfo: Vmcoreinfo
+        self,
+        context: Context,
+        files: Sequence[int],
+        facts: DumpFacts,
+        vmcoreinfo: Vmcoreinfo,
+        header: FileHeader,
     ) -> None:
         """Take over the context and the file descriptors."""
         self._context = context
         self._facts = facts
         self._vmcoreinfo = vmcoreinfo
+        self._header = header
         self._notes: tuple[CpuNote, ...] | None = None
         self._spaces: weakref.WeakSet[KdumpAddressSpace] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -57,17 +68,28 @@ class KdumpfileDump:
 
     def kernel(self) -> AddressSpace:
         """Kernel virtual memory, through the kernel's own page tables."""
-        return self._keep(KdumpAddressSpace(self._clone(), KVADDR))
+        if self._header.form != "elf":
+            return self._space(KVADDR)
+        physical = self._space(KPHYSADDR)
+        return TranslatedAddressSpace(
+            physical,
+            KernelTranslator(physical.context),
+            self._facts.page_size,
+            _KERNEL_HALF,
+            _END,
+        )
 
     def physical(self) -> AddressSpace:
         """The machine's physical memory."""
-        return self._keep(KdumpAddressSpace(self._clone(), KPHYSADDR))
+        return self._space(KPHYSADDR)
 
     def process(self, root_table: int) -> AddressSpace:
         """Virtual memory below the page table at physical address `root_table`."""
-        with self._lock:
-            space = process_space(self._context, self._facts.arch, root_table)
-        return self._keep(space)
+        physical = self._space(KPHYSADDR)
+        translator = ProcessTranslator(physical.context, self._facts.arch, root_table)
+        return TranslatedAddressSpace(
+            physical, translator, self._facts.page_size, 0, translator.end
+        )
 
     def close(self) -> None:
         """Let the file and all memory go; reading afterwards raises `ValueError`."""
@@ -77,13 +99,13 @@ class KdumpfileDump:
             self._context.close()
             self._close_files()
 
-    def _clone(self) -> Context:
+    def _space(self, kind: int) -> KdumpAddressSpace:
+        """Return a space over a clone of its own; it is closed with the dump."""
         with self._lock:
-            return self._context.clone()
-
-    def _keep(self, space: KdumpAddressSpace) -> KdumpAddressSpace:
-        self._spaces.add(space)
-        return space
+            extents = self._header.extents if kind == KPHYSADDR else None
+            space = KdumpAddressSpace(self._context.clone(), kind, extents)
+            self._spaces.add(space)
+            return space
 
 
 def _close_all(files: Sequence[int]) -> None:

@@ -35,14 +35,14 @@ class Library:
         )
 
     @property
+    def name(self) -> str:
+        """The library's name with its ABI version, as far as the file's name tells it."""
+        return f"libkdumpfile.so.{'.'.join(map(str, self.abi))}" if self.abi else "libkdumpfile"
+
+    @property
     def description(self) -> str:
-        """Return one line for people: name, ABI version and file."""
-        version = ".".join(map(str, self.abi)) if self.abi else "of unknown version"
-        return (
-            f"libkdumpfile.so.{version} ({self.path})"
-            if self.abi
-            else (f"libkdumpfile {version} ({self.path})")
-        )
+        """One line for people: name, ABI version and file."""
+        return f"{self.name} ({self.path})"
 
 
 def load_library(path: str | None = None) -> Library:

@@ -1,4 +1,4 @@
-"""Address spaces over a libkdumpfile context."""
+"""Address spaces that libkdumpfile reads by itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import cast
 
 from kdump_gdbserver.adapters.kdumpfile.bindings import Status
 from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.extents import Extents
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
 _BUFFER_SIZE = 256 * 1024
 _END = 1 << 64
 
-_REASONS = {
+REASONS: dict[int, FaultReason] = {
     Status.NODATA: FaultReason.EXCLUDED,
     Status.ADDRXLAT: FaultReason.UNMAPPED,
     Status.INVALID: FaultReason.UNMAPPED,
@@ -30,11 +31,14 @@ class KdumpAddressSpace(AddressSpace):
     from another thread; it waits for a read that is under way.
     """
 
-    def __init__(self, context: Context, kind: int, limit: int = _END) -> None:
-        """Take the context over; `kind` is a kdump_addrspace_t, `limit` ends the space."""
-        self._context = context
+    def __init__(self, context: Context, kind: int, extents: Extents | None = None) -> None:
+        """Take the context over; `kind` is a kdump_addrspace_t.
+
+        `extents`, where given, bounds what may be read.
+        """
+        self.context = context
         self._kind = kind
-        self._limit = limit
+        self._extents = extents
         self._lock = threading.Lock()
         self._kdump_read = context.functions.kdump_read
         self._buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
@@ -43,8 +47,13 @@ class KdumpAddressSpace(AddressSpace):
         self._size_reference = ctypes.byref(self._size)
 
     def read(self, address: int, length: int) -> bytes:
-        """See `AddressSpace.read`; `ValueError` when the dump is closed."""
-        if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= self._limit:
+        """See `AddressSpace.read`; raises `ValueError` when the dump is closed."""
+        if self._extents is not None and length > 0:
+            available = self._extents.available(address)
+            if not available:
+                raise MemoryFault(address, self._extents.reason(address))
+            length = min(length, available)
+        if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= _END:
             return self._read_some(address, length)
         return self._read_any(address, length)
 
@@ -54,27 +63,23 @@ class KdumpAddressSpace(AddressSpace):
             size = self._size
             size.value = length
             status = self._kdump_read(
-                self._context.pointer, self._kind, address, self._address, self._size_reference
+                self.context.pointer, self._kind, address, self._address, self._size_reference
             )
             if status == 0:
-                return self._take(length)
+                return cast(bytes, self._buffer[:length])  # a char array's slice is bytes
             if size.value:
-                return self._take(size.value)
-            detail = self._context.error
-        raise MemoryFault(address, _REASONS.get(status, FaultReason.IO), detail)
-
-    def _take(self, length: int) -> bytes:
-        """Return the first bytes of the buffer (a slice of a char array is `bytes`)."""
-        return cast(bytes, self._buffer[:length])
+                return cast(bytes, self._buffer[: size.value])
+            detail = self.context.error
+        raise MemoryFault(address, REASONS.get(status, FaultReason.IO), detail)
 
     def _read_any(self, address: int, length: int) -> bytes:
         """Read piece by piece, up to the end of the address space."""
         if length <= 0:
             return b""
-        if not 0 <= address < self._limit:
+        if not 0 <= address < _END:
             raise MemoryFault(address, FaultReason.UNMAPPED, "outside the address space")
         parts: list[bytes] = []
-        end = min(address + length, self._limit)
+        end = min(address + length, _END)
         while address < end:
             wanted = min(end - address, _BUFFER_SIZE)
             try:
@@ -92,4 +97,4 @@ class KdumpAddressSpace(AddressSpace):
     def close(self) -> None:
         """Free the context once no read is under way."""
         with self._lock:
-            self._context.close()
+            self.context.close()

@@ -1,0 +1,71 @@
+"""Handing the files to libkdumpfile, and saying what went wrong if it refuses them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.bindings import MMAP_NEVER, Status
+from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.library import Library
+from kdump_gdbserver.domain.arch import Arch
+from kdump_gdbserver.domain.errors import DumpOpenError
+
+
+def attach(
+    library: Library,
+    paths: Sequence[str],
+    files: Sequence[int],
+    headers: Sequence[FileHeader],
+    arch: Arch | None,
+) -> Context:
+    """Return a context over the files; raise `DumpOpenError`."""
+    context = Context.new(library.functions)
+    attributes = Attributes(context)
+    # Never mmap: a dump that shrinks while it is open would kill the server with SIGBUS.
+    attributes.set_number("file.mmap_policy", MMAP_NEVER)
+    if arch is not None and headers[0].form != "elf":
+        # QEMU's kdump files do not say it in a way that libkdumpfile takes. Only when it
+        # is set before the files are the CPUs' notes understood as well.
+        attributes.set_string("arch.name", arch.name)
+    array = (ctypes.c_int * len(files))(*files)
+    status = context.functions.kdump_open_fdset(context.pointer, len(files), array)
+    if status != Status.OK:
+        error = context.error
+        context.close()
+        raise DumpOpenError(_refusal(library, paths, headers, status, error))
+    # Both the VMCOREINFO and the address translation are looked for by OS type.
+    attributes.set_string("addrxlat.ostype", "linux")
+    return context
+
+
+def _refusal(
+    library: Library,
+    paths: Sequence[str],
+    headers: Sequence[FileHeader],
+    status: int,
+    error: str,
+) -> str:
+    """Say in one line why libkdumpfile did not take the files, and what to do."""
+    name = ", ".join(paths)
+    words = " ".join(error.split()) or "no reason given"
+    header = headers[0]
+    if status == Status.NOTIMPL and "nknown file format" in words:
+        if header.flattened:
+            return (
+                f"{name}: is in makedumpfile's flattened format, which this {library.name} "
+                f"cannot open ({words}); use a newer one ('pip install drgn'), or put the file "
+                f"together with 'makedumpfile -R OUT < {paths[0]}'"
+            )
+        if header.form == "unknown":
+            return (
+                f"{name}: is not a crash dump that libkdumpfile knows ({words}); "
+                "give a vmcore written by kdump, makedumpfile or QEMU"
+            )
+    if any(part.truncated for part in headers):
+        return f"{name}: is truncated too early to be opened ({words}); copy the dump again"
+    if header.split and len(paths) == 1:
+        return f"{name}: is one part of a split dump ({words}); name all its parts"
+    return f"{name}: libkdumpfile cannot open it: {words}; check that the file is whole"

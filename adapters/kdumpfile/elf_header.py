@@ -1,0 +1,86 @@
+"""ELF core headers: which memory a vmcore holds (System V ABI, chapters 4 and 5)."""
+
+from __future__ import annotations
+
+import struct
+
+from kdump_gdbserver.adapters.kdumpfile.extents import Extents
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt
+from kdump_gdbserver.adapters.kdumpfile.note_area import parse_notes
+from kdump_gdbserver.domain.arch import ARCHITECTURES
+
+MAGIC = b"\x7fELF"
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+_PHDR = struct.Struct("<IIQQQQQQ")
+_PT_LOAD = 1
+_PT_NOTE = 4
+_ET_CORE = 4
+_PN_XNUM = 0xFFFF
+_SH_INFO = 44  # offset of sh_info in Elf64_Shdr
+_NOTES_LIMIT = 64 << 20
+
+_MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
+    2: "sparc",
+    3: "i386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    43: "sparc64",
+    50: "ia64",
+    258: "loongarch64",
+}
+
+
+class NotACoreError(ValueError):
+    """The file is ELF, but no core file that can be used; the message says what it is."""
+
+
+def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
+    """Read the headers and notes of an ELF core.
+
+    Raises `NotACoreError` for any other ELF file, and for a big-endian or 32-bit one.
+    """
+    raw = read_at(0, _EHDR.size)
+    if len(raw) < _EHDR.size:
+        raise NotACoreError("the file ends inside its ELF header (truncated)")
+    if raw[4] != 2 or raw[5] != 1:
+        raise NotACoreError("it is a 32-bit or big-endian ELF file, which is not supported")
+    fields = _EHDR.unpack(raw)
+    kind, machine, phoff, shoff, entry_size, count = (fields[i] for i in (1, 2, 5, 6, 9, 10))
+    if kind != _ET_CORE:
+        raise NotACoreError("it is an ELF file but no core dump (a kernel image or a program?)")
+    if count == _PN_XNUM and shoff:
+        count = int.from_bytes(read_at(shoff + _SH_INFO, 4), "little")
+    table = read_at(phoff, count * entry_size)
+    if entry_size != _PHDR.size or len(table) < count * entry_size:
+        raise NotACoreError("the file ends inside its program headers (truncated)")
+    header = FileHeader("elf", machine=_MACHINES.get(machine, f"ELF machine {machine}"))
+    _read_segments(header, list(_PHDR.iter_unpack(table)), read_at, file_size)
+    return header
+
+
+def _read_segments(
+    header: FileHeader,
+    segments: list[tuple[int, ...]],
+    read_at: ReadAt,
+    file_size: int,
+) -> None:
+    notes: list[bytes] = []
+    held: list[tuple[int, int]] = []
+    lost: list[tuple[int, int]] = []
+    loads: list[tuple[int, int, int]] = []
+    for kind, _, offset, virtual, physical, in_file, _, _ in segments:
+        if kind == _PT_NOTE:
+            notes.append(read_at(offset, min(in_file, _NOTES_LIMIT)))
+        elif kind == _PT_LOAD and in_file:
+            there = max(min(in_file, file_size - offset), 0)
+            held.append((physical, physical + there))
+            if there < in_file:
+                lost.append((physical + there, physical + in_file))
+            loads.append((virtual, physical, in_file))
+    header.notes = [note for area in notes for note in parse_notes(area)]
+    header.extents = Extents(held, lost)
+    header.truncated = bool(lost)
+    header.loads = loads

@@ -1,0 +1,87 @@
+"""Gathering the facts of an open dump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdump_gdbserver.adapters.kdumpfile.arch_choice import detect_arch
+from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named
+from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.library import Library
+from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
+from kdump_gdbserver.domain.dump_facts import DumpFacts
+from kdump_gdbserver.domain.errors import DumpOpenError, InputError
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+
+def read_facts(
+    paths: Sequence[str],
+    context: Context,
+    headers: Sequence[FileHeader],
+    *,
+    arch: Arch | None,
+    library: Library,
+    replaced: Vmcoreinfo | None,
+) -> tuple[DumpFacts, Vmcoreinfo]:
+    """Return the facts and the VMCOREINFO; raise `DumpOpenError` for an unknown machine."""
+    attributes = Attributes(context)
+    vmcoreinfo = replaced or _vmcoreinfo(context.vmcoreinfo() or headers[0].vmcoreinfo)
+    arch = arch or _arch_of_open(paths[0], attributes, headers[0], vmcoreinfo)
+    facts = DumpFacts(
+        paths=tuple(paths),
+        format=attributes.string("file.format") or headers[0].form,
+        arch=arch,
+        page_size=attributes.number("arch.page_size") or vmcoreinfo.page_size or 4096,
+        cpu_count=attributes.number("cpu.number") or 0,
+        hypervisor=_is_hypervisor(headers),
+        release=attributes.string("linux.uts.release") or vmcoreinfo.release,
+        version=attributes.string("linux.uts.version"),
+        nodename=attributes.string("linux.uts.nodename"),
+        machine=attributes.string("linux.uts.machine") or headers[0].machine,
+        dump_level=headers[0].dump_level,
+        truncated=any(header.truncated for header in headers),
+        library=library.description,
+        extra=_extra(headers),
+    )
+    return facts, vmcoreinfo
+
+
+def _vmcoreinfo(raw: bytes | None) -> Vmcoreinfo:
+    try:
+        return Vmcoreinfo.parse(raw) if raw else Vmcoreinfo({})
+    except InputError:
+        return Vmcoreinfo({})  # damaged: as good as none
+
+
+def _arch_of_open(
+    path: str, attributes: Attributes, header: FileHeader, vmcoreinfo: Vmcoreinfo
+) -> Arch:
+    """Ask libkdumpfile, then the VMCOREINFO, for the architecture."""
+    name = attributes.string("arch.name")
+    arch = arch_named(name) if name else detect_arch(header, vmcoreinfo)
+    if arch is None:
+        known = ", ".join(ARCHITECTURES)
+        if name:
+            raise DumpOpenError(
+                f"{path}: is a dump of '{name}', which is not supported; supported are {known}"
+            )
+        raise DumpOpenError(
+            f"{path}: does not say which architecture it is of; give --arch ({known})"
+        )
+    return arch
+
+
+def _is_hypervisor(headers: Sequence[FileHeader]) -> bool:
+    """Whether the dump was taken from outside; the notes stand in the first part."""
+    return any(header.from_qemu for header in headers)
+
+
+def _extra(headers: Sequence[FileHeader]) -> dict[str, str]:
+    extra: dict[str, str] = {}
+    if headers[0].codec:
+        extra["codec"] = headers[0].codec
+    if headers[0].flattened:
+        extra["flattened"] = "yes"
+    return extra

@@ -1,0 +1,60 @@
+"""What the first bytes of a dump file tell before libkdumpfile opens it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kdump_gdbserver.adapters.kdumpfile.extents import Extents
+from kdump_gdbserver.adapters.kdumpfile.note_area import NT_PRSTATUS, Note
+
+ReadAt = Callable[[int, int], bytes]  # (offset, length), short at the end of the file
+
+
+@dataclass(slots=True)
+class FileHeader:
+    """The facts of a dump file's own header.
+
+    `machine` is uname's or ELF's name of the machine, None when the file does not tell.
+    `codec` names the compression of the pages, `extents` the physical memory held by an
+    ELF dump, `loads` its `(virtual, physical, size)` segments.
+    """
+
+    form: str
+    machine: str | None = None
+    notes: Sequence[Note] = ()
+    dump_level: int | None = None
+    codec: str | None = None
+    truncated: bool = False
+    split: bool = False
+    flattened: bool = False
+    extents: Extents | None = None
+    loads: Sequence[tuple[int, int, int]] = field(default=())
+
+    @property
+    def from_qemu(self) -> bool:
+        """Whether QEMU wrote the notes (docs/specs of QEMU: a note named QEMU per CPU)."""
+        return any(note.name == b"QEMU" for note in self.notes)
+
+    @property
+    def vmcoreinfo(self) -> bytes | None:
+        """The VMCOREINFO note's text."""
+        for note in self.notes:
+            if note.name == b"VMCOREINFO" and note.descriptor:
+                return note.descriptor
+        return None
+
+    @property
+    def prstatus_sizes(self) -> set[int]:
+        """The sizes of the NT_PRSTATUS notes in bytes."""
+        return {
+            len(note.descriptor)
+            for note in self.notes
+            if note.name == b"CORE" and note.type == NT_PRSTATUS
+        }
+
+
+def reader_of(file: int) -> ReadAt:
+    """Return a function that reads from a file descriptor without moving its position."""
+    return lambda offset, length: os.pread(file, length, offset)

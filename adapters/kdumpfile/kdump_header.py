@@ -1,0 +1,100 @@
+"""kdump-compressed headers (makedumpfile's diskdump_mod.h; the 64-bit little-endian layout)."""
+
+from __future__ import annotations
+
+import struct
+
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt
+from kdump_gdbserver.adapters.kdumpfile.note_area import Note, parse_notes
+
+MAGICS = (b"KDUMP   ", b"DISKDUMP")
+# signature, header_version, six utsname fields, timestamp, status, block_size,
+# sub_hdr_size, bitmap_blocks, max_mapnr
+_HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
+# phys_base, dump_level, split, start_pfn, end_pfn, then offset and size of VMCOREINFO,
+# of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
+_SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
+_PAGE = struct.Struct("<QIIQ")  # offset, size, flags, page_flags
+_INCOMPLETE = 0x8
+_CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
+_NOTES_LIMIT = 64 << 20
+_PAGES_CHECKED = 512
+
+
+def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
+    """Read header, sub-header and notes.
+
+    With `file_size` the last pages are looked up, too, to tell whether they are there.
+    """
+    header = FileHeader("kdump")
+    raw = read_at(0, _HEADER.size)
+    if len(raw) < _HEADER.size:
+        header.truncated = True
+        return header
+    fields = _HEADER.unpack(raw)
+    version, machine = fields[1], fields[6].split(b"\0", 1)[0]
+    status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
+    header.machine = machine.decode("ascii", "replace") or None
+    header.codec = next((name for bit, name in _CODECS if status & bit), None)
+    header.truncated = bool(status & _INCOMPLETE)
+    sub = read_at(block_size, _SUB_HEADER.size)
+    if version < 1 or len(sub) < _SUB_HEADER.size:
+        return header
+    values = _SUB_HEADER.unpack(sub)
+    header.split = version >= 2 and bool(values[2])
+    header.notes = _notes(read_at, version, values)
+    # QEMU writes level 1 but leaves no page out: its zero pages all point to one copy.
+    header.dump_level = 0 if header.from_qemu else values[1]
+    if file_size is not None and not header.truncated:
+        header.truncated = _is_cut(
+            read_at,
+            file_size,
+            bitmap_at=(1 + sub_blocks) * block_size,
+            bitmap_size=bitmap_blocks * block_size,
+            frames=_page_range(version, values, pages),
+        )
+    return header
+
+
+def _notes(read_at: ReadAt, version: int, values: tuple[int, ...]) -> list[Note]:
+    notes: list[Note] = []
+    if version >= 4 and values[8]:
+        notes.extend(parse_notes(read_at(values[7], min(values[8], _NOTES_LIMIT))))
+    if version >= 3 and values[6] and not any(note.name == b"VMCOREINFO" for note in notes):
+        notes.append(Note(b"VMCOREINFO", 0, read_at(values[5], min(values[6], _NOTES_LIMIT))))
+    return notes
+
+
+def _page_range(version: int, values: tuple[int, ...], pages: int) -> tuple[int, int, int]:
+    """Return the first and last-plus-one frame of this file, and the number of all frames."""
+    total = values[13] if version >= 6 and values[13] else pages
+    if version >= 2 and values[2]:
+        return (values[11], values[12], total) if version >= 6 else (values[3], values[4], total)
+    return 0, total, total
+
+
+def _is_cut(
+    read_at: ReadAt,
+    file_size: int,
+    *,
+    bitmap_at: int,
+    bitmap_size: int,
+    frames: tuple[int, int, int],
+) -> bool:
+    """Tell whether the file ends before the data of its last pages.
+
+    A descriptor follows for each set bit of the second bitmap, and the pages' data are
+    written in the order of the descriptors.
+    """
+    first, last, total = frames
+    descriptors_at = bitmap_at + bitmap_size
+    if total <= bitmap_size * 8 // 2:  # two bitmaps: memory, and what was dumped of it
+        bitmap_size //= 2
+        bitmap_at += bitmap_size
+    bitmap = int.from_bytes(read_at(bitmap_at, bitmap_size), "little")
+    dumped = (bitmap >> first & ((1 << max(last - first, 0)) - 1)).bit_count()
+    checked = min(dumped, _PAGES_CHECKED)
+    raw = read_at(descriptors_at + (dumped - checked) * _PAGE.size, checked * _PAGE.size)
+    if len(raw) < checked * _PAGE.size:
+        return True
+    return any(offset + size > file_size for offset, size, _, _ in _PAGE.iter_unpack(raw))

@@ -1,0 +1,150 @@
+"""Translators: virtual page addresses to physical ones, by libaddrxlat."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from typing import Any, cast
+
+from kdump_gdbserver.adapters.kdumpfile.bindings import (
+    KIND_NONE,
+    KIND_PAGE_TABLE,
+    KPHYSADDR,
+    KVADDR,
+    METHOD_PAGE_TABLE,
+    FullAddress,
+    Method,
+    PagingForm,
+    Step,
+    TranslationStatus,
+)
+from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.memory import REASONS
+from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+
+_REASONS: dict[int, FaultReason] = {
+    TranslationStatus.NOTPRESENT: FaultReason.UNMAPPED,
+    TranslationStatus.INVALID: FaultReason.UNMAPPED,
+    TranslationStatus.NOMETH: FaultReason.UNMAPPED,
+    TranslationStatus.NODATA: FaultReason.EXCLUDED,
+}
+
+# Paging forms for a dump whose kernel page table is not known: entry format, level bits.
+# Four levels (x86_64, aarch64 with 4 KiB pages and 48 bits) and Sv39, the kernels' defaults.
+_DEFAULT_FORMS = {
+    "x86_64": (b"x86_64", (12, 9, 9, 9, 9)),
+    "aarch64": (b"aarch64", (12, 9, 9, 9, 9)),
+    "riscv64": (b"riscv64", (12, 9, 9, 9)),
+}
+
+
+class Translator:
+    """libaddrxlat's view of one context: its callbacks and its translation system."""
+
+    def __init__(self, context: Context) -> None:
+        """Raise `MemoryFault` when libkdumpfile cannot set the translation up."""
+        self._context = context  # the callbacks of `ctx` point into it
+        functions = self._functions = context.functions
+        ctx, system = ctypes.c_void_p(), ctypes.c_void_p()
+        status = functions.kdump_get_addrxlat(
+            context.pointer, ctypes.byref(ctx), ctypes.byref(system)
+        )
+        if status:
+            raise MemoryFault(0, REASONS.get(status, FaultReason.IO), context.error)
+        self._ctx: Any = ctx.value
+        self._system: Any = system.value
+        weakref.finalize(self, functions.addrxlat_ctx_decref, ctx.value)
+        weakref.finalize(self, functions.addrxlat_sys_decref, system.value)
+
+    def kernel_method(self) -> Method | None:
+        """Return a copy of how the kernel's page table is walked, None when that is unknown."""
+        pointer = self._functions.addrxlat_sys_get_meth(self._system, METHOD_PAGE_TABLE)
+        if not pointer:
+            return None
+        method = Method.from_buffer_copy(ctypes.string_at(pointer, ctypes.sizeof(Method)))
+        return None if method.kind == KIND_NONE else method
+
+    def translate(self, address: int) -> int:
+        """Return the physical address; raise `MemoryFault` when there is none."""
+        raise NotImplementedError
+
+    def _fault(self, address: int, status: int) -> MemoryFault:
+        reasons = _REASONS if status > 0 else REASONS
+        raw: bytes | None = self._functions.addrxlat_ctx_get_err(self._ctx)
+        detail = raw.decode("utf-8", "replace") if raw else ""
+        self._functions.addrxlat_ctx_clear_err(self._ctx)
+        return MemoryFault(address, reasons.get(abs(status), FaultReason.IO), detail)
+
+
+class KernelTranslator(Translator):
+    """Kernel virtual addresses, by the map that libaddrxlat made for the kernel."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._full = FullAddress()
+        self._reference = ctypes.byref(self._full)
+
+    def translate(self, address: int) -> int:
+        """See `Translator.translate`."""
+        full = self._full
+        full.addr = address
+        full.as_ = KVADDR
+        status = self._functions.addrxlat_fulladdr_conv(
+            self._reference, KPHYSADDR, self._ctx, self._system
+        )
+        if status:
+            raise self._fault(address, status)
+        return cast(int, full.addr)
+
+
+class ProcessTranslator(Translator):
+    """User virtual addresses, by the page table of one process."""
+
+    def __init__(self, context: Context, arch: Arch, root_table: int) -> None:
+        """`root_table` is the page table's physical address."""
+        super().__init__(context)
+        self._arch = arch
+        method = self.kernel_method()
+        if method is None or method.kind != KIND_PAGE_TABLE:
+            method = Method(kind=KIND_PAGE_TABLE, target_as=KPHYSADDR)
+            method.pgt.pf = self._default_form(arch)
+        method.pgt.root.addr = root_table
+        method.pgt.root.as_ = KPHYSADDR
+        self._method = method
+        self._step = Step(ctx=self._ctx, sys=self._system, meth=ctypes.addressof(method))
+        self._reference = ctypes.byref(self._step)
+
+    @property
+    def end(self) -> int:
+        """The first address behind the user half.
+
+        The highest bit belongs to the kernel where addresses are sign-extended; aarch64
+        has a table register for each half instead (Arm ARM, D8.2).
+        """
+        form = self._method.pgt.pf
+        bits: int = sum(form.fieldsz[: form.nfields])
+        return 1 << (bits if self._arch.name == "aarch64" else bits - 1)
+
+    def _default_form(self, arch: Arch) -> PagingForm:
+        name, widths = _DEFAULT_FORMS[arch.name]
+        form = PagingForm(pte_format=self._functions.addrxlat_pte_format(name), nfields=len(widths))
+        form.fieldsz[: len(widths)] = widths
+        return form
+
+    def translate(self, address: int) -> int:
+        """See `Translator.translate`; pages that were swapped out are told apart."""
+        step = self._step
+        step.base.addr = address
+        step.base.as_ = KVADDR
+        status = self._functions.addrxlat_walk(self._reference)
+        if not status:
+            return cast(int, step.base.addr)
+        fault = self._fault(address, status)
+        # The last level holds an entry that is not present and not empty: a swap entry.
+        if status == TranslationStatus.NOTPRESENT and step.remain == 1 and step.raw:
+            return self._swapped(fault)
+        raise fault
+
+    def _swapped(self, fault: MemoryFault) -> int:
+        raise MemoryFault(fault.address, FaultReason.SWAPPED, fault.detail)
