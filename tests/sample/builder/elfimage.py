@@ -30,14 +30,12 @@ class ElfImage:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        offset, = struct.unpack_from("<Q", data, 0x28)
+        (offset,) = struct.unpack_from("<Q", data, 0x28)
         count, names = struct.unpack_from("<HH", data, 0x3C)
         raw = [struct.unpack_from("<IIQQQQIIQQ", data, offset + 64 * i) for i in range(count)]
-        self.sections = [
-            Section(self._string(raw[names][4] + s[0]), *s[1:8]) for s in raw
-        ]
+        self.sections = [Section(self._string(raw[names][4] + s[0]), *s[1:8]) for s in raw]
         self._table = self._read_symbols()
-        self.symbols = {name: value for name, value in self._table}
+        self.symbols = dict(self._table)
 
     def _string(self, offset: int) -> str:
         return self._data[offset : self._data.index(b"\0", offset)].decode()
@@ -87,8 +85,9 @@ class ElfImage:
             return self.symbols["__per_cpu_load"] + address - self.symbols["_text"]
         return address - self.symbols["_text"]
 
-    def _relocate(self, memory: bytearray, relocation: Section, target: Section,
-                  kaslr_offset: int) -> None:
+    def _relocate(
+        self, memory: bytearray, relocation: Section, target: Section, kaslr_offset: int
+    ) -> None:
         """Per-CPU symbols are offsets from a base and stay; all other addresses move."""
         for at in range(relocation.offset, relocation.offset + relocation.size, 24):
             offset, info, _ = struct.unpack_from("<QQq", self._data, at)
@@ -104,6 +103,6 @@ class ElfImage:
                 continue
             form = "<Q" if kind == R_64 else "<I"
             position = self._position(target, offset)
-            old, = struct.unpack_from(form, memory, position)
+            (old,) = struct.unpack_from(form, memory, position)
             mask = (1 << 64) - 1 if kind == R_64 else (1 << 32) - 1
             struct.pack_into(form, memory, position, (old + kaslr_offset) & mask)

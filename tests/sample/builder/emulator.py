@@ -47,6 +47,7 @@ class Cpu:
 
     def run(self, start: int) -> None:
         """Run from a virtual address until the CPU halts or is about to mwait."""
+
         def watch(uc: Any, address: int, _size: int, _data: object) -> None:
             code = bytes(uc.mem_read(self._physical(address), len(MWAIT)))
             if code == MWAIT:
@@ -74,9 +75,22 @@ class Cpu:
         self._uc.reg_write(x86.UC_X86_REG_MSR, (MSR_KERNEL_GS_BASE, self._percpu))
         self._uc.reg_write(x86.UC_X86_REG_GS_BASE, 0)
         user_ip = process.code + layout.USER_CODE_ENTRY
-        self.set(rax=number, rcx=user_ip + 2, r11=0x246, rbx=0x55D0C2A4F010, rbp=2,
-                 r12=2, r13=0x7F3C8A39E780, r14=0x7F3C8A39A9E0, r15=1, r8=0, r9=0, r10=0x63,
-                 rsp=process.stack + layout.USER_SP_OFFSET, eflags=0x2)
+        self.set(
+            rax=number,
+            rcx=user_ip + 2,
+            r11=0x246,
+            rbx=0x55D0C2A4F010,
+            rbp=2,
+            r12=2,
+            r13=0x7F3C8A39E780,
+            r14=0x7F3C8A39A9E0,
+            r15=1,
+            r8=0,
+            r9=0,
+            r10=0x63,
+            rsp=process.stack + layout.USER_SP_OFFSET,
+            eflags=0x2,
+        )
         self.set(**dict(zip(("rdi", "rsi", "rdx"), arguments, strict=False)))
         self.run(self._machine.virtual("entry_SYSCALL_64"))
 

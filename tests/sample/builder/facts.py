@@ -29,7 +29,7 @@ BACKTRACE_SLEEPING = """__schedule schedule __x64_sys_pause do_syscall_64
 
 def _thread(machine: Machine, cpu: int, comm: str, backtrace: list[str]) -> dict[str, Any]:
     prstatus = machine.crash_note(cpu)[PRSTATUS_AT:]
-    pid, = struct.unpack_from("<i", prstatus, 32)
+    (pid,) = struct.unpack_from("<i", prstatus, 32)
     values = struct.unpack_from(f"<{len(REGISTERS)}Q", prstatus, 112)
     return {
         "cpu": cpu,
@@ -134,28 +134,39 @@ def _processes(machine: Machine) -> list[dict[str, Any]]:
         (1, 1, layout.INIT_STACK, machine.init),
         (386, 2, layout.SHELL_STACK, machine.shell),
     ):
-        found.append({
-            "pid": pid,
-            "task": hex(direct(machine.task_frame) + 0x400 * number),
-            "kernel_stack": hex(stack),
-            "page_table_root_physical": hex(process.root),
-            "user_pages": {hex(v): hex(p) for v, p in process.user_pages.items()},
-            "user_rip": hex(process.code + layout.USER_CODE_ENTRY + 2),
-            "user_rsp": hex(process.stack + layout.USER_SP_OFFSET),
-            "fs_base": hex(process.fsbase),
-        })
+        found.append(
+            {
+                "pid": pid,
+                "task": hex(direct(machine.task_frame) + 0x400 * number),
+                "kernel_stack": hex(stack),
+                "page_table_root_physical": hex(process.root),
+                "user_pages": {hex(v): hex(p) for v, p in process.user_pages.items()},
+                "user_rip": hex(process.code + layout.USER_CODE_ENTRY + 2),
+                "user_rsp": hex(process.stack + layout.USER_SP_OFFSET),
+                "fs_base": hex(process.fsbase),
+            }
+        )
     return found
 
 
 def decoded_kallsyms(machine: Machine) -> list[kallsyms.Symbol]:
     """Symbols read back from the tables in the machine's memory, found as a reader would."""
+
     def table(name: str, size: int = 0x4000) -> bytes:
         return machine.memory.read(machine.physical(f"kallsyms_{name}"), size)
 
-    count, = struct.unpack("<I", table("num_syms", 4))
-    base, = struct.unpack("<Q", table("relative_base", 8))
-    return kallsyms.decode(table("names"), count, table("token_table"), table("token_index"),
-                           table("offsets"), base)
+    (count,) = struct.unpack("<I", table("num_syms", 4))
+    (base,) = struct.unpack("<Q", table("relative_base", 8))
+    return kallsyms.decode(
+        kallsyms.Tables(
+            names=table("names"),
+            count=count,
+            token_table=table("token_table"),
+            token_index=table("token_index"),
+            offsets=table("offsets"),
+            base=base,
+        )
+    )
 
 
 def write(machine: Machine, symbols: dict[str, int], build_id: str, target: Path) -> None:

@@ -12,6 +12,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 MAX_TOKENS = 256
 
@@ -44,7 +45,7 @@ def _compress(texts: list[bytes]) -> tuple[list[list[int]], list[bytes]]:
     used = {byte for text in texts for byte in text}
     tokens = [bytes([number]) if number in used else b"" for number in range(MAX_TOKENS)]
     for token in (number for number in range(MAX_TOKENS - 1, -1, -1) if number not in used):
-        pairs = Counter(pair for text in coded for pair in zip(text, text[1:], strict=False))
+        pairs = Counter(pair for text in coded for pair in pairwise(text))
         if not pairs:
             break
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
@@ -92,11 +93,23 @@ def assembly(symbols: list[Symbol], base: int) -> str:
     return "".join(out)
 
 
-def decode(names: bytes, count: int, table: bytes, index: bytes, offsets: bytes,
-           base: int) -> list[Symbol]:
-    """Read the tables back from raw bytes; base is the run-time value of relative_base."""
-    starts = struct.unpack(f"<{MAX_TOKENS}H", index[: 2 * MAX_TOKENS])
-    values = struct.unpack(f"<{count}i", offsets[: 4 * count])
+@dataclass(frozen=True)
+class Tables:
+    """The raw tables; each may run on behind its end. Base is relative_base at run time."""
+
+    names: bytes
+    count: int
+    token_table: bytes
+    token_index: bytes
+    offsets: bytes
+    base: int
+
+
+def decode(tables: Tables) -> list[Symbol]:
+    """Read the tables back; addresses are run-time ones."""
+    names, table = tables.names, tables.token_table
+    starts = struct.unpack(f"<{MAX_TOKENS}H", tables.token_index[: 2 * MAX_TOKENS])
+    values = struct.unpack(f"<{tables.count}i", tables.offsets[: 4 * tables.count])
     symbols, at = [], 0
     for value in values:
         length = names[at]
@@ -109,6 +122,6 @@ def decode(names: bytes, count: int, table: bytes, index: bytes, offsets: bytes,
             for token in names[at : at + length]
         ).decode()
         at += length
-        address = value if value >= 0 else base - 1 - value
+        address = value if value >= 0 else tables.base - 1 - value
         symbols.append(Symbol(address, text[0], text[1:]))
     return symbols

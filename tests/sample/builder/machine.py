@@ -46,9 +46,7 @@ class Machine:
             for page in range(0, layout.THREAD_SIZE, PAGE):
                 self._map_kernel_page(stack + page, self._frame())
         self.init = self._process(layout.INIT_CODE, layout.INIT_USER_STACK, layout.INIT_FSBASE)
-        self.shell = self._process(
-            layout.SHELL_CODE, layout.SHELL_USER_STACK, layout.SHELL_FSBASE
-        )
+        self.shell = self._process(layout.SHELL_CODE, layout.SHELL_USER_STACK, layout.SHELL_FSBASE)
         command = self.shell.user_pages[layout.SHELL_USER_STACK] + layout.SYSRQ_BUFFER_OFFSET
         self.memory.write(command, b"c\n")
         self._write_parameters()
@@ -80,14 +78,20 @@ class Machine:
         """The kernel in large pages; RAM in large pages but for its first 2 MiB; 1 GiB above."""
         text = self.virtual("_text")
         for at in range(0, self.kernel_size, layout.LARGE_PAGE):
-            self.tables.map(self.root, text + at, layout.KERNEL_PHYS + at,
-                            paging.KERNEL_CODE, layout.LARGE_PAGE)
+            self.tables.map(
+                self.root, text + at, layout.KERNEL_PHYS + at, paging.KERNEL_CODE, layout.LARGE_PAGE
+            )
         for at in range(0, layout.LARGE_PAGE, PAGE):
             self._map_kernel_page(direct(at), at)
         for at in range(layout.LARGE_PAGE, layout.RAM_SIZE, layout.LARGE_PAGE):
             self.tables.map(self.root, direct(at), at, paging.KERNEL_DATA, layout.LARGE_PAGE)
-        self.tables.map(self.root, direct(layout.HIGH_RAM_PHYS), layout.HIGH_RAM_PHYS,
-                        paging.KERNEL_DATA, layout.HUGE_PAGE)
+        self.tables.map(
+            self.root,
+            direct(layout.HIGH_RAM_PHYS),
+            layout.HIGH_RAM_PHYS,
+            paging.KERNEL_DATA,
+            layout.HUGE_PAGE,
+        )
 
     def _fill_test_areas(self) -> None:
         for page in layout.TEST_AREA_PAGES:
@@ -125,8 +129,15 @@ class Machine:
             (2, layout.SHELL_STACK, self.shell),
         ):
             mm = tasks + 0xC00 + 0x100 * number
-            words += [tasks + 0x400 * number, stack, mm, process.root, process.code,
-                      process.stack + layout.USER_SP_OFFSET, process.fsbase]
+            words += [
+                tasks + 0x400 * number,
+                stack,
+                mm,
+                process.root,
+                process.code,
+                process.stack + layout.USER_SP_OFFSET,
+                process.fsbase,
+            ]
         self.memory.write(self.physical("boot_params"), struct.pack(f"<{len(words)}Q", *words))
         for name, value in (
             ("page_offset_base", layout.PAGE_OFFSET),

@@ -67,8 +67,9 @@ class PageTables:
         self.next_frame += layout.PAGE
         return frame
 
-    def map(self, root: int, virtual: int, physical: int, flags: int,
-            size: int = layout.PAGE) -> None:
+    def map(
+        self, root: int, virtual: int, physical: int, flags: int, size: int = layout.PAGE
+    ) -> None:
         """Map one page of size bytes; root is the physical address of the top table."""
         leaf = LEVEL_OF_SIZE[size]
         table = root

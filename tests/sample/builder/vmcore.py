@@ -43,6 +43,7 @@ def segments(machine: Machine) -> list[Segment]:
 
 def vmcoreinfo_text(machine: Machine, build_id: str) -> str:
     """What kernel/crash_core.c and arch/x86 put there, as far as the toy kernel has it."""
+
     def symbol(name: str) -> str:
         return f"SYMBOL({name})={machine.virtual(name):x}"
 
@@ -90,8 +91,17 @@ def _program_headers(machine: Machine, notes_size: int) -> Iterator[bytes]:
         offsets[part.physical] = offset
         offset += part.file_size
     for part in parts:  # the text mapping shares its bytes with the direct mapping
-        yield struct.pack("<IIQQQQQQ", PT_LOAD, RWX, offsets[part.physical], part.virtual,
-                          part.physical, part.file_size, part.memory_size, PAGE)
+        yield struct.pack(
+            "<IIQQQQQQ",
+            PT_LOAD,
+            RWX,
+            offsets[part.physical],
+            part.virtual,
+            part.physical,
+            part.file_size,
+            part.memory_size,
+            PAGE,
+        )
 
 
 def write(machine: Machine, build_id: str, target: Path) -> None:
@@ -102,8 +112,23 @@ def write(machine: Machine, build_id: str, target: Path) -> None:
     notes = machine.crash_note(0) + machine.crash_note(1) + info
     headers = list(_program_headers(machine, len(notes)))
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    data = struct.pack("<16sHHIQQQIHHHHHH", ident, ET_CORE, EM_X86_64, 1, 0, 64, 0, 0,
-                       64, 56, len(headers), 0, 0, 0)
+    data = struct.pack(
+        "<16sHHIQQQIHHHHHH",
+        ident,
+        ET_CORE,
+        EM_X86_64,
+        1,
+        0,
+        64,
+        0,
+        0,
+        64,
+        56,
+        len(headers),
+        0,
+        0,
+        0,
+    )
     data += b"".join(headers) + notes
     data += bytes(-len(data) % PAGE)
     for part in segments(machine)[1:]:
