@@ -27,7 +27,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         "cpus_online": text["/sys/devices/system/cpu/online"].strip(),
         "cpus_present": text["/sys/devices/system/cpu/present"].strip(),
         "vmcoreinfo_note": text.get("/sys/kernel/vmcoreinfo", "").strip(),
-        "crash_pid": int(text["/run/facts/crash_pid"]),
+        "shell_pid": int(text["/run/facts/shell_pid"]),
         "symbols": _symbols(text["/proc/kallsyms"]),
         "modules": _modules(text["/proc/modules"]),
         "iomem": text["/proc/iomem"],
@@ -112,7 +112,7 @@ def _programs(files: dict[str, bytes], text: dict[str, str]) -> dict[str, dict[s
     programs = {}
     for path, content in text.items():
         name = path.removeprefix("/run/facts/")
-        if name in (path, "crash_pid"):
+        if name in (path, "shell_pid"):
             continue
         told: dict[str, Any] = json.loads(content)
         told |= _process(files, text, f"/proc/{told['pid']}")

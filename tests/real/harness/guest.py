@@ -22,8 +22,6 @@ SYMBOLS = (
 
 FACTS_LINE = "/dev/ttyS1"
 READY = "HARNESS-READY"
-# The facts of CPU 0's shell must be the last thing before the crash: see crash.sh below.
-COMMAND_LINE = "console=ttyS0 quiet loglevel=3 rdinit=/init no_hash_pointers"
 
 _INIT = """\
 #!/bin/busybox sh
@@ -48,8 +46,8 @@ sh /crash.sh
 """
 
 _CRASH = """\
-echo $$ > /run/facts/.crash
-mv /run/facts/.crash /run/facts/crash_pid
+echo $$ > /run/facts/.shell
+mv /run/facts/.shell /run/facts/shell_pid
 report {line} {symbols}
 {action}
 """

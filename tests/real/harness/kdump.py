@@ -15,10 +15,10 @@ from pathlib import Path
 
 from . import facts
 from .errors import HarnessError
-from .guest import COMMAND_LINE, basic_guest, main_guest
+from .guest import basic_guest, main_guest
 from .initramfs import Initramfs
 from .kernels import GUEST_MODULES, Kernel
-from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
+from .outcome import CRASH, SPINNER_CPU, command_line, save, sparse_copy
 from .packages import fetched
 from .programs import build, program_list
 from .qemu import Qemu
@@ -76,7 +76,9 @@ def make(kernel: Kernel, folder: Path) -> None:
         tree.file(work / "capture", "capture/initrd")
         tree.write(work / "initrd")
         console = _run(kernel, work)
-        save(folder, facts.parse((work / "facts").read_bytes()), console)
+        told = facts.parse((work / "facts").read_bytes())
+        told["crash_pid"] = told["shell_pid"]
+        save(folder, told, console)
         size = int(re.search(r"VMCORE-BYTES (\d+)", console)[1])  # type: ignore[index]
         sparse_copy(work / "vdb", dumps / "elf", size)
         sparse_copy(work / "vda", dumps / "flattened", flattened_size(work / "vda"))
@@ -114,7 +116,7 @@ def _run(kernel: Kernel, work: Path) -> str:
             disk.truncate(DISK_BYTES)
         disks += ["-drive", f"file={work / name},format=raw,if=none,id={name},cache=unsafe",
                   "-device", f"virtio-blk-pci,drive={name}"]  # fmt: skip
-    with Qemu(kernel.image, work / "initrd", f"{COMMAND_LINE} crashkernel=128M", cpus=CPUS,
+    with Qemu(kernel.image, work / "initrd", command_line("kdump"), cpus=CPUS,
               facts=work / "facts", extra=["-device", "vmcoreinfo", *disks]) as guest:  # fmt: skip
         guest.wait_for("CAPTURE-DONE", TIMEOUT_S)
         guest.wait_end(30)
@@ -149,7 +151,9 @@ def _other_forms(tools: Path, dumps: Path) -> None:
         ("d0-zlib", "-c", "-d", "0"), ("d31-lzo", "-l", "-d", "31"), ("elf-d31", "-E", "-d", "31"),
     ):  # fmt: skip
         run([*start, *options, elf, dumps / form])
-    run([*start, "-c", "-d", "31", "--split", elf, dumps / "split.1", dumps / "split.2"])
+    # The default block of 1 GiB would put all of a small guest's memory into the first file.
+    split = ["-c", "-d", "31", "--split", "--splitblock-size", "16"]
+    run([*start, *split, elf, dumps / "split.1", dumps / "split.2"])
     for method in ("zstd", "snappy"):
         library = _library(tools, {"zstd": "libzstd.so.1", "snappy": "libsnappy.so.1"}[method])
         recompress(dumps / "d31-zlib", dumps / f"d31-{method}", method, library)

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from . import facts, kdump
 from .errors import HarnessError
-from .guest import COMMAND_LINE, READY, main_guest
+from .guest import READY, main_guest
 from .kernels import Kernel
-from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
+from .outcome import CRASH, SPINNER_CPU, command_line, save, sparse_copy
 from .programs import build, program_list
 from .qemu import Qemu
 
+CPUS = 3
 BOOT_TIMEOUT_S = 180
 # The panic's last line shows on the console only once the other CPUs have been stopped.
 PANIC_END = r"end Kernel panic"
 _USER_CODE_SEGMENT = "CS =0033"
 
-STAY = f"echo {READY}; exec sleep 1000000"
+# Blocks the shell itself, so that the task list stays as it was told.
+STAY = f"mkfifo /run/never; echo {READY}; read line < /run/never"
 
 
 def make(kernel: Kernel, scenario: str, folder: Path) -> None:
@@ -34,16 +36,17 @@ def make(kernel: Kernel, scenario: str, folder: Path) -> None:
         work = Path(name)
         action = CRASH if scenario == "panic" else STAY
         main_guest(kernel, sysroot, programs, action=action).write(work / "initrd")
-        with Qemu(kernel.image, work / "initrd", COMMAND_LINE, cpus=3, facts=work / "facts",
-                  extra=["-device", "vmcoreinfo"]) as guest:  # fmt: skip
+        with Qemu(kernel.image, work / "initrd", command_line(scenario), cpus=CPUS,
+                  facts=work / "facts", extra=["-device", "vmcoreinfo"]) as guest:  # fmt: skip
             guest.wait_for(PANIC_END if scenario == "panic" else READY, BOOT_TIMEOUT_S)
             if scenario == "live":
                 _stop_in_user_mode(guest, SPINNER_CPU)
             else:
                 guest.qmp("stop")
-            registers = [guest.cpu_registers(cpu) for cpu in range(3)]
+            registers = [guest.cpu_registers(cpu) for cpu in range(CPUS)]
             _dump_all(guest, work, folder / "dumps", elf_only=scenario == "live")
             told = facts.parse((work / "facts").read_bytes())
+            told["crash_pid"] = told["shell_pid"] if scenario == "panic" else None
             told["qemu_registers"] = registers
             told["qemu"] = guest.qmp("query-version")["package"]
             save(folder, told, guest.console)
@@ -60,9 +63,12 @@ def _stop_in_user_mode(guest: Qemu, cpu: int, attempts: int = 200) -> None:
 
 
 def _dump_all(guest: Qemu, work: Path, target: Path, *, elf_only: bool) -> None:
-    """Dump the stopped guest in each form that QEMU has; the file is named after the form."""
-    for form in ["elf"] if elf_only else guest.dump_formats():
+    """Dump the stopped guest in each form that QEMU has; the file is named after the form.
+
+    "elf-paging" is the ELF form whose segments carry virtual addresses.
+    """
+    for form in ["elf"] if elf_only else ["elf-paging", *guest.dump_formats()]:
         raw = work / form
-        guest.dump(raw, form)
+        guest.dump(raw, form.removesuffix("-paging"), paging=form.endswith("-paging"))
         sparse_copy(raw, target / form)
         raw.unlink()
