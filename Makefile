@@ -14,6 +14,8 @@ BIN := .venv/bin
 REAL_NEEDS := gcc gdbserver qemu busybox cpio xz zstd binutils
 # "-p NAME" for each package that pyproject.toml names.
 PACKAGES := $(shell sed -n '/^packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
+# The slow ones last.
+TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs
 
 .PHONY: help setup demo test unit check bench real clean
@@ -29,7 +31,7 @@ demo: ## serve a small sample dump and look at it with gdb
 	scripts/demo
 
 test: setup check ## check the code, then run every test
-	@$(PYTEST) tests/unit tests/gdb tests/real
+	@$(PYTEST) $(TESTS)
 
 unit: ## run the tests that need no dump and no gdb
 	@scripts/setup python

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # Where packages are unpacked for a user who may not install them; see scripts/debroot.sh.
-: "${KDUMP_GDBSERVER_DEBROOT:=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kdump-gdbserver/debroot}"
+: "${KDUMP_GDBSERVER_DEBROOT:=${XDG_CACHE_HOME:-${HOME:-~}/.cache}/kdump-gdbserver/debroot}"
 export KDUMP_GDBSERVER_DEBROOT
 
 # After the system's own directories: what the machine has is used first.
