@@ -16,8 +16,8 @@ REGISTERS = """r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_ra
 PRSTATUS_AT = 12 + 8  # in the note, behind header and name
 SYMBOLS = """_text _stext _end init_uts_ns init_top_pgt linux_banner init_task init_stack panic_cpu
     crashing_cpu nr_cpu_ids __per_cpu_offset __cpu_online_mask page_offset_base vmalloc_base
-    phys_base vmcoreinfo_note sysrq_handle_crash entry_SYSCALL_64 panic""".split()
-PER_CPU_SYMBOLS = "current_task runqueues cpu_number crash_notes cpu_current_top_of_stack".split()
+    phys_base vmcoreinfo_note sysrq_handle_crash entry_SYSCALL_64 panic crash_notes""".split()
+PER_CPU_SYMBOLS = "current_task runqueues cpu_number cpu_current_top_of_stack".split()
 BACKTRACE_CPU0 = """crash_setup_regs __crash_kexec panic sysrq_handle_crash __handle_sysrq
     write_sysrq_trigger proc_reg_write vfs_write ksys_write __x64_sys_write do_syscall_64
     entry_SYSCALL_64""".split()

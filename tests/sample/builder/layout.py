@@ -43,6 +43,8 @@ TEST_AREA_EXCLUDED = TEST_AREA + 4 * PAGE
 
 MODULE_TEXT = b"toy_module: hello from module space\n\0"
 
+CRASH_NOTES = 0x800  # per-CPU memory behind the linked variables: offset in each area
+
 # The two processes.
 INIT_CODE, INIT_USER_STACK, INIT_FSBASE = 0x401000, 0x7FFD3A91E000, 0x4C53C0
 SHELL_CODE, SHELL_USER_STACK = 0x55D0C0DE1000, 0x7FFE1B2C4000

@@ -41,7 +41,7 @@ class Machine:
         self._map_kernel_and_ram()
         self._fill_test_areas()
         self.percpu = [self._frame() for _ in range(2)]
-        self.task_frame, self._notes = self._frame(), self._frame()
+        self.task_frame = self._frame()
         for stack in (layout.IDLE1_STACK, layout.INIT_STACK, layout.SHELL_STACK):
             for page in range(0, layout.THREAD_SIZE, PAGE):
                 self._map_kernel_page(stack + page, self._frame())
@@ -122,7 +122,7 @@ class Machine:
         """struct boot_params of include/linux/boot.h, and what KASLR set-up leaves behind."""
         tasks = direct(self.task_frame)
         words = [direct(frame) for frame in self.percpu]
-        words += [direct(self._notes), direct(self._notes) + 512]
+        words.append(layout.CRASH_NOTES)
         words += [tasks, layout.IDLE1_STACK, 0, 0, 0, 0, 0]
         for number, stack, process in (
             (1, layout.INIT_STACK, self.init),
@@ -148,4 +148,4 @@ class Machine:
 
     def crash_note(self, cpu: int) -> bytes:
         """The NT_PRSTATUS note, with its header, that the kernel wrote for a CPU."""
-        return self.memory.read(self._notes + 512 * cpu, 12 + 8 + 336)
+        return self.memory.read(self.percpu[cpu] + layout.CRASH_NOTES, 12 + 8 + 336)

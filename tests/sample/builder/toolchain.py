@@ -16,7 +16,10 @@ CODE = """
     -fno-ipa-icf -fno-ipa-cp -fno-ipa-sra -fno-partial-inlining -fno-reorder-blocks-and-partition
     -fno-tree-loop-distribute-patterns -falign-functions=16
 """.split()
-LINK = "-nostdlib -static -q --build-id=sha1 -z max-page-size=0x1000 -z noexecstack".split()
+LINK = """
+    -nostdlib -static -q --build-id=sha1 -z max-page-size=0x1000 -z noexecstack
+    --no-warn-rwx-segments
+""".split()
 MAX_PASSES = 6
 
 

@@ -1,6 +1,7 @@
 /* Boot of CPU 0 on init_stack, and the tasks there are. */
 #include <asm/percpu.h>
 #include <linux/boot.h>
+#include <linux/elfcore.h>
 #include <linux/kernel.h>
 #include <linux/sched.h>
 
@@ -26,7 +27,7 @@ struct task_struct init_task = {
 
 extern char __per_cpu_load[], __per_cpu_start[], __per_cpu_end[];
 
-static void setup_per_cpu_areas(void)
+static void __init setup_per_cpu_areas(void)
 {
 	u64 size = (u64)__per_cpu_end - (u64)__per_cpu_start;
 
@@ -34,11 +35,11 @@ static void setup_per_cpu_areas(void)
 		memcpy((void *)boot_params.percpu[cpu], __per_cpu_load, size);
 		__per_cpu_offset[cpu] = boot_params.percpu[cpu];
 		*per_cpu_ptr(cpu_number, cpu) = cpu;
-		*per_cpu_ptr(crash_notes, cpu) = (void *)boot_params.crash_notes[cpu];
 	}
 }
 
-static struct task_struct *copy_process(const struct boot_task *boot, pid_t pid, const char *comm)
+static struct task_struct *__init copy_process(const struct boot_task *boot, pid_t pid,
+					       const char *comm)
 {
 	struct task_struct *task = (void *)boot->task;
 	struct list_head *last = init_task.tasks.prev;
@@ -63,11 +64,12 @@ static struct task_struct *copy_process(const struct boot_task *boot, pid_t pid,
 	return task;
 }
 
-noinline __noreturn void start_kernel(void)
+noinline __noreturn void __init start_kernel(void)
 {
 	struct task_struct *init, *shell;
 
 	setup_per_cpu_areas();
+	crash_notes = (note_buf_t *)boot_params.crash_notes;
 	init_idle(&init_task, 0);
 	init_idle(copy_process(&boot_params.idle1, 0, "swapper/1"), 1);
 	init = copy_process(&boot_params.init, 1, "init");

@@ -10,7 +10,7 @@ struct boot_task {
 
 struct boot_params {
 	u64 percpu[NR_CPUS];
-	u64 crash_notes[NR_CPUS];
+	u64 crash_notes; /* offset into each per-CPU area */
 	struct boot_task idle1, init, shell;
 };
 

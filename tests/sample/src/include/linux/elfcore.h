@@ -5,7 +5,10 @@
 #include <linux/types.h>
 
 #define NT_PRSTATUS 1
-#define CRASH_NOTE_BYTES 512
+#define CRASH_CORE_NOTE_BYTES 512
+
+typedef u32 note_buf_t[CRASH_CORE_NOTE_BYTES / sizeof(u32)];
+extern note_buf_t *crash_notes;
 
 struct elf_note_header {
 	u32 namesz, descsz, type;

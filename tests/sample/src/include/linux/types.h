@@ -23,6 +23,7 @@ struct list_head {
 #define false 0
 #define __user
 #define noinline __attribute__((noinline, noclone))
+#define __init __attribute__((section(".init.text")))
 #define __noreturn __attribute__((noreturn))
 #define __page_aligned __attribute__((aligned(4096)))
 #define offsetof(type, member) __builtin_offsetof(type, member)

@@ -7,7 +7,6 @@ DEFINE_PER_CPU(struct rq, runqueues);
 DEFINE_PER_CPU(struct task_struct *, current_task) = &init_task;
 DEFINE_PER_CPU(u64, cpu_current_top_of_stack);
 DEFINE_PER_CPU(int, cpu_number);
-DEFINE_PER_CPU(void *, crash_notes);
 u64 __per_cpu_offset[NR_CPUS];
 unsigned int nr_cpu_ids = NR_CPUS;
 

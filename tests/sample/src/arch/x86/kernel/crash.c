@@ -6,6 +6,7 @@
 #include <linux/sched.h>
 
 int crashing_cpu = -1;
+note_buf_t *crash_notes; /* per-CPU memory */
 
 static void copy_kernel_regs(struct user_regs_struct *to, const struct pt_regs *regs)
 {
@@ -22,7 +23,7 @@ noinline void crash_save_cpu(struct pt_regs *regs, int cpu)
 {
 	struct elf_prstatus prstatus;
 	struct elf_note_header header = { 5, sizeof(prstatus), NT_PRSTATUS };
-	char *note = *per_cpu_ptr(crash_notes, cpu);
+	char *note = (char *)this_alloc_ptr(crash_notes, cpu);
 
 	memset(&prstatus, 0, sizeof(prstatus));
 	prstatus.pid = current->pid;

@@ -24,10 +24,12 @@
 		(__typeof__(var) *)(_ptr + __per_cpu_offset[cpu]);                   \
 	})
 
+/* The same for memory that was allocated, not linked: ptr is an offset into each area. */
+#define this_alloc_ptr(ptr, cpu) ((__typeof__(ptr))((u64)(ptr) + __per_cpu_offset[cpu]))
+
 extern u64 __per_cpu_offset[NR_CPUS];
 extern unsigned int nr_cpu_ids;
 DECLARE_PER_CPU(int, cpu_number);
-DECLARE_PER_CPU(void *, crash_notes);
 #define smp_processor_id() this_cpu_read(cpu_number)
 
 #endif
