@@ -37,6 +37,10 @@ _CAPTURE_COMMAND_LINE = (
     "console=ttyS0 quiet loglevel=3 rdinit=/init nr_cpus=1 reset_devices irqpoll"
 )
 
+# Debian's makedumpfile is older than 6.12: there its level 8 (user pages) takes kernel data for
+# user data and leaves it out, so the good dumps of that kernel stop at the other levels.
+LEVELS = {"6.1": 31, "6.12": 23}
+
 _CAPTURE_INIT = f"""\
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -48,7 +52,7 @@ for module in {" ".join(GUEST_MODULES)}; do
     [ -e /modules/$module.ko ] && insmod /modules/$module.ko
 done
 echo "VMCORE-BYTES $(stat -c %s /proc/vmcore)"
-if makedumpfile -F -c -d 31 /proc/vmcore > /dev/vda && cat /proc/vmcore > /dev/vdb; then
+if makedumpfile -F -c -d $LEVEL /proc/vmcore > /dev/vda && cat /proc/vmcore > /dev/vdb; then
     sync
     echo CAPTURE-DONE
 fi
@@ -82,18 +86,22 @@ def make(kernel: Kernel, folder: Path) -> None:
         size = int(re.search(r"VMCORE-BYTES (\d+)", console)[1])  # type: ignore[index]
         sparse_copy(work / "vdb", dumps / "elf", size)
         sparse_copy(work / "vda", dumps / "flattened", flattened_size(work / "vda"))
-    _other_forms(tools, dumps)
+    _other_forms(tools, dumps, _level(kernel))
 
 
 def _capture_guest(kernel: Kernel, tools: Path) -> Initramfs:
     tree = basic_guest(kernel)
-    tree.text("init", _CAPTURE_INIT)
+    tree.text("init", _CAPTURE_INIT.replace("$LEVEL", str(_level(kernel))))
     tree.file(tools / "usr/bin/makedumpfile", "usr/bin/makedumpfile")
     tree.file(_loader(tools), "lib64/ld-linux-x86-64.so.2")
     for library in ("libdw.so.1", "libelf.so.1", "libz.so.1", "liblzo2.so.2", "libbz2.so.1.0",
                     "liblzma.so.5", "libc.so.6"):  # fmt: skip
         tree.file(_library(tools, library), f"{_LIBRARIES}/{library}")
     return tree
+
+
+def _level(kernel: Kernel) -> int:
+    return LEVELS[".".join(kernel.release.split(".")[:2])]
 
 
 def _library(tools: Path, name: str) -> Path:
@@ -140,20 +148,20 @@ def flattened_size(path: Path) -> int:
             stream.seek(size, 1)
 
 
-def _other_forms(tools: Path, dumps: Path) -> None:
+def _other_forms(tools: Path, dumps: Path, level: int) -> None:
     folders = [tools / _LIBRARIES.lstrip("/"), tools / "lib/x86_64-linux-gnu"]
     start: list[str | Path] = [_loader(tools), "--library-path", ":".join(map(str, folders)),
-             tools / "usr/bin/makedumpfile"]  # fmt: skip
-    elf = dumps / "elf"
+                               tools / "usr/bin/makedumpfile"]  # fmt: skip
+    elf, zlib = dumps / "elf", dumps / f"d{level}-zlib"
     with (dumps / "flattened").open("rb") as stream:
-        run([*start, "-R", dumps / "d31-zlib"], stdin=stream)
-    for form, *options in (
-        ("d0-zlib", "-c", "-d", "0"), ("d31-lzo", "-l", "-d", "31"), ("elf-d31", "-E", "-d", "31"),
-    ):  # fmt: skip
-        run([*start, *options, elf, dumps / form])
+        run([*start, "-R", zlib], stdin=stream)
+    run([*start, "-c", "-d", "0", elf, dumps / "d0-zlib"])
+    run([*start, "-l", "-d", str(level), elf, dumps / f"d{level}-lzo"])
+    run([*start, "-E", "-d", str(level), elf, dumps / f"elf-d{level}"])
+    if level != 31:
+        run([*start, "-c", "-d", "31", elf, dumps / "damaged"])
     # The default block of 1 GiB would put all of a small guest's memory into the first file.
-    split = ["-c", "-d", "31", "--split", "--splitblock-size", "16"]
+    split = ["-c", "-d", str(level), "--split", "--splitblock-size", "16"]
     run([*start, *split, elf, dumps / "split.1", dumps / "split.2"])
-    for method in ("zstd", "snappy"):
-        library = _library(tools, {"zstd": "libzstd.so.1", "snappy": "libsnappy.so.1"}[method])
-        recompress(dumps / "d31-zlib", dumps / f"d31-{method}", method, library)
+    for method, name in (("zstd", "libzstd.so.1"), ("snappy", "libsnappy.so.1")):
+        recompress(zlib, dumps / f"d{level}-{method}", method, _library(tools, name))
