@@ -124,6 +124,8 @@ def _not_json(source: Source, raw: bytes, message: str) -> SidecarError:
     place = _BYTE.match(message)
     if place:
         offset = int(place["offset"])
+        if place["problem"] == "trailing characters":
+            offset -= 1  # msgspec counts from 1 here only
         line = raw.count(b"\n", 0, offset) + 1
         column = offset - (raw.rfind(b"\n", 0, offset) + 1) + 1
         problem = place["problem"]

@@ -180,9 +180,10 @@ def _checked(
 
 def _vmas(source: Source, vmas: list[wire.Mapping], arch: Arch) -> Iterable[Vma]:
     for index, vma in enumerate(vmas):
+        _require_address(source, f"vmas[{index}].start", vma.start, arch)
+        _require_address(source, f"vmas[{index}].end", vma.end, arch)
         if vma.start >= vma.end:
             raise source.error(f"vmas[{index}].end", "is not above the start")
-        _require_address(source, f"vmas[{index}].end", vma.end, arch)
         yield Vma(vma.start, vma.end, vma.perms, vma.offset, vma.dev, vma.inode, vma.path)
 
 

@@ -17,6 +17,7 @@ Cpu = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Unsigned = Annotated[int, Meta(ge=0)]
 Letter = Annotated[str, Meta(min_length=1, max_length=1)]
 Perms = Annotated[str, Meta(pattern=r"^[r-][w-][x-][ps]\Z")]
+Hex = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]*\Z")]
 Device = Annotated[str, Meta(pattern=r"^[0-9a-f]+:[0-9a-f]+\Z")]
 
 
@@ -35,7 +36,7 @@ class Dump(Struct):
 
     arch: str
     release: str | None = None
-    build_id: str | None = None
+    build_id: Hex | None = None
     crash_time: Unsigned | None = None
     kaslr_offset: Unsigned | None = None
 
