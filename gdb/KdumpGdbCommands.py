@@ -19,9 +19,11 @@ prefix on every name. The parts, from the bottom up:
 Facts about the kernel are from its source; file names below are paths in it.
 """
 
+# ruff: noqa: N999  (users know the file by this name)
 import contextlib
 import json
 import os
+import pathlib
 import struct
 import tempfile
 
@@ -181,9 +183,7 @@ class KdumpRadixTree:
         seen.add(node)
         member = self.layout.members["slots"]
         try:
-            slots = self.memory.words(
-                node + member.offset, member.size // self.memory.pointer_size
-            )
+            slots = self.memory.words(node + member.offset, member.size // self.memory.pointer_size)
         except KdumpUnreadable as error:
             problems.append("pid tree: torn: %s" % error)
             return
@@ -236,6 +236,19 @@ def kdump_build_id(notes, byte_order):
             return "".join("%02x" % byte for byte in notes[at : at + size])
         at += size + 3 & ~3
     return None
+
+
+def kdump_vmcoreinfo(text):
+    """The lines NAME=VALUE of a VMCOREINFO text; what is not such a line is left out."""
+    lines = text.split(b"\0", 1)[0].decode("ascii", "replace").splitlines()
+    pairs = [line.split("=", 1) for line in lines if "=" in line]
+    notes = dict(pairs)
+    for name, base in (("CRASHTIME", 10), ("KERNELOFFSET", 16), ("BUILD-ID", 16)):
+        try:
+            int(notes.get(name, "0"), base)
+        except ValueError:
+            del notes[name]
+    return notes
 
 
 # ------------------------------------------------------------------------------ tasks
@@ -458,9 +471,7 @@ class KdumpAarch64:
     name = "aarch64"
     gdb_name = "aarch64"
     # arch/arm64/include/asm/processor.h: struct cpu_context; gdb calls fp x29.
-    context = dict(
-        {"x%d" % n: "x%d" % n for n in range(19, 29)}, fp="x29", sp="sp", pc="pc"
-    )
+    context = dict({"x%d" % n: "x%d" % n for n in range(19, 29)}, fp="x29", sp="sp", pc="pc")
     saved = {"saved." + name: "thread.cpu_context." + name for name in context}
 
     def __init__(self, kernel):
@@ -485,10 +496,7 @@ class KdumpAarch64:
         return address | self.code_mark if address >> 55 & 1 else address
 
     def switch_registers(self, task):
-        registers = {
-            name: task.values["saved." + member]
-            for member, name in self.context.items()
-        }
+        registers = {name: task.values["saved." + member] for member, name in self.context.items()}
         registers["pc"] = self.code_address(registers["pc"])
         return registers
 
@@ -520,9 +528,7 @@ class KdumpRiscv64:
         return registers
 
 
-KDUMP_ARCHITECTURES = {
-    arch.gdb_name: arch for arch in (KdumpX86_64, KdumpAarch64, KdumpRiscv64)
-}
+KDUMP_ARCHITECTURES = {arch.gdb_name: arch for arch in (KdumpX86_64, KdumpAarch64, KdumpRiscv64)}
 
 # ------------------------------------------------------------------------------ the kernel
 
@@ -566,6 +572,14 @@ def kdump_resolve(type_, path):
     return KdumpMember(offset, type_.sizeof, kind)
 
 
+def kdump_architecture_name():
+    """gdb's name for the target's architecture."""
+    inferior = gdb.selected_inferior()
+    if hasattr(inferior, "architecture"):  # gdb 9
+        return inferior.architecture().name()
+    return gdb.selected_frame().architecture().name()
+
+
 class KdumpKernel:
     """The kernel in the dump, as gdb's symbols and the target's memory tell it."""
 
@@ -591,7 +605,7 @@ class KdumpKernel:
     def __init__(self):
         if not gdb.selected_inferior().threads():
             raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
-        name = gdb.selected_frame().architecture().name()
+        name = kdump_architecture_name()
         if name not in KDUMP_ARCHITECTURES:
             raise KdumpError(
                 "architecture %s is not supported (%s are)"
@@ -599,6 +613,10 @@ class KdumpKernel:
             )
         arch = KDUMP_ARCHITECTURES[name]
         self.memory = KdumpMemory(kdump_fetch, clean=arch.clean)
+        # gdb reads the debug information of a source file when it needs something of it, and
+        # looks first at what it has: these two files' include almost all types used below.
+        self.init_pid_ns = self.address("init_pid_ns")
+        self.runqueues = self.address("runqueues")
         self.arch = arch(self)
         self.task_layout = self._task_layout()
         self.init_task = self.address("init_task")
@@ -620,9 +638,7 @@ class KdumpKernel:
         """The same, but it must be there."""
         address = self.find(name)
         if address is None:
-            raise KdumpError(
-                "no symbol %s: load the dump's kernel symbols (`file vmlinux`)" % name
-            )
+            raise KdumpError("no symbol %s: load the dump's kernel symbols (`file vmlinux`)" % name)
         return address
 
     def type(self, name):
@@ -680,12 +696,30 @@ class KdumpKernel:
     # -- what the dump is of
 
     def identity(self):
-        """The sidecar's "dump": which kernel the data are from."""
-        return {
-            "release": self._release(),
-            "build_id": self._build_id(),
+        """The sidecar's "dump": which kernel, and which crash of it, the data are from."""
+        notes = self.vmcoreinfo()
+        identity = {
+            "release": notes.get("OSRELEASE") or self._release(),
+            "build_id": notes.get("BUILD-ID") or self._build_id(),
             "arch": self.arch.name,
         }
+        if "CRASHTIME" in notes:
+            identity["crash_time"] = int(notes["CRASHTIME"])
+        if "KERNELOFFSET" in notes:
+            identity["kaslr_offset"] = int(notes["KERNELOFFSET"], 16)
+        return identity
+
+    def vmcoreinfo(self):
+        """What the kernel noted for readers of its dumps (kernel/vmcore_info.c), as a dict."""
+        pointer, size = self.find("vmcoreinfo_data"), self.find("vmcoreinfo_size")
+        if pointer is None or size is None:
+            return {}
+        try:
+            size = self.memory.integer(size, self.memory.pointer_size)
+            text = self.memory.fetch(self.memory.pointer(pointer), min(size, 1 << 16))
+        except KdumpUnreadable:
+            return {}
+        return kdump_vmcoreinfo(text)
 
     def _release(self):
         try:
@@ -760,9 +794,7 @@ class KdumpKernel:
                 return False
             return values.get("cpu", cpu) == cpu and name.startswith(b"swapper")
 
-        base = kdump_per_cpu_base(
-            self.address("runqueues"), self.find("__per_cpu_start"), offsets, is_right
-        )
+        base = kdump_per_cpu_base(self.runqueues, self.find("__per_cpu_start"), offsets, is_right)
         if base is None:
             problems.append(
                 "runqueues are not where vmlinux says: the idle tasks of other CPUs, and which "
@@ -862,7 +894,7 @@ class KdumpKernel:
             path, node, mark = "idr.idr_rt.rnode", "struct radix_tree_node", 1
             namespace = self.layout("struct pid_namespace", [path])
             nodes = self.layout(node, ["slots"])
-        values = namespace.read(self.memory, self.address("init_pid_ns"))
+        values = namespace.read(self.memory, self.init_pid_ns)
         return KdumpRadixTree(self.memory, nodes, mark), values[path]
 
 
@@ -968,19 +1000,18 @@ def kdump_write(name, text):
     Until the text is safely on the disk it is in another file beside it, so whatever fails or is
     interrupted leaves an older file as it was, and no half a file.
     """
-    name = os.path.realpath(os.path.expanduser(name))
-    if os.path.exists(name) and not os.path.isfile(name):
-        raise KdumpError("%s is not a regular file" % name)
-    folder = os.path.dirname(name)
-    handle, scratch = tempfile.mkstemp(prefix=".kdump-", suffix=".tmp", dir=folder)
+    path = pathlib.Path(name).expanduser().resolve()
+    if path.exists() and not path.is_file():
+        raise KdumpError("%s is not a regular file" % path)
+    handle, scratch = tempfile.mkstemp(prefix=".kdump-", suffix=".tmp", dir=str(path.parent))
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(scratch, name)
+        pathlib.Path(scratch).replace(path)
     except BaseException:
-        os.unlink(scratch)
+        pathlib.Path(scratch).unlink()
         raise
 
 
@@ -1052,11 +1083,11 @@ class KdumpCommand(gdb.Command):
 class KdumpKernelPs(KdumpCommand):
     """List every task of the kernel in the dump.
 
-Usage: kdump-kernel-ps
+    Usage: kdump-kernel-ps
 
-One line for each thread of each process, and for each CPU's idle task:
-user id, process id, parent's process id, thread id, name (a kernel thread's
-in brackets) and the address of its task_struct."""
+    One line for each thread of each process, and for each CPU's idle task:
+    user id, process id, parent's process id, thread id, name (a kernel thread's
+    in brackets) and the address of its task_struct."""
 
     ROW = "{:<10} {:<10} {:<10} {:<10} {:<25} {}\n"
 
@@ -1085,11 +1116,11 @@ in brackets) and the address of its task_struct."""
 class KdumpSaveKernelJson(KdumpCommand):
     """Save the kernel's tasks and their registers to FILE.
 
-Usage: kdump-save-kernel-json FILE
+    Usage: kdump-save-kernel-json FILE
 
-Restart the server with the file, and gdb shows every task as a thread:
-    kdump-gdbserver -f VMCORE -k FILE
-FILE is replaced if it exists, but only once all is written."""
+    Restart the server with the file, and gdb shows every task as a thread:
+        kdump-gdbserver -f VMCORE -k FILE
+    FILE is replaced if it exists, but only once all is written."""
 
     def __init__(self):
         super().__init__("kdump-save-kernel-json", gdb.COMMAND_DATA, gdb.COMPLETE_FILENAME)
