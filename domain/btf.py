@@ -46,7 +46,7 @@ class Btf:
         Bit fields are left out, members of anonymous structs inside it too.
         """
         name_at = self._string_offset(type_name)
-        at = -4
+        at = -1
         while name_at >= 0:
             at = self.types.find(struct.pack(self.prefix + "I", name_at), at + 1)
             if at < 0:
