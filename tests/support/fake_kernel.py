@@ -1,0 +1,210 @@
+"""fake_kernel: kernel memory laid out plausibly enough to find CPUs and symbols in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch import X86_64, Arch
+from kdump_gdbserver.domain.dump_facts import CpuNote
+
+from tests.support.btf_writer import write_btf
+from tests.support.fake_dump import FakeDump, Segments, facts_of, space_of
+from tests.support.kallsyms_writer import write_tables
+
+LINK_TEXT = {
+    "x86_64": 0xFFFFFFFF81000000,
+    "aarch64": 0xFFFF800008000000,
+    "riscv64": 0xFFFFFFFF80000000,
+}
+_DATA = 0x1000000  # from _text
+_PERCPU = 0x1800000  # from _text, where the per-CPU area does not start at zero
+_TABLES = 0x2000000
+_BTF = 0x2800000
+_CPU_AREAS, _CPU_AREA_SIZE = 0x10000000, 0x100000
+_TASKS, _TASK_SIZE = 0x20000000, 0x2000
+_NOTE_AT, _CURRENT_AT = 0x18000, 0x1FC00  # in a per-CPU area
+_PID_AT, _COMM_AT = 0x4E8, 0x7A0  # in task_struct
+_PRSTATUS_SIZE, _PRSTATUS_REGISTERS = 336, 112
+
+# Names a real kernel has beside the wanted ones; some begin or end like those.
+NOISE = (
+    *(f"{verb}_{noun}" for verb in ("panic", "crash", "cpu", "init", "do", "nr_cpu", "current")
+      for noun in ("ids_max", "notes_size", "task_stack", "hot_line", "offset", "cpus", "online")),
+    "panic_cpuhp", "__panic_cpu", "crashing_cpu_list", "xcrash_notes", "nr_cpu_id",
+    "q" * 60 + "".join(chr(97 + i * i % 26) for i in range(140)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FakeKernel:
+    """What `fake_kernel` made: memory by named segments, and the truth about it."""
+
+    arch: Arch
+    segments: Segments
+    symbols: Mapping[str, int]
+    vmcoreinfo: str
+    notes: Sequence[CpuNote]
+    hypervisor: bool
+    pids: Mapping[int, int] = field(default_factory=dict)
+
+    def memory(self) -> AddressSpace:
+        return space_of(self.segments)
+
+    def dump(self, damage: Callable[[AddressSpace], AddressSpace] | None = None) -> FakeDump:
+        return FakeDump(
+            self.segments,
+            vmcoreinfo=self.vmcoreinfo,
+            notes=self.notes,
+            facts=facts_of(self.arch, cpu_count=len(self.notes), hypervisor=self.hypervisor),
+            damage=damage,
+        )
+
+    def without(self, *names: str) -> FakeKernel:
+        """Return the kernel with whole segments gone from its dump."""
+        assert set(names) <= set(self.segments)
+        kept = {name: segment for name, segment in self.segments.items() if name not in names}
+        return dataclasses.replace(self, segments=kept)
+
+    def with_bytes(self, name: str, data: bytes, at: int = 0) -> FakeKernel:
+        """Return the kernel with bytes of one segment replaced, from `at` on."""
+        address, old = self.segments[name]
+        new = (old[:at] + data + old[at + len(data) :])[: len(old)]
+        return dataclasses.replace(self, segments={**self.segments, name: (address, new)})
+
+    def with_vmcoreinfo(self, change: Callable[[str], str]) -> FakeKernel:
+        return dataclasses.replace(self, vmcoreinfo=change(self.vmcoreinfo))
+
+
+def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
+    """Return registers for a CPU; no two CPUs have one alike."""
+    text = LINK_TEXT[arch.name]
+    return {
+        slot.register.name: (
+            text + 0x1000 * cpu + 8 * slot.number
+            if slot.register.bits == 64
+            else 0x40 * cpu + slot.number
+        )
+        for slot in arch.layout().slots
+        if slot.register.bits in (32, 64) and slot.register.group != "float"
+    }
+
+
+def fake_kernel(
+    arch: Arch = X86_64,
+    *,
+    possible: int = 4,
+    online: Collection[int] | None = None,
+    deaf: Collection[int] = (),
+    pids: Mapping[int, int] | None = None,
+    panic_cpu: int | None = None,
+    crashing_cpu: int | None = None,
+    hypervisor: bool = False,
+    kaslr: int = 0x1E000000,
+    absolute_percpu: bool | None = None,
+    compress: bool = True,
+    current_variable: str | None = "current_task",
+    crash_notes: bool = True,
+) -> FakeKernel:
+    """Lay out a kernel that has crashed.
+
+    CPUs 0 to `possible` - 1 exist; the `online` ones (all by default) run tasks of `pids`
+    (0, idle, by default), the `deaf` ones among them left no registers. `panic_cpu` and
+    `crashing_cpu` are the kernel's variables of that name; None leaves the symbol out.
+    A `hypervisor` dump has a note for every possible CPU, with index + 1 for its pid and
+    no crash notes. `absolute_percpu` is by default true on x86_64 and false elsewhere.
+    """
+    absolute = arch is X86_64 if absolute_percpu is None else absolute_percpu
+    cpus = range(possible)
+    up = sorted(cpus if online is None else online)
+    running = {cpu: (pids or {}).get(cpu, 0) for cpu in up}
+    text = LINK_TEXT[arch.name] + kaslr
+    percpu_start = 0 if absolute else text + _PERCPU
+    order, size = arch.byte_order, arch.pointer_size
+
+    def pack(value: int, width: int = size) -> bytes:
+        return (value & (1 << 8 * width) - 1).to_bytes(width, order)
+
+    areas = {cpu: text + _CPU_AREAS + cpu * _CPU_AREA_SIZE for cpu in cpus}
+    mask = sum(1 << cpu for cpu in up)
+    variables = {
+        "nr_cpu_ids": pack(possible, 4),
+        "__cpu_online_mask": pack(mask, 8 * max(1, -(-possible // 64))),
+        "__per_cpu_offset": b"".join(pack(areas[cpu] - percpu_start) for cpu in cpus),
+    }
+    if crash_notes:
+        variables["crash_notes"] = pack(percpu_start + _NOTE_AT)
+    for name, number in (("panic_cpu", panic_cpu), ("crashing_cpu", crashing_cpu)):
+        if number is not None:
+            variables[name] = pack(number, 4)
+    segments: dict[str, tuple[int, bytes]] = {"text": (text, b"\x90" * 64)}
+    symbols = {"_text": text, "_stext": text}
+    at = text + _DATA
+    for name, data in variables.items():
+        symbols[name] = at
+        segments[name] = (at, data)
+        at += -(-len(data) // 64) * 64 + 64
+    if current_variable:
+        symbols[current_variable] = percpu_start + _CURRENT_AT
+
+    registers = {cpu: registers_of(arch, cpu) for cpu in cpus}
+    for cpu in cpus:
+        silent = hypervisor or cpu not in running or cpu in deaf
+        note = bytes(1024) if silent else _note(arch, running[cpu], registers[cpu])
+        segments[f"crash note {cpu}"] = (areas[cpu] + _NOTE_AT, note)
+        task = text + _TASKS + cpu * _TASK_SIZE
+        segments[f"current {cpu}"] = (areas[cpu] + _CURRENT_AT, pack(task))
+        segments[f"task {cpu}"] = (task, _task(arch, running.get(cpu, 0)))
+
+    btf = write_btf({"pid_t": {}, "task_struct": {"pid": _PID_AT, "comm": _COMM_AT}}, order)
+    segments["btf"] = (text + _BTF, btf)
+    symbols |= {"__start_BTF": text + _BTF, "__stop_BTF": text + _BTF + len(btf)}
+
+    everything = symbols | {name: text + 0x100 + 16 * i for i, name in enumerate(NOISE)}
+    tables = write_tables(
+        everything, text, order, absolute_percpu=absolute, compress=compress,
+        kinds={"_text": "T", "_stext": "T", "crash_notes": "B", "nr_cpu_ids": "R"},
+    )  # fmt: skip
+    lines = ["OSRELEASE=6.6.0-fake", "PAGESIZE=4096", f"SYMBOL(_stext)={text:x}"]
+    lines += [f"KERNELOFFSET={kaslr:x}"]
+    at = text + _TABLES
+    for name, data in tables.parts().items():
+        segments[f"kallsyms_{name}"] = (at, data)
+        lines.append(f"SYMBOL(kallsyms_{name})={at:x}")
+        at += -(-len(data) // 8) * 8
+    if not hypervisor:
+        lines.append("CRASHTIME=1700000000")
+
+    if hypervisor:
+        notes = [CpuNote(cpu, cpu + 1, registers[cpu]) for cpu in cpus]
+    else:
+        heard = [cpu for cpu in up if cpu not in deaf]
+        notes = [CpuNote(i, running[cpu], registers[cpu]) for i, cpu in enumerate(heard)]
+    return FakeKernel(
+        arch, segments, everything, "\n".join(lines) + "\n", notes, hypervisor, running
+    )
+
+
+def _note(arch: Arch, pid: int, registers: Mapping[str, int]) -> bytes:
+    """Return a per-CPU crash note: ELF note header, name, elf_prstatus."""
+    prefix = "<" if arch.byte_order == "little" else ">"
+    status = bytearray(_PRSTATUS_SIZE)
+    status[32:36] = pid.to_bytes(4, arch.byte_order)
+    values = b"".join(
+        registers[slot.register.name].to_bytes(8, arch.byte_order)
+        for slot in arch.layout().slots
+        if slot.register.name in registers
+    )
+    status[_PRSTATUS_REGISTERS:] = values
+    header = struct.pack(prefix + "3I", 5, len(status), 1) + b"CORE\0\0\0\0"
+    return (header + bytes(status)).ljust(1024, b"\0")
+
+
+def _task(arch: Arch, pid: int) -> bytes:
+    task = bytearray(_COMM_AT + 16)
+    task[_PID_AT : _PID_AT + 4] = pid.to_bytes(4, arch.byte_order)
+    task[_COMM_AT : _COMM_AT + 4] = b"task"
+    return bytes(task)
