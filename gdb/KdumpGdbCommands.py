@@ -59,10 +59,13 @@ class KdumpMemory:
     """
 
     def __init__(self, fetch, byte_order="little", pointer_size=8, clean=None):
-        self.fetch = fetch
+        self._fetch = fetch
         self.byte_order = byte_order
         self.pointer_size = pointer_size
         self.clean = clean or (lambda address: address)
+
+    def fetch(self, address, size):
+        return self._fetch(address % 2**64, size)  # a bad pointer less an offset may be negative
 
     def integer(self, address, size):
         return int.from_bytes(self.fetch(address, size), self.byte_order)
@@ -337,6 +340,7 @@ class KdumpTaskTable:
 
     def at(self, address):
         """The task at `address`; KdumpUnreadable or KdumpCorrupt if there is none."""
+        address %= 2**64
         task = self._tasks.get(address)
         if task is None:
             task = KdumpTask(address, self.layout.read(self.memory, address))

@@ -1,0 +1,291 @@
+"""The script's smaller parts: per-CPU addresses, notes, registers, the file."""
+
+import ast
+import json
+import os
+import pathlib
+import stat
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.gdb_script.fakes import FakeMemory
+
+KASLR = 0x2600000
+AREAS = {0: 0xFFFF_8880_1EA0_0000, 1: 0xFFFF_8880_1EB0_0000, 3: 0xFFFF_8880_1ED0_0000}
+LINKED = 0x31980  # of runqueues where __per_cpu_start is 0
+
+
+def right(truth):
+    return lambda cpu, address: truth[cpu] == address
+
+
+@pytest.mark.parametrize("shift", [0, KASLR])  # section loaded at 0; moved along by -o or qOffsets
+def test_per_cpu_section_linked_at_zero(script, shift):
+    truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
+    base = script.kdump_per_cpu_base(LINKED + shift, shift, AREAS, right(truth))
+    assert base == LINKED
+
+
+def test_per_cpu_section_inside_the_image(script):
+    symbol, start = 0xFFFF_FFFF_8560_1980, 0xFFFF_FFFF_8560_0000
+    offsets = {cpu: (area - start) % 2**64 for cpu, area in AREAS.items()}
+    truth = {cpu: area + 0x1980 for cpu, area in AREAS.items()}
+    assert script.kdump_per_cpu_base(symbol, start, offsets, right(truth)) == symbol
+
+
+def test_per_cpu_base_unknown_when_no_copy_is_right(script):
+    assert script.kdump_per_cpu_base(LINKED, None, AREAS, lambda cpu, address: False) is None
+
+
+def test_one_wrong_cpu_is_enough_to_refuse(script):
+    truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
+    truth[3] += 8
+    assert script.kdump_per_cpu_base(LINKED, 0, AREAS, right(truth)) is None
+
+
+@given(st.sets(st.integers(0, 255)), st.sampled_from(["little", "big"]))
+def test_cpu_masks(script, cpus, byte_order):
+    words = [0, 0, 0, 0]
+    for cpu in cpus:
+        words[cpu // 64] |= 1 << cpu % 64
+    data = b"".join(word.to_bytes(8, byte_order) for word in words)
+    assert script.kdump_bits(data, byte_order) == sorted(cpus)
+
+
+def note(name, kind, data, mark="<"):
+    def pad(raw):
+        return raw + bytes(-len(raw) % 4)
+
+    return struct.pack(mark + "III", len(name), len(data), kind) + pad(name) + pad(data)
+
+
+@pytest.mark.parametrize("byte_order", ["little", "big"])
+def test_build_id_among_other_notes(script, byte_order):
+    mark = "<" if byte_order == "little" else ">"
+    notes = note(b"Xen\0", 3, b"odd", mark) + note(b"GNU\0", 3, bytes(range(20)), mark)
+    assert script.kdump_build_id(notes, byte_order) == bytes(range(20)).hex()
+
+
+@given(st.binary(max_size=64))
+def test_notes_of_garbage_raise_nothing(script, garbage):
+    found = script.kdump_build_id(garbage, "little")
+    assert found is None or len(found) % 2 == 0
+
+
+def test_vmcoreinfo(script):
+    text = (
+        b"OSRELEASE=6.1.0\nBUILD-ID=00ff\nNUMBER(x)=a=b\nKERNELOFFSET=2600000\n\nrubbish\n\0tail=1"
+    )
+    assert script.kdump_vmcoreinfo(text) == {
+        "OSRELEASE": "6.1.0",
+        "BUILD-ID": "00ff",
+        "NUMBER(x)": "a=b",
+        "KERNELOFFSET": "2600000",
+    }
+
+
+def test_vmcoreinfo_numbers_that_are_none_are_dropped(script):
+    text = b"CRASHTIME=soon\nKERNELOFFSET=\nBUILD-ID=xyz\nOSRELEASE=1\n"
+    assert script.kdump_vmcoreinfo(text) == {"OSRELEASE": "1"}
+
+
+# -- registers
+
+
+class KernelOfLayouts:
+    """What an architecture asks of the kernel."""
+
+    def __init__(self, script, memory, layouts=(), addresses=()):
+        self.memory = script.KdumpMemory(memory.fetch)
+        self.layouts = dict(layouts)
+        self.addresses = dict(addresses)
+
+    def layout(self, name, required=(), optional=(), renamed=None):
+        return self.layouts[name]
+
+    def address(self, name):
+        return self.addresses[name]
+
+
+FRAMES = {
+    "with flags": ("flags r15 r14 r13 r12 bx bp ret_addr", {}),
+    "without flags": ("r15 r14 r13 r12 bx bp ret_addr", {}),
+    "other order": ("r12 bx r13 r14 r15 bp ret_addr", {}),
+}
+
+
+@pytest.mark.parametrize("order", [words for words, _ in FRAMES.values()], ids=FRAMES)
+def test_x86_64_switch_frame_by_names(script, order):
+    sp = 0xFFFF_C900_0000_3E00
+    names = order.split()
+    members = {
+        name: script.KdumpMember(8 * index, 8)
+        for index, name in enumerate(names)
+        if name in script.KdumpX86_64.frame_registers
+    }
+    memory = FakeMemory(script)
+    memory.map(sp, b"".join((0x1000 + ord(n[-1])).to_bytes(8, "little") for n in names))
+    frame = script.KdumpLayout(8 * len(names), members)
+    kernel = KernelOfLayouts(script, memory, {"struct inactive_task_frame": frame})
+    arch = script.KdumpX86_64(kernel)
+    registers = arch.switch_registers(script.KdumpTask(0, {"saved.sp": sp}))
+    assert registers.pop("rsp") == sp + 8 * len(names)  # behind the return address
+    kernel_names = {"rbx": "bx", "rbp": "bp", "rip": "ret_addr"}
+    assert registers == {
+        name: 0x1000 + ord(kernel_names.get(name, name)[-1])
+        for name in ("rbx", "rbp", "r12", "r13", "r14", "r15", "rip")
+    }
+
+
+STEXT = {48: 0xFFFF_8000_0800_0000, 52: 0xFFFF_8000_8001_0000, 39: 0xFFFF_FFC0_0800_0000}
+
+
+@pytest.mark.parametrize("va_bits", STEXT)
+@given(code=st.integers(0, 2**16 - 1), offset=st.integers(0, 2**24))
+def test_aarch64_authentication_codes_are_stripped(script, va_bits, code, offset):
+    kernel = KernelOfLayouts(script, FakeMemory(script), addresses={"_stext": STEXT[va_bits]})
+    arch = script.KdumpAarch64(kernel)
+    address = STEXT[va_bits] + 4 * offset
+    # The code takes bits 54 to va_bits and 63 to 56; bit 55 stays (Arm ARM).
+    room = (1 << 64) - (1 << va_bits) & ~(1 << 55)
+    signed = address & ~room | (code * 0x1_0001_0001_0001) & room
+    assert arch.code_address(signed) == address
+
+
+def test_aarch64_registers_have_gdbs_names_and_no_others(script):
+    kernel = KernelOfLayouts(script, FakeMemory(script), addresses={"_stext": STEXT[48]})
+    arch = script.KdumpAarch64(kernel)
+    values = {"saved." + name: 100 + n for n, name in enumerate(arch.context)}
+    registers = arch.switch_registers(script.KdumpTask(0, values))
+    assert list(registers) == [f"x{n}" for n in range(19, 30)] + ["sp", "pc"]
+    assert registers["x29"] == values["saved.fp"]
+
+
+def test_riscv64_registers_have_gdbs_names(script):
+    arch = script.KdumpRiscv64(KernelOfLayouts(script, FakeMemory(script)))
+    saved = b"".join((200 + n).to_bytes(8, "little") for n in range(12))
+    task = script.KdumpTask(0, {"saved.s": saved, "saved.ra": 1, "saved.sp": 2})
+    expected = {"fp": 200, **{f"s{n}": 200 + n for n in range(1, 12)}, "pc": 1, "sp": 2}
+    assert arch.switch_registers(task) == expected
+
+
+def test_pointer_tags_are_stripped(script):
+    clean = script.KdumpAarch64.clean
+    assert clean(0xF1FF_8000_0800_0000) == 0xFFFF_8000_0800_0000
+    assert clean(0x0000_7FFF_0800_0000) == 0x0000_7FFF_0800_0000
+
+
+def test_layout_reads_once_and_decodes(script):
+    memory = FakeMemory(script)
+    memory.map(0x1000, bytes(range(64)))
+    layout = script.KdumpLayout(
+        64,
+        {
+            "a": script.KdumpMember(8, 4),
+            "b": script.KdumpMember(2, 3, "bytes"),
+            "c": script.KdumpMember(24, 8, "pointer"),
+        },
+    )
+    fetched = script.KdumpMemory(memory.fetch, clean=lambda address: address & 0xFF)
+    assert layout.read(fetched, 0x1000) == {"a": 0x0B0A0908, "b": b"\2\3\4", "c": 0x18}
+    assert memory.reads == 1
+
+
+# -- the file
+
+
+def test_json_is_one_line_an_item(script):
+    content = {"format": "x", "threads": [{"pid": 1}, {"pid": 2}], "errors": [], "cpus": [{}]}
+    text = script.kdump_json(content)
+    assert json.loads(text) == content
+    assert '  {"pid": 1},\n  {"pid": 2}\n' in text
+
+
+def test_file_is_private_and_replaced_whole(script, tmp_path):
+    path = tmp_path / "a file"
+    path.write_text("older")
+    path.chmod(0o644)
+    script.kdump_write(str(path), "new\n")
+    assert path.read_text() == "new\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failing_or_interrupted_write_leaves_the_older_file(script, tmp_path, monkeypatch, failure):
+    path = tmp_path / "tasks.json"
+    path.write_text("older")
+
+    def fail(_descriptor):
+        raise failure
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(type(failure)):
+        script.kdump_write(str(path), "new")
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_keeps_pointing_at_its_file(script, tmp_path):
+    (tmp_path / "there").mkdir()
+    target = tmp_path / "there" / "target"
+    target.write_text("older")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    script.kdump_write(str(link), "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_what_is_no_regular_file_is_never_replaced(script, tmp_path, kind):
+    path = tmp_path / kind
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    before = path.stat().st_ino
+    with pytest.raises(script.KdumpError, match="is not a regular file"):
+        script.kdump_write(str(path), "new")
+    assert path.stat().st_ino == before
+
+
+def test_home_is_expanded(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script.kdump_write("~/k.json", "x")
+    assert (tmp_path / "k.json").read_text() == "x"
+
+
+# -- commands
+
+
+def test_columns_are_those_users_know(script):
+    row = script.KdumpKernelPs.ROW
+    header = "UID        PID        PPID       LWP        COMM                      ADDRESS\n"
+    line = (
+        "0          350        1          350        getty                     0xffffa08debe86c00\n"
+    )
+    assert row.format("UID", "PID", "PPID", "LWP", "COMM", "ADDRESS") == header
+    assert row.format(0, 350, 1, 350, "getty", "0xffffa08debe86c00") == line
+
+
+def test_file_commands_complete_file_names(script):
+    import gdb
+
+    assert script.KdumpSaveKernelJson().completer == gdb.COMPLETE_FILENAME
+
+
+@pytest.mark.parametrize("command", ["KdumpKernelPs", "KdumpSaveKernelJson"])
+def test_help_tells_the_usage(script, command):
+    cls = getattr(script, command)
+    assert f"Usage: {cls().name}" in cls.__doc__
+
+
+def test_every_name_in_the_shared_name_space_has_the_prefix(script):
+    allowed = {"contextlib", "gdb", "json", "os", "pathlib", "struct", "tempfile"}
+    names = {name for name in vars(script) if not name.startswith("__")} - allowed
+    assert [name for name in names if not name.lower().startswith("kdump")] == []
+
+
+def test_syntax_is_that_of_python_3_6(script):
+    ast.parse(pathlib.Path(script.__file__).read_text(), feature_version=(3, 6))
