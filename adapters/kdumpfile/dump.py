@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.bindings import KPHYSADDR, KVADDR
 from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
 from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
-from kdump_gdbserver.adapters.kdumpfile.translation import KernelTranslator, ProcessTranslator
+from kdump_gdbserver.adapters.kdumpfile.translation import (
+    KernelTranslator,
+    ProcessTranslator,
+    Translator,
+)
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+_Space = ElfMemory | KdumpAddressSpace | TranslatedAddressSpace
 
 _KERNEL_HALF = 1 << 63
 _END = 1 << 64
@@ -44,7 +51,8 @@ class KdumpfileDump:
         self._vmcoreinfo = vmcoreinfo
         self._header = header
         self._notes: tuple[CpuNote, ...] | None = None
-        self._spaces: weakref.WeakSet[KdumpAddressSpace] = weakref.WeakSet()
+        self._file = files[0]
+        self._spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._close_files = weakref.finalize(self, _close_all, tuple(files))
 
@@ -68,28 +76,22 @@ class KdumpfileDump:
 
     def kernel(self) -> AddressSpace:
         """Kernel virtual memory, through the kernel's own page tables."""
-        if self._header.form != "elf":
-            return self._space(KVADDR)
-        physical = self._space(KPHYSADDR)
-        return TranslatedAddressSpace(
-            physical,
-            KernelTranslator(physical.context),
-            self._facts.page_size,
-            _KERNEL_HALF,
-            _END,
-        )
+        with self._lock:
+            if self._header.form != "elf":
+                return self._keep(KdumpAddressSpace(self._context.clone(), KVADDR))
+            translator = KernelTranslator(self._context.clone())
+            return self._translated(translator, _KERNEL_HALF, _END)
 
     def physical(self) -> AddressSpace:
         """The machine's physical memory."""
-        return self._space(KPHYSADDR)
+        with self._lock:
+            return self._keep(self._physical())
 
     def process(self, root_table: int) -> AddressSpace:
         """Virtual memory below the page table at physical address `root_table`."""
-        physical = self._space(KPHYSADDR)
-        translator = ProcessTranslator(physical.context, self._facts.arch, root_table)
-        return TranslatedAddressSpace(
-            physical, translator, self._facts.page_size, 0, translator.end
-        )
+        with self._lock:
+            translator = ProcessTranslator(self._context.clone(), self._facts.arch, root_table)
+            return self._translated(translator, 0, translator.end)
 
     def close(self) -> None:
         """Let the file and all memory go; reading afterwards raises `ValueError`."""
@@ -99,13 +101,21 @@ class KdumpfileDump:
             self._context.close()
             self._close_files()
 
-    def _space(self, kind: int) -> KdumpAddressSpace:
-        """Return a space over a clone of its own; it is closed with the dump."""
-        with self._lock:
-            extents = self._header.extents if kind == KPHYSADDR else None
-            space = KdumpAddressSpace(self._context.clone(), kind, extents)
-            self._spaces.add(space)
-            return space
+    def _physical(self) -> ElfMemory | KdumpAddressSpace:
+        extents = self._header.extents
+        if extents is not None and not self._header.flattened:
+            self._context.require_open()
+            return ElfMemory(self._file, extents)
+        return KdumpAddressSpace(self._context.clone(), KPHYSADDR, extents)
+
+    def _translated(self, translator: Translator, start: int, end: int) -> AddressSpace:
+        size = self._facts.page_size
+        return self._keep(TranslatedAddressSpace(self._physical(), translator, size, start, end))
+
+    def _keep(self, space: _Space) -> _Space:
+        """Remember a space as long as it is in use, to close it with the dump."""
+        self._spaces.add(space)
+        return space
 
 
 def _close_all(files: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from kdump_gdbserver.adapters.kdumpfile.extents import Extents
+from kdump_gdbserver.adapters.kdumpfile.extents import Extent, Extents
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.note_area import parse_notes
 from kdump_gdbserver.domain.arch import ARCHITECTURES
@@ -68,19 +68,16 @@ def _read_segments(
     file_size: int,
 ) -> None:
     notes: list[bytes] = []
-    held: list[tuple[int, int]] = []
-    lost: list[tuple[int, int]] = []
-    loads: list[tuple[int, int, int]] = []
-    for kind, _, offset, virtual, physical, in_file, _, _ in segments:
+    held: list[Extent] = []
+    lost: list[Extent] = []
+    for kind, _, offset, _, physical, in_file, _, _ in segments:
         if kind == _PT_NOTE:
             notes.append(read_at(offset, min(in_file, _NOTES_LIMIT)))
         elif kind == _PT_LOAD and in_file:
             there = max(min(in_file, file_size - offset), 0)
-            held.append((physical, physical + there))
+            held.append(Extent(physical, physical + there, offset))
             if there < in_file:
-                lost.append((physical + there, physical + in_file))
-            loads.append((virtual, physical, in_file))
+                lost.append(Extent(physical + there, physical + in_file, offset + there))
     header.notes = [note for area in notes for note in parse_notes(area)]
     header.extents = Extents(held, lost)
     header.truncated = bool(lost)
-    header.loads = loads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.extents import Extents
 from kdump_gdbserver.adapters.kdumpfile.note_area import NT_PRSTATUS, Note
@@ -17,8 +17,8 @@ class FileHeader:
     """The facts of a dump file's own header.
 
     `machine` is uname's or ELF's name of the machine, None when the file does not tell.
-    `codec` names the compression of the pages, `extents` the physical memory held by an
-    ELF dump, `loads` its `(virtual, physical, size)` segments.
+    `codec` names the compression of the pages, `extents` the physical memory that an
+    ELF dump holds.
     """
 
     form: str
@@ -30,7 +30,6 @@ class FileHeader:
     split: bool = False
     flattened: bool = False
     extents: Extents | None = None
-    loads: Sequence[tuple[int, int, int]] = field(default=())
 
     @property
     def from_qemu(self) -> bool:

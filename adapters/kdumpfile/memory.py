@@ -12,7 +12,7 @@ from kdump_gdbserver.adapters.kdumpfile.extents import Extents
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
-_BUFFER_SIZE = 256 * 1024
+_BUFFER_SIZE = 64 * 1024
 _END = 1 << 64
 
 REASONS: dict[int, FaultReason] = {
@@ -49,10 +49,9 @@ class KdumpAddressSpace(AddressSpace):
     def read(self, address: int, length: int) -> bytes:
         """See `AddressSpace.read`; raises `ValueError` when the dump is closed."""
         if self._extents is not None and length > 0:
-            available = self._extents.available(address)
-            if not available:
+            length = self._extents.available(address, length)
+            if not length:
                 raise MemoryFault(address, self._extents.reason(address))
-            length = min(length, available)
         if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= _END:
             return self._read_some(address, length)
         return self._read_any(address, length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.translation import Translator
 from kdump_gdbserver.domain.address_space import AddressSpace
@@ -23,14 +24,15 @@ class TranslatedAddressSpace(AddressSpace):
 
     def __init__(
         self,
-        physical: KdumpAddressSpace,
+        physical: ElfMemory | KdumpAddressSpace,
         translator: Translator,
         page_size: int,
         start: int,
         end: int,
     ) -> None:
-        """Take both over; the translator has to be one of `physical`'s context."""
+        """Take both over."""
         self._physical = physical
+        self._translator = translator
         self._translate = translator.translate
         self._page_size = page_size
         self._start = start
@@ -93,7 +95,6 @@ class TranslatedAddressSpace(AddressSpace):
         if where is None:
             if len(self._pages) >= _PAGES_REMEMBERED:
                 self._pages.clear()
-            self._physical.context.require_open()
             where = self._pages[page] = self._translate(page)
         return where
 
@@ -107,4 +108,5 @@ class TranslatedAddressSpace(AddressSpace):
     def close(self) -> None:
         """Free what is below once no read is under way."""
         with self._lock:
+            self._translator.close()
             self._physical.close()

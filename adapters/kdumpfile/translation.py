@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from typing import Any, cast
 
 from kdump_gdbserver.adapters.kdumpfile.bindings import (
@@ -43,8 +42,11 @@ class Translator:
     """libaddrxlat's view of one context: its callbacks and its translation system."""
 
     def __init__(self, context: Context) -> None:
-        """Raise `MemoryFault` when libkdumpfile cannot set the translation up."""
-        self._context = context  # the callbacks of `ctx` point into it
+        """Take the context over.
+
+        Raises `MemoryFault` when libkdumpfile cannot set the translation up.
+        """
+        self._context = context
         functions = self._functions = context.functions
         ctx, system = ctypes.c_void_p(), ctypes.c_void_p()
         status = functions.kdump_get_addrxlat(
@@ -52,10 +54,12 @@ class Translator:
         )
         if status:
             raise MemoryFault(0, REASONS.get(status, FaultReason.IO), context.error)
+        # Both are borrowed from the context. A reference of our own could outlive it, and
+        # the pages that libaddrxlat holds would then be given back to freed memory.
+        functions.addrxlat_ctx_decref(ctx)
+        functions.addrxlat_sys_decref(system)
         self._ctx: Any = ctx.value
         self._system: Any = system.value
-        weakref.finalize(self, functions.addrxlat_ctx_decref, ctx.value)
-        weakref.finalize(self, functions.addrxlat_sys_decref, system.value)
 
     def kernel_method(self) -> Method | None:
         """Return a copy of how the kernel's page table is walked, None when that is unknown."""
@@ -68,6 +72,10 @@ class Translator:
     def translate(self, address: int) -> int:
         """Return the physical address; raise `MemoryFault` when there is none."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Free the context; translating afterwards raises `ValueError`."""
+        self._context.close()
 
     def _fault(self, address: int, status: int) -> MemoryFault:
         reasons = _REASONS if status > 0 else REASONS
@@ -87,6 +95,7 @@ class KernelTranslator(Translator):
 
     def translate(self, address: int) -> int:
         """See `Translator.translate`."""
+        self._context.require_open()
         full = self._full
         full.addr = address
         full.as_ = KVADDR
@@ -134,6 +143,7 @@ class ProcessTranslator(Translator):
 
     def translate(self, address: int) -> int:
         """See `Translator.translate`; pages that were swapped out are told apart."""
+        self._context.require_open()
         step = self._step
         step.base.addr = address
         step.base.as_ = KVADDR
