@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .initramfs import Initramfs
 from .kernels import GUEST_MODULES, Kernel
+from .packages import fetched
 from .programs import Program
-from .tools import find_tool
 
 # Symbols whose run-time addresses are told in the facts.
 SYMBOLS = (
@@ -78,7 +78,8 @@ def main_guest(
 def basic_guest(kernel: Kernel) -> Initramfs:
     """An initramfs with busybox and the kernel's modules, but no init."""
     tree = Initramfs()
-    tree.file(Path(find_tool("busybox")).resolve(), "bin/busybox")
+    # Not the machine's own busybox: that one may need libraries.
+    tree.file(fetched("busybox", ["busybox-static"]) / "bin/busybox", "bin/busybox")
     for name, path in kernel.modules.items():
         tree.file(path, f"modules/{name}.ko", mode=0o644)
     return tree

@@ -15,7 +15,6 @@ SOURCES = Path(__file__).resolve().parent.parent / "guest"
 ODD_NAME = "odd (na) me"
 
 _FLAGS = ["-g", "-O0", "-Wall", "-Wextra", "-pthread", "-fno-omit-frame-pointer"]
-_PACKAGES_32 = ["libc6-i386", "libc6-dev-i386", "lib32gcc-s1", "lib32gcc-12-dev"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,9 @@ def build(sysroot: Path, programs: list[Program]) -> dict[str, Path]:
 
 
 def _root_32() -> Path:
-    return fetched("i386", _PACKAGES_32)
+    major = run([find_tool("gcc"), "-dumpversion"]).strip().partition(".")[0]
+    packages = ["libc6-i386", "libc6-dev-i386", "lib32gcc-s1", f"lib32gcc-{major}-dev"]
+    return fetched("i386", packages)
 
 
 def _flags_32() -> list[str]:

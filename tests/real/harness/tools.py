@@ -13,8 +13,8 @@ from .errors import HarnessError
 
 PACKAGE_OF = {
     "qemu-system-x86_64": "qemu-system-x86",
-    "busybox": "busybox-static",
     "gcc": "gcc libc6-dev",
+    "readelf": "binutils",
     "apt-get": "apt",
     "apt-cache": "apt",
     "dpkg-deb": "dpkg",
@@ -33,7 +33,7 @@ def find_tool(name: str) -> str:
         found = shutil.which(name, path=os.pathsep.join(folders))
     if not found:
         package = PACKAGE_OF.get(name, name)
-        raise HarnessError(f"program {name} not found: install the Debian package {package}")
+        raise HarnessError(f"program {name} not found: install Debian's {package}")
     return found
 
 
