@@ -1,8 +1,11 @@
 # Sourced by the scripts here and read by the Makefile: the places and settings that all share.
 # shellcheck shell=bash
 
+: "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
+export HOME
+
 # Where packages are unpacked for a user who may not install them; see scripts/debroot.sh.
-: "${KDUMP_GDBSERVER_DEBROOT:=${XDG_CACHE_HOME:-${HOME:-~}/.cache}/kdump-gdbserver/debroot}"
+: "${KDUMP_GDBSERVER_DEBROOT:=${XDG_CACHE_HOME:-$HOME/.cache}/kdump-gdbserver/debroot}"
 export KDUMP_GDBSERVER_DEBROOT
 
 # After the system's own directories: what the machine has is used first.
