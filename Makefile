@@ -11,7 +11,7 @@ IN = . scripts/env.sh;
 BIN := .venv/bin
 
 # What only the tests on real kernels need: without it they skip, saying so (with CI=true: fail).
-REAL_NEEDS := gcc gdbserver qemu busybox cpio xz zstd binutils
+REAL_NEEDS := qemu gcc binutils
 # "-p NAME" for each package that pyproject.toml names.
 PACKAGES := $(shell sed -n '/^packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
 # The slow ones last.
@@ -48,8 +48,9 @@ check: ## lint, format and type checks, and the rules on who may import whom
 	$(BIN)/mypy --strict $(PACKAGES)
 	$(BIN)/lint-imports
 
-bench: setup ## measure this server beside gdbserver
-	@$(IN) $(BIN)/python -m benchmarks
+bench: ## measure this server beside gdbserver
+	@scripts/setup python gdb gdbserver $(REAL_NEEDS)
+	$(IN) $(BIN)/python -m benchmarks
 
 clean: ## remove what these commands made here (not the packages below ~/.cache)
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

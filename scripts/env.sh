@@ -13,7 +13,7 @@ case ":$PATH:" in
 *":$KDUMP_GDBSERVER_DEBROOT/bin:"*) ;;
 *) PATH=$PATH:$KDUMP_GDBSERVER_DEBROOT/bin ;;
 esac
-# An ordinary user's PATH on Debian may lack these (busybox, for one, has been in either place).
+# An ordinary user's PATH on Debian lacks these; makedumpfile, for one, is there.
 case ":$PATH:" in
 *:/usr/sbin:*) ;;
 *) PATH=$PATH:/usr/sbin:/sbin ;;
