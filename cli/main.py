@@ -49,6 +49,7 @@ def _versions(container: Container) -> str:
 def _serve(container: Container, options: argparse.Namespace) -> None:
     from kdump_gdbserver.cli import console
 
+    signal.signal(signal.SIGTERM, _interrupt)
     dump = container.dump()
     symbol_file = container.symbol_file()
     for warning in console.warnings_about(dump, symbol_file, options.vmlinux):
@@ -60,7 +61,6 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         end="",
         flush=True,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
     # While nobody has connected yet, look up what the first client will ask for.
     threading.Thread(target=container.target().prepare, daemon=True).start()
     try:

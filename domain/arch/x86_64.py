@@ -114,7 +114,7 @@ CORE = Feature(
 LINUX = Feature("org.gnu.gdb.i386.linux", (Register("orig_rax", 64, "int64", group="system"),))
 BASES = Feature(
     "org.gnu.gdb.i386.segments",
-    (Register("fs_base", 64, "int64"), Register("gs_base", 64, "int64")),
+    (Register("fs_base", 64, "int"), Register("gs_base", 64, "int")),
 )
 SSE = Feature(
     "org.gnu.gdb.i386.sse",

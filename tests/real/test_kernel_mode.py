@@ -1,0 +1,200 @@
+"""Kernel mode on real dumps of real kernels, through a real gdb."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import get_dump
+from tests.real.harness import RealDump
+from tests.support.gdb_session import frames, gdb, serve
+
+PANIC_PATH = [
+    "panic",
+    "sysrq_handle_crash",
+    "__handle_sysrq",
+    "write_sysrq_trigger",
+    "proc_reg_write",
+    "vfs_write",
+    "ksys_write",
+    "do_syscall_64",
+]
+ENTRY = {"entry_SYSCALL_64", "entry_SYSCALL_64_after_hwframe"}
+
+
+def in_order(wanted: list[str], names: list[str]) -> bool:
+    rest = iter(names)
+    return all(any(name == w for name in rest) for w in wanted)
+
+
+def assert_panic_backtrace(text: str) -> None:
+    names = frames(text)
+    assert in_order(PANIC_PATH, names), text
+    assert names[-1] in ENTRY, text
+
+
+@pytest.mark.parametrize("form", ["elf", "kdump-zlib", "kdump-lzo", "kdump-snappy"])
+def test_panicking_cpu_is_shown_whole(panicked: RealDump, form: str) -> None:
+    """With no `-o` at all, KASLR on: the panic's backtrace down to the syscall entry."""
+    if form not in panicked.dumps:
+        pytest.fail(f"harness made no {form} dump; it has {sorted(panicked.dumps)}")
+    with serve(panicked.dumps[form]) as server:
+        text = gdb(server, "bt", before=[f"file {panicked.vmlinux}"])
+    assert_panic_backtrace(text)
+
+
+def test_printed_commands_work_as_printed(panicked: RealDump) -> None:
+    """The server's own lines, typed in order, give the same backtrace."""
+    with serve(panicked.dumps["elf"], "-v", str(panicked.vmlinux)) as server:
+        assert server.printed[1] == "In gdb execute the following command(s) to connect:"
+        assert re.fullmatch(r"file \S+ -o 0x[0-9a-f]+", server.file_command)
+        assert server.printed[3] == f"target remote localhost:{server.port}"
+        text = gdb(server, "bt", before=[server.file_command])
+    assert_panic_backtrace(text)
+
+
+def test_threads_are_the_cpus_with_their_true_pids(panicked: RealDump) -> None:
+    with serve(panicked.dumps["elf"]) as server:
+        text = gdb(server, "info threads", before=[f"file {panicked.vmlinux}"])
+    spinner = panicked.facts["programs"]["spinner"]["pid"]
+    shell = panicked.facts["crash_pid"]
+    assert re.search(rf"^\* 1 +Thread 1\.1 \(CPU #0 pid {shell}\) ", text, re.MULTILINE), text
+    assert re.search(r"^  2 +Thread 1\.2 \(CPU #1 idle\) ", text, re.MULTILINE), text
+    assert re.search(rf"^  3 +Thread 1\.3 \(CPU #2 pid {spinner}\) ", text, re.MULTILINE), text
+
+
+def test_every_cpu_unwinds_to_its_end(panicked: RealDump) -> None:
+    """Through the stop interrupt into what it interrupted; no junk frame, no message."""
+    with serve(panicked.dumps["elf"]) as server:
+        text = gdb(server, "thread apply all -ascending bt", before=[f"file {panicked.vmlinux}"])
+    parts = re.split(r"^Thread \d+ .*$", text, flags=re.MULTILINE)[1:]
+    assert len(parts) == 3
+    assert_panic_backtrace(parts[0])
+    idle = frames(parts[1])
+    assert in_order(["stop_this_cpu", "do_idle", "cpu_startup_entry", "start_secondary"], idle), text
+    assert "Backtrace stopped" not in text
+
+
+def test_memory_of_every_kind_reads_right(panicked: RealDump) -> None:
+    """.rodata, .data, text, vmalloc and module memory; and what is not mapped is an error."""
+    facts = panicked.facts
+    module = next(iter(facts["modules"].values()))["address"]
+    with serve(panicked.dumps["elf"]) as server:
+        text = gdb(
+            server,
+            "p linux_banner",
+            "p init_task.comm",
+            "x/8i do_syscall_64",
+            "p ((struct task_struct *)init_task.stack)",
+            "x/2gx init_task.stack",
+            "x/2gx $sp",
+            f"x/2gx {module:#x}",
+            "x/2gx 0x1000",
+            "x/2gx 0xffff000000000000",
+            "p init_uts_ns.name.release",
+            before=[f"file {panicked.vmlinux}"],
+        )
+    assert facts["version"][:60] in text
+    assert '"swapper/0"' in text or '"swapper' in text
+    assert len(re.findall(r"<do_syscall_64\+?\d*>:\t\w", text)) == 8, text
+    assert f'"{panicked.release}"' in text
+    assert "Cannot access memory at address 0x1000" in text
+    assert "Cannot access memory at address 0xffff000000000000" in text
+    assert text.count("Cannot access memory") == 2, text
+
+
+def test_a_dump_cannot_be_changed_or_run(panicked: RealDump) -> None:
+    """One clear line for each attempt, and the session goes on."""
+    with serve(panicked.dumps["elf"]) as server:
+        text = gdb(
+            server,
+            "p $rax = 1",
+            "set var panic_cpu.counter = 5",
+            "stepi",
+            "continue",
+            "p panic_cpu.counter",
+            before=[f"file {panicked.vmlinux}"],
+            ugly=True,
+        )
+    assert text.count("crash dump is read-only: registers cannot be written") == 1, text
+    assert text.count("crash dump cannot run") == 2, text
+    assert "Cannot access memory at address" in text
+    assert text.rstrip().splitlines()[-2].endswith("= 0"), text
+    assert "Traceback" not in text
+
+
+def test_true_kdump_in_every_form(kdumped: RealDump) -> None:
+    """What makedumpfile wrote, in every form; CPU 1 was offline, so note 1 is CPU 2."""
+    wanted = {"elf", "flattened", "split"}
+    assert wanted <= set(kdumped.dumps), sorted(kdumped.dumps)
+    compressed = {name.split("-")[1] for name in kdumped.dumps if re.match(r"d\d+-", name)}
+    assert {"zlib", "lzo", "zstd"} <= compressed
+    for form, files in kdumped.dumps.items():
+        if form == "damaged":
+            continue
+        with serve(files) as server:
+            text = gdb(server, "info threads", "bt", before=[f"file {kdumped.vmlinux}"])
+        cpus = re.findall(r"Thread 1\.\d \(CPU #(\d+) ", text)
+        assert cpus == ["0", "2", "3"], f"{form}: {text}"
+        names = frames(text)
+        assert in_order(PANIC_PATH, names), f"{form}: {text}"
+        assert names[-1] in ENTRY, f"{form}: {text}"
+        assert f"* 1    Thread 1.1 (CPU #0 pid {kdumped.facts['crash_pid']})" in text
+
+
+def test_a_live_dump_has_no_panicking_cpu(live: RealDump) -> None:
+    """No panic: the first thread is current, and every CPU has registers."""
+    with serve(live.dumps["elf"]) as server:
+        text = gdb(server, "info threads", before=[f"file {live.vmlinux}"], ugly=True)
+    assert len(re.findall(r"Thread 1\.\d \(CPU #\d", text)) == 3, text
+
+
+_READ_WITH_DRGN = """
+import sys, drgn
+program = drgn.Program()
+program.set_core_dump(sys.argv[1])
+for line in sys.stdin:
+    address, length = (int(word, 0) for word in line.split())
+    try:
+        print(program.read(address, length, True).hex())
+    except drgn.FaultError:
+        print("fault")
+"""
+
+
+def test_bytes_equal_those_of_the_dump(tmp_path: Path) -> None:
+    """Random physical ranges, across pages: ours through the server equal drgn's of the ELF."""
+    dump = get_dump("6.1", "kdump")
+    from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+    from kdump_gdbserver.domain.errors import MemoryFault
+
+    chance = random.Random(6)
+    ranges = [(chance.randrange(512 << 20), chance.randrange(1, 20000)) for _ in range(300)]
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_WITH_DRGN, str(dump.dumps["elf"][0])],
+        input="".join(f"{a:#x} {n}\n" for a, n in ranges),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = done.stdout.split()
+    for form in ("elf", "d0-zlib"):
+        memory = KdumpfileOpener().open([str(dump.dumps[form][0])]).physical()
+        differing = 0
+        for (address, length), truth in zip(ranges, expected, strict=True):
+            try:
+                data = memory.read(address, length)
+            except MemoryFault:
+                data = b""
+            if truth == "fault":
+                assert len(data) < length
+            elif len(data) == length:
+                assert data.hex() == truth, f"{form} {address:#x}"
+            else:
+                differing += 1
+        assert differing <= len(ranges) // 10, form

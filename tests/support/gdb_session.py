@@ -1,0 +1,109 @@
+"""Run the server and a real gdb on it, as a user would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+_GDB_SECONDS = 180
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program, or skip the test (fail it under CI)."""
+    root = os.environ.get("KDUMP_GDBSERVER_DEBROOT")
+    extra = f":{root}/bin:{root}/usr/bin" if root else ""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + extra)
+    if found is None:
+        missing(f"{name} is not installed")
+    return str(found)
+
+
+def missing(reason: str) -> None:
+    """Skip for `reason`; under CI=true that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its port and everything it printed up to listening."""
+
+    port: int
+    printed: list[str]
+    process: subprocess.Popen[str]
+
+    @property
+    def file_command(self) -> str:
+        """The `file ...` line the server suggests."""
+        return next(line for line in self.printed if line.startswith("file "))
+
+
+@contextlib.contextmanager
+def serve(dump: Path | Sequence[Path], *options: str) -> Iterator[Server]:
+    """Run the server on a dump while the block runs; a traceback in its log fails the test."""
+    parts = [dump] if isinstance(dump, Path) else dump
+    files = [argument for part in parts for argument in ("-f", str(part))]
+    command = [sys.executable, "-m", "kdump_gdbserver.cli.main", *files, "-p", "0", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            printed: list[str] = []
+            for line in process.stdout:
+                printed.append(line.rstrip("\n"))
+                if line.startswith("target remote"):
+                    break
+            else:
+                assert process.stderr is not None
+                pytest.fail(f"server did not start: {process.stderr.read()}")
+            yield Server(int(printed[0].rsplit(" ", 1)[1]), printed, process)
+        finally:
+            process.terminate()
+            _, errors = process.communicate(timeout=10)
+    assert "Traceback" not in errors
+
+
+# What no user should ever have to see.
+_UGLY = ("Traceback (most recent", "Python Exception", "warning:", "?? ()", "corrupt stack")
+
+
+def gdb(server: Server | None, *commands: str, before: Sequence[str] = (), ugly: bool = False) -> str:
+    """Run gdb in batch mode: `before`, connect, `commands`; return all it printed.
+
+    Unless `ugly` is set, warnings, tracebacks and nameless frames fail the test.
+    """
+    connect = [f"target remote localhost:{server.port}"] if server else []
+    arguments = [find_program("gdb"), "-nx", "-q", "-batch", "-iex", "set width 0"]
+    for command in (*before, *connect, *commands):
+        arguments += ["-ex", command]
+    done = subprocess.run(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=_GDB_SECONDS,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        check=False,
+    )
+    if not ugly:
+        for mark in _UGLY:
+            assert mark not in done.stdout, f"gdb printed {mark!r}:\n{done.stdout}"
+    return done.stdout
+
+
+def frames(backtrace: str) -> list[str]:
+    """Return the function names of a printed backtrace, innermost first."""
+    return re.findall(r"^#\d+\s+(?:0x[0-9a-f]+ in )?(\S+) \(", backtrace, re.MULTILINE)
