@@ -30,7 +30,10 @@ class DumpFacts:
     `cpu_count` counts the CPUs whose registers are there. `hypervisor` is true when the
     dump was taken from outside (QEMU), so that its prstatus pids are no pids.
     `dump_level` is makedumpfile's `-d` level where the file tells it, `truncated` whether
-    the file ends before its last page, `codec` the library that decodes the pages.
+    the file ends before its last page, `parts_missing` whether a part of a split dump was
+    not given. `library` names the library that reads the pages. `extra` has facts that not
+    every dump has: `codec` (how pages are compressed), `flattened`, and `translation` (why
+    kernel addresses cannot be translated).
     """
 
     paths: tuple[str, ...]
@@ -45,6 +48,7 @@ class DumpFacts:
     machine: str | None = None
     dump_level: int | None = None
     truncated: bool = False
+    parts_missing: bool = False
     library: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,6 +57,8 @@ class DumpFacts:
         """Return why pages may be missing, in words, or None when all should be there."""
         if self.truncated:
             return "the file is truncated"
+        if self.parts_missing:
+            return "not all parts of the split dump were given"
         if self.dump_level:
             return "filtered out by makedumpfile: " + ", ".join(dump_level_classes(self.dump_level))
         return None

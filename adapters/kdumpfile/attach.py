@@ -13,6 +13,10 @@ from kdump_gdbserver.adapters.kdumpfile.library import Library
 from kdump_gdbserver.domain.arch import Arch
 from kdump_gdbserver.domain.errors import DumpOpenError
 
+# Decompressed pages that are kept. libkdumpfile's own default is 1024 pages.
+_CACHE_BYTES = 64 << 20
+_CACHE_PAGES = 1024
+
 
 def attach(
     library: Library,
@@ -39,6 +43,26 @@ def attach(
     # Both the VMCOREINFO and the address translation are looked for by OS type.
     attributes.set_string("addrxlat.ostype", "linux")
     return context
+
+
+def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> str | None:
+    """Make an attached context ready for reading; return why addresses cannot be translated.
+
+    Raises `DumpOpenError` when libkdumpfile does not know the page size: it would read
+    through a null pointer.
+    """
+    attributes = Attributes(context)
+    if vmcoreinfo is not None:
+        # Only works once the files are open: opening sets it anew.
+        attributes.set_blob("linux.vmcoreinfo.raw", vmcoreinfo)
+    page_size = attributes.number("arch.page_size")
+    if not page_size:
+        raise DumpOpenError(
+            f"{path}: the page size is not known to this libkdumpfile; give the kernel's "
+            "VMCOREINFO (--vmcoreinfo), or use a newer library ('pip install drgn')"
+        )
+    attributes.set_number("cache.size", max(_CACHE_BYTES // page_size, _CACHE_PAGES))
+    return context.settle_translation()
 
 
 def _refusal(

@@ -85,9 +85,8 @@ class Attributes:
             return Status.SYSTEM
         attribute = Attribute(type=AttributeType.BLOB)
         attribute.val.blob = blob
-        status = self._set(key, attribute)
-        functions.kdump_blob_decref(blob)
-        return status
+        # The attribute takes our reference over (in all versions so far): no decref here.
+        return self._set(key, attribute)
 
     def _set(self, key: str, attribute: Attribute) -> int:
         status: int = self._context.functions.kdump_set_attr(

@@ -177,7 +177,6 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "kdump_vmcoreinfo_raw": (ctypes.c_int, (_CONTEXT, _POINTER)),
     "kdump_get_addrxlat": (ctypes.c_int, (_CONTEXT, _POINTER, _POINTER)),
     "kdump_blob_new_dup": (ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_size_t)),
-    "kdump_blob_decref": (ctypes.c_ulong, (ctypes.c_void_p,)),
     "addrxlat_ctx_decref": (ctypes.c_ulong, (ctypes.c_void_p,)),
     "addrxlat_sys_decref": (ctypes.c_ulong, (ctypes.c_void_p,)),
     "addrxlat_sys_get_meth": (ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)),

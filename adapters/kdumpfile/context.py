@@ -57,6 +57,16 @@ class Context:
         finally:
             self.functions.free(text)
 
+    def settle_translation(self) -> str | None:
+        """Set address translation up now; return libkdumpfile's words when it cannot be.
+
+        Clones share it, and two of them setting it up at the same time would read half
+        of it.
+        """
+        if self.functions.kdump_get_addrxlat(self.pointer, None, None):
+            return self.error
+        return None
+
     def close(self) -> None:
         """Free the context; doing it again does nothing."""
         self._pointer = None

@@ -10,6 +10,7 @@ from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.context import Context
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.library import Library
+from kdump_gdbserver.adapters.kdumpfile.parts import parts_missing
 from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
@@ -43,6 +44,7 @@ def read_facts(
         dump_level=headers[0].dump_level,
         truncated=any(header.truncated for header in headers),
         library=library.description,
+        parts_missing=parts_missing(headers),
         extra=_extra(headers),
     )
     return facts, vmcoreinfo

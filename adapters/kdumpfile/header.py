@@ -18,7 +18,8 @@ class FileHeader:
 
     `machine` is uname's or ELF's name of the machine, None when the file does not tell.
     `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds.
+    ELF dump holds. `frames` are the first page frame of this file, the one behind the
+    last, and how many the whole dump has; `identity` is the same in all parts of a dump.
     """
 
     form: str
@@ -30,6 +31,8 @@ class FileHeader:
     split: bool = False
     flattened: bool = False
     extents: Extents | None = None
+    frames: tuple[int, int, int] = (0, 0, 0)
+    identity: bytes = b""
 
     @property
     def from_qemu(self) -> bool:

@@ -15,6 +15,7 @@ _HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
 _SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
 _PAGE = struct.Struct("<QIIQ")  # offset, size, flags, page_flags
+_STATUS_AT = 424  # behind signature, version, utsname and timestamp
 _INCOMPLETE = 0x8
 _CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
 _NOTES_LIMIT = 64 << 20
@@ -45,13 +46,15 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     header.notes = _notes(read_at, version, values)
     # QEMU writes level 1 but leaves no page out: its zero pages all point to one copy.
     header.dump_level = 0 if header.from_qemu else values[1]
+    header.frames = _page_range(version, values, pages)
+    header.identity = raw[:_STATUS_AT]
     if file_size is not None and not header.truncated:
         header.truncated = _is_cut(
             read_at,
             file_size,
             bitmap_at=(1 + sub_blocks) * block_size,
             bitmap_size=bitmap_blocks * block_size,
-            frames=_page_range(version, values, pages),
+            frames=header.frames,
         )
     return header
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from kdump_gdbserver.adapters.kdumpfile.arch_choice import choose_arch
-from kdump_gdbserver.adapters.kdumpfile.attach import attach
-from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.attach import attach, settle
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
 from kdump_gdbserver.adapters.kdumpfile.library import Library, load_library
+from kdump_gdbserver.adapters.kdumpfile.parts import check_parts
 from kdump_gdbserver.adapters.kdumpfile.probe import open_file, read_header
 from kdump_gdbserver.domain.errors import DumpOpenError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
@@ -54,15 +55,17 @@ class KdumpfileOpener:
                 files.append(open_file(path))
                 undo.callback(os.close, files[-1])
             headers = [read_header(path, file) for path, file in zip(paths, files, strict=True)]
+            check_parts(paths, headers)
             info = Vmcoreinfo.parse(vmcoreinfo) if vmcoreinfo is not None else None
             chosen = choose_arch(paths[0], headers[0], arch, info)
             context = attach(library, paths, files, headers, chosen)
             undo.callback(context.close)
-            if vmcoreinfo is not None:
-                Attributes(context).set_blob("linux.vmcoreinfo.raw", vmcoreinfo)
             facts, info = read_facts(
                 paths, context, headers, arch=chosen, library=library, replaced=info
             )
+            trouble = settle(context, paths[0], vmcoreinfo)
+            if trouble:
+                facts = replace(facts, extra={**facts.extra, "translation": trouble})
             dump = KdumpfileDump(context, files, facts, info, headers[0])
             undo.pop_all()
         return dump

@@ -42,27 +42,31 @@ class Translator:
     """libaddrxlat's view of one context: its callbacks and its translation system."""
 
     def __init__(self, context: Context) -> None:
-        """Take the context over.
-
-        Raises `MemoryFault` when libkdumpfile cannot set the translation up.
-        """
+        """Take the context over; a set-up that fails is told by each `translate`."""
         self._context = context
         functions = self._functions = context.functions
         ctx, system = ctypes.c_void_p(), ctypes.c_void_p()
         status = functions.kdump_get_addrxlat(
             context.pointer, ctypes.byref(ctx), ctypes.byref(system)
         )
+        self._ctx: Any = None
+        self._system: Any = None
+        self._failure = ""
         if status:
-            raise MemoryFault(0, REASONS.get(status, FaultReason.IO), context.error)
+            self._failure = context.error
+            self._failure_reason = REASONS.get(status, FaultReason.IO)
+            return
         # Both are borrowed from the context. A reference of our own could outlive it, and
         # the pages that libaddrxlat holds would then be given back to freed memory.
         functions.addrxlat_ctx_decref(ctx)
         functions.addrxlat_sys_decref(system)
-        self._ctx: Any = ctx.value
-        self._system: Any = system.value
+        self._ctx = ctx.value
+        self._system = system.value
 
     def kernel_method(self) -> Method | None:
         """Return a copy of how the kernel's page table is walked, None when that is unknown."""
+        if self._system is None:
+            return None
         pointer = self._functions.addrxlat_sys_get_meth(self._system, METHOD_PAGE_TABLE)
         if not pointer:
             return None
@@ -76,6 +80,12 @@ class Translator:
     def close(self) -> None:
         """Free the context; translating afterwards raises `ValueError`."""
         self._context.close()
+
+    def _require_usable(self, address: int) -> None:
+        """Raise when the context is closed, or translation was never possible."""
+        self._context.require_open()
+        if self._system is None:
+            raise MemoryFault(address, self._failure_reason, self._failure)
 
     def _fault(self, address: int, status: int) -> MemoryFault:
         reasons = _REASONS if status > 0 else REASONS
@@ -95,7 +105,7 @@ class KernelTranslator(Translator):
 
     def translate(self, address: int) -> int:
         """See `Translator.translate`."""
-        self._context.require_open()
+        self._require_usable(address)
         full = self._full
         full.addr = address
         full.as_ = KVADDR
@@ -143,7 +153,7 @@ class ProcessTranslator(Translator):
 
     def translate(self, address: int) -> int:
         """See `Translator.translate`; pages that were swapped out are told apart."""
-        self._context.require_open()
+        self._require_usable(address)
         step = self._step
         step.base.addr = address
         step.base.as_ = KVADDR
