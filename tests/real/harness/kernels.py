@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import cache_root, drop_siblings, locked, published
+from .cache import cache_root, drop_siblings, published
 from .errors import HarnessError
-from .packages import Apt, unpack
+from .packages import Apt, unpack, with_apt
 
 META_PACKAGES = {
     "6.1": "linux-image-cloud-amd64",
@@ -59,9 +59,8 @@ def kernel(series: str) -> Kernel:
     """
     if series not in META_PACKAGES:
         raise HarnessError(f"no kernel series {series!r}: there are {', '.join(META_PACKAGES)}")
-    with locked("packages"):
-        apt = Apt()
-        apt.refresh()
+
+    def build(apt: Apt) -> Kernel:
         package = _image_package(apt, series)
         version = apt.show(package)[0]["Version"]
         final = cache_root() / "kernels" / f"{series}-{version.replace(':', '_')}"
@@ -70,6 +69,8 @@ def kernel(series: str) -> Kernel:
                 _fetch(apt, package, version, scratch)
             drop_siblings(final, f"{series}-")
         return _load(final)
+
+    return with_apt(build)
 
 
 def _fetch(apt: Apt, package: str, version: str, into: Path) -> None:

@@ -10,10 +10,13 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from .cache import cache_root, locked, published
 from .errors import HarnessError
 from .tools import find_tool, run
+
+T = TypeVar("T")
 
 # The lists are asked for again after this time, so that "current kernel" stays true.
 LISTS_MAX_AGE_S = 7 * 24 * 3600
@@ -37,13 +40,14 @@ class Apt:
             "-o", "Debug::NoLocking=true", "-o", "APT::Sandbox::User=root",
         ]  # fmt: skip
 
-    def refresh(self) -> None:
-        """Fetch the package lists if ours are missing or old.
+    def refresh(self, force: bool = False) -> None:
+        """Fetch the package lists if ours are missing or old, or if told to by `force`.
 
         A failure is forgiven while older lists are there: better a known kernel than none.
         """
         stamp = self._root / "updated"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_MAX_AGE_S:
+        fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_MAX_AGE_S
+        if fresh and not force:
             return
         try:
             run([find_tool("apt-get"), "update", "-q", *self._options])
@@ -127,15 +131,30 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, ro
         target.chmod(member.mode & 0o755)
 
 
+def with_apt(build: Callable[[Apt], T]) -> T:
+    """Return `build(apt)`; if it fails, once more with new lists.
+
+    Archives drop a version as soon as the next is there, so lists of yesterday can name files
+    that are gone today. Only one process at a time is in here.
+    """
+    with locked("packages"):
+        apt = Apt()
+        apt.refresh()
+        try:
+            return build(apt)
+        except HarnessError:
+            apt.refresh(force=True)
+            return build(apt)
+
+
 def fetched(name: str, packages: list[str]) -> Path:
     """A folder with the contents of all `packages`, made on first use.
 
     `name` names the folder; the candidate versions of the packages are written down inside in
     `versions.json`, and the folder is made anew when they change.
     """
-    with locked("packages"):
-        apt = Apt()
-        apt.refresh()
+
+    def build(apt: Apt) -> Path:
         versions = {fields["Package"]: fields["Version"] for fields in apt.show(*packages)}
         final = cache_root() / "packages" / name
         record = final / "versions.json"
@@ -148,6 +167,8 @@ def fetched(name: str, packages: list[str]) -> Path:
             _make_links_relative(scratch)
             (scratch / "versions.json").write_text(json.dumps(versions, indent=1))
         return final
+
+    return with_apt(build)
 
 
 def _make_links_relative(root: Path) -> None:

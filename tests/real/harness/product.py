@@ -12,6 +12,7 @@ from .cache import cache_root, digest, drop_siblings, locked, published
 from .errors import HarnessError
 from .kernels import Kernel, kernel
 from .programs import SOURCES
+from .tools import find_tool
 
 SCENARIOS = ("panic", "kdump", "live")
 
@@ -42,11 +43,14 @@ def real_dump(release: str, scenario: str) -> RealDump:
     """
     if scenario not in SCENARIOS:
         raise HarnessError(f"unknown scenario {scenario!r}: known are {', '.join(SCENARIOS)}")
+    dumps, prefix = cache_root() / "dumps", f"{release}-{scenario}-"
+    if not any(dumps.glob(f"{prefix}*")):
+        for tool in ("qemu-system-x86_64", "gcc", "readelf"):
+            find_tool(tool)  # better to fail before hundreds of megabytes are fetched than after
     wanted = kernel(release)
     sources = [*Path(__file__).parent.glob("*.py"), *SOURCES.glob("*.[ch]")]
-    prefix = f"{release}-{scenario}-"
     key = digest(sources, wanted.release, wanted.version)
-    folder = cache_root() / "dumps" / f"{prefix}{key}"
+    folder = dumps / f"{prefix}{key}"
     with locked(f"dump-{release}-{scenario}"):
         if not (folder / "facts.json").exists():
             with published(folder) as scratch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def run(
 ) -> str:  # fmt: skip
     """Run `command` and return its standard output.
 
-    Raises HarnessError with the last lines of its output if it fails or outlasts `timeout_s`.
+    Raises HarnessError with its own words if it fails or outlasts `timeout_s`.
     """
     words = [str(word) for word in command]
     try:
@@ -54,6 +55,13 @@ def run(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HarnessError(f"cannot run {words[0]}: {error}") from error
     if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise HarnessError(f"`{' '.join(words[:4])} ...` failed ({done.returncode}): {tail}")
+        command_name = Path(words[0]).name
+        raise HarnessError(f"{command_name} failed ({done.returncode}): {_reason(done)}")
     return done.stdout
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """What a failed program said, in one line: its lines marked as errors, else its last ones."""
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    marked = [line for line in lines if re.search(r"^E: |\berror\b", line)]
+    return "; ".join((marked or lines)[-3:])
