@@ -49,6 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
     dump.add_argument(
         "--libkdumpfile", metavar="PATH", help="the libkdumpfile shared library to use"
     )
+    view = parser.add_argument_group("what to show (default: the kernel, one thread for each CPU)")
+    view.add_argument(
+        "-k",
+        "--kernel-tasks",
+        metavar="JSON",
+        help="every kernel task as a thread; the file is what kdump-save-kernel-json wrote",
+    )
     server = parser.add_argument_group("the server")
     server.add_argument(
         "-a", "--address", metavar="HOST", default=DEFAULT_HOST, help="address to listen on"
@@ -65,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     logs = parser.add_argument_group("logging (to standard error)")
     logs.add_argument("-d", "--debug", action="store_true", help="log every packet")
     logs.add_argument("--log-json", action="store_true", help="log as JSON lines")
+    parser.add_argument(
+        "--print-gdb-script", action="store_true", help="print the path of the gdb script and end"
+    )
     parser.add_argument("--version", action="store_true", help="print versions and end")
     return parser
 
@@ -73,6 +83,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; ends the program with status 2 on a usage error."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if not options.version and not options.file:
+    if not (options.version or options.print_gdb_script or options.file):
         parser.error("no dump given; give one with -f VMCORE")
     return options

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 
+from pathlib import Path
+
+from kdump_gdbserver import gdb as gdb_scripts
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 PROGRAM = "kdump-gdbserver"
+
+
+def gdb_script() -> Path:
+    """Return the path of the script to source in gdb."""
+    return Path(str(gdb_scripts.__file__)).resolve().parent / "KdumpGdbCommands.py"
 
 
 def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> str:
@@ -20,6 +28,8 @@ def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> s
         "In gdb execute the following command(s) to connect:\n"
         f"file {vmlinux or '<vmlinux>'}{relocation}\n"
         f"target remote {host}:{port}\n"
+        "# For commands that list and save the kernel's tasks and processes\n"
+        f"source {gdb_script()}\n"
     )
 
 

@@ -17,6 +17,7 @@ from kdump_gdbserver.application.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.logging_setup import set_up_logging
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.sidecars import check_identity
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
@@ -43,15 +44,23 @@ def _open_symbol_file(path: str | None) -> SymbolFile | None:
     return ElfSymbolFileOpener().open(path)
 
 
-def _kernel_target(dump: CrashDump, symbol_file: SymbolFile | None) -> DeferredTarget:
-    return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
+def _target(dump: CrashDump, symbol_file: SymbolFile | None, tasks: str | None) -> DeferredTarget:
+    """Return what is to be served; a sidecar is read, and refused, right away."""
+    if tasks is None:
+        return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
+    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
+    from kdump_gdbserver.application.task_view import open_task_view
+
+    kernel_tasks = JsonSidecarStore().read_kernel_tasks(tasks, dump.facts.arch)
+    check_identity(kernel_tasks.identity, dump.facts, dump.vmcoreinfo)
+    return DeferredTarget(lambda: open_task_view(dump, kernel_tasks, symbol_file))
 
 
 class Container(containers.DeclarativeContainer):
     """Everything the server is made of; each thing is made when first asked for.
 
     `config` has the command line's options by their long names: `file` (a list of
-    paths), `vmlinux`, `arch`, `vmcoreinfo`, `libkdumpfile`, `debug`, `log_json`.
+    paths), `vmlinux`, `arch`, `vmcoreinfo`, `kernel_tasks`, `libkdumpfile`, `debug`, `log_json`.
     """
 
     config = providers.Configuration(
@@ -59,6 +68,7 @@ class Container(containers.DeclarativeContainer):
             "vmlinux": None,
             "arch": None,
             "vmcoreinfo": None,
+            "kernel_tasks": None,
             "libkdumpfile": None,
             "debug": False,
             "log_json": False,
@@ -68,5 +78,5 @@ class Container(containers.DeclarativeContainer):
     opener = providers.Singleton(KdumpfileOpener, library_path=config.libkdumpfile)
     dump = providers.Singleton(_open_dump, opener, config.file, config.arch, config.vmcoreinfo)
     symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux)
-    target = providers.Singleton(_kernel_target, dump, symbol_file)
+    target = providers.Singleton(_target, dump, symbol_file, config.kernel_tasks)
     server = providers.Singleton(TcpServer, target, logger, config.debug)

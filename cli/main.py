@@ -21,6 +21,11 @@ EXIT_OK, EXIT_UNUSABLE = 0, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status (2: something given is unusable)."""
     options = parse_arguments(arguments)
+    if options.print_gdb_script:
+        from kdump_gdbserver.cli.console import gdb_script
+
+        print(gdb_script())
+        return EXIT_OK
     # What follows takes time to import; `--help` does without.
     from kdump_gdbserver.cli import console
     from kdump_gdbserver.cli.container import Container
@@ -54,6 +59,7 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     symbol_file = container.symbol_file()
     for warning in console.warnings_about(dump, symbol_file, options.vmlinux):
         console.say_warning(warning)
+    target = container.target()
     server = container.server()
     port = server.listen(options.address, options.port)
     print(
@@ -62,7 +68,7 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         flush=True,
     )
     # While nobody has connected yet, look up what the first client will ask for.
-    threading.Thread(target=container.target().prepare, daemon=True).start()
+    threading.Thread(target=target.prepare, daemon=True).start()
     try:
         server.serve(once=options.once)
     finally:

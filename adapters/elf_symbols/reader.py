@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from elftools.elf.sections import NoteSection, SymbolTableSection
 
 from kdump_gdbserver.domain.errors import InputError
 
@@ -63,7 +63,7 @@ class ElfSymbolFileOpener:
 
 def _build_id(elf: ELFFile) -> str | None:
     for section in elf.iter_sections():
-        if section["sh_type"] == "SHT_NOTE":
+        if isinstance(section, NoteSection):
             for note in section.iter_notes():
                 if note["n_type"] == "NT_GNU_BUILD_ID":
                     return str(note["n_desc"]).lower()

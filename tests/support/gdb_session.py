@@ -62,7 +62,7 @@ def serve(dump: Path | Sequence[Path], *options: str) -> Iterator[Server]:
             printed: list[str] = []
             for line in process.stdout:
                 printed.append(line.rstrip("\n"))
-                if line.startswith("target remote"):
+                if line.startswith("source "):
                     break
             else:
                 assert process.stderr is not None
@@ -78,7 +78,9 @@ def serve(dump: Path | Sequence[Path], *options: str) -> Iterator[Server]:
 _UGLY = ("Traceback (most recent", "Python Exception", "warning:", "?? ()", "corrupt stack")
 
 
-def gdb(server: Server | None, *commands: str, before: Sequence[str] = (), ugly: bool = False) -> str:
+def gdb(
+    server: Server | None, *commands: str, before: Sequence[str] = (), ugly: bool = False
+) -> str:
     """Run gdb in batch mode: `before`, connect, `commands`; return all it printed.
 
     Unless `ugly` is set, warnings, tracebacks and nameless frames fail the test.
