@@ -89,7 +89,17 @@ class OverlaidAddressSpace(AddressSpace):
         self._start, self._end = address, address + len(piece)
 
     def read(self, address: int, length: int) -> bytes:
-        """See `AddressSpace.read`; a read does not run from one into the other."""
+        """See `AddressSpace.read`; a read may run from one into the other."""
+        data = self._read_run(address, length)
+        while 0 < len(data) < length and address + len(data) in (self._start, self._end):
+            try:
+                data += self._read_run(address + len(data), length - len(data))
+            except MemoryFault:
+                break
+        return data
+
+    def _read_run(self, address: int, length: int) -> bytes:
+        """Read up to where the piece starts or ends."""
         if self._start <= address < self._end:
             return self._piece[address - self._start :][:length]
         if address < self._start < address + length:
