@@ -7,15 +7,14 @@ up in a dump without any debuginfo. Source: kernel/kallsyms.c, scripts/kallsyms.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from kdump_gdbserver.domain.address_space import ByteOrder
 
-# Letters that stand before a name for its kind, as nm(1) prints them.
-_KINDS = "ABCDGRSTUVWabdgrstvw"
 _TOKENS = 256
+_ADDRESS_MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,7 @@ class KallsymsTables:
         a zero-based per-CPU area give their offset in that area.
         """
         names = set(wanted) | ({anchor[0]} if anchor else set())
-        spellings = {spelling: name for name in names for spelling in self._spellings(name)}
-        ordinals = {
-            spellings[entry]: number
-            for number, entry in enumerate(self._entries())
-            if entry in spellings
-        }
+        ordinals = self._ordinals({name.encode(): name for name in names})
         for absolute_percpu in (True, False):
             found = {name: self._address(n, absolute_percpu) for name, n in ordinals.items()}
             if anchor is None or found.get(anchor[0]) == anchor[1]:
@@ -70,31 +64,42 @@ class KallsymsTables:
             at += length
             count -= 1
 
-    def _spellings(self, name: str) -> list[bytes]:
-        """Return every way to write a name, with any kind letter, in tokens."""
-        by_initial: dict[bytes, list[tuple[int, bytes]]] = {}
-        for number, token in enumerate(self.tokens):
-            by_initial.setdefault(token[:1], []).append((number, token))
+    def _ordinals(self, wanted: Mapping[bytes, str]) -> dict[str, int]:
+        """Return the places of the wanted names in the table.
 
-        def spell(text: bytes) -> Iterator[bytes]:
-            if not text:
-                yield b""
-            for number, token in by_initial.get(text[:1], ()):
-                if token and text.startswith(token):
-                    for rest in spell(text[len(token) :]):
-                        yield bytes((number,)) + rest
-
-        return [s for kind in _KINDS for s in spell((kind + name).encode())]
+        Only entries whose first and last token can belong to a wanted name are spelled
+        out; all else is passed over, so that damaged tables take no longer than sound ones.
+        Before the name comes a letter for the symbol's kind, as nm(1) prints it.
+        """
+        longest = max(map(len, wanted), default=0) + 1
+        firsts = {
+            number
+            for number, token in enumerate(self.tokens)
+            if token[:1].isalpha() and any(name.startswith(token[1:]) for name in wanted)
+        }
+        lasts = {
+            number
+            for number, token in enumerate(self.tokens)
+            if any(token.endswith(name) or name.endswith(token) for name in wanted)
+        }
+        tokens = [token if len(token) <= longest else b"\0" for token in self.tokens]
+        found: dict[str, int] = {}
+        for number, entry in enumerate(self._entries()):
+            if 0 < len(entry) <= longest and entry[0] in firsts and entry[-1] in lasts:
+                name = wanted.get(b"".join([tokens[token] for token in entry])[1:])
+                if name is not None:
+                    found[name] = number
+        return found
 
     def _address(self, number: int, absolute_percpu: bool) -> int:
         prefix: Literal["<", ">"] = "<" if self.byte_order == "little" else ">"
         raw = self.offsets[4 * number : 4 * number + 4]
         if not absolute_percpu:
-            return int(self.relative_base + struct.unpack(prefix + "I", raw)[0])
+            return int(self.relative_base + struct.unpack(prefix + "I", raw)[0]) & _ADDRESS_MASK
         offset = int(struct.unpack(prefix + "i", raw)[0])
         # Zero or above: an absolute value; below: base - 1 - offset (CONFIG_KALLSYMS_
         # ABSOLUTE_PERCPU, x86_64 until its per-CPU area ceased to start at zero).
-        return offset if offset >= 0 else self.relative_base - 1 - offset
+        return offset if offset >= 0 else (self.relative_base - 1 - offset) & _ADDRESS_MASK
 
 
 def parse_tokens(
