@@ -17,6 +17,7 @@ SAMPLE = Path(__file__).parent.parent / "sample"
 VMCORE = SAMPLE / "toy-vmcore"
 VMLINUX = SAMPLE / "toy-vmlinux"
 FACTS = json.loads((SAMPLE / "facts.json").read_text())
+SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main")
 LOAD = [f"file {VMLINUX}"]
 
 
@@ -160,7 +161,7 @@ def test_every_exchange_is_logged_as_json() -> None:
 )
 def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], words: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "kdump_gdbserver.cli.main", *arguments],
+        [*SERVER, *arguments],
         capture_output=True,
         text=True,
         timeout=30,
@@ -177,8 +178,7 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], words: l
 def test_port_in_use_is_one_clear_line() -> None:
     with serve(VMCORE) as server:
         done = subprocess.run(
-            [sys.executable, "-m", "kdump_gdbserver.cli.main", "-f", str(VMCORE)]
-            + ["-p", str(server.port)],
+            [*SERVER, "-f", str(VMCORE), "-p", str(server.port)],
             capture_output=True,
             text=True,
             timeout=30,
@@ -191,8 +191,7 @@ def test_port_in_use_is_one_clear_line() -> None:
 
 def test_wrong_vmlinux_is_warned_about() -> None:
     done = subprocess.Popen(
-        [sys.executable, "-m", "kdump_gdbserver.cli.main", "-f", str(VMCORE)]
-        + ["-v", sys.executable, "-p", "0"],
+        [*SERVER, "-f", str(VMCORE), "-v", sys.executable, "-p", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

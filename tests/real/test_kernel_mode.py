@@ -75,8 +75,8 @@ def test_every_cpu_unwinds_to_its_end(panicked: RealDump) -> None:
     parts = re.split(r"^Thread \d+ .*$", text, flags=re.MULTILINE)[1:]
     assert len(parts) == 3
     assert_panic_backtrace(parts[0])
-    idle = frames(parts[1])
-    assert in_order(["stop_this_cpu", "do_idle", "cpu_startup_entry", "start_secondary"], idle), text
+    idle_path = ["stop_this_cpu", "do_idle", "cpu_startup_entry", "start_secondary"]
+    assert in_order(idle_path, frames(parts[1])), text
     assert "Backtrace stopped" not in text
 
 
