@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import struct
-import tempfile
 from pathlib import Path
 
 from . import facts
@@ -21,7 +21,7 @@ from .kernels import GUEST_MODULES, Kernel
 from .outcome import CRASH, SPINNER_CPU, command_line, save, sparse_copy
 from .packages import fetched
 from .programs import build, program_list
-from .qemu import Qemu
+from .qemu import Qemu, escaped
 from .recompress import recompress
 from .tools import run
 
@@ -72,20 +72,21 @@ def make(kernel: Kernel, folder: Path) -> None:
     build(folder / "sysroot", programs)
     dumps = folder / "dumps"
     dumps.mkdir()
-    with tempfile.TemporaryDirectory(prefix="kdump-harness-") as name:
-        work = Path(name)
-        tree = main_guest(kernel, folder / "sysroot", programs, action=CRASH, before=_BEFORE)
-        _capture_guest(kernel, tools).write(work / "capture")
-        tree.file(kernel.image, "capture/vmlinuz")
-        tree.file(work / "capture", "capture/initrd")
-        tree.write(work / "initrd")
-        console = _run(kernel, work)
-        told = facts.parse((work / "facts").read_bytes())
-        told["crash_pid"] = told["shell_pid"]
-        save(folder, told, console)
-        size = int(re.search(r"VMCORE-BYTES (\d+)", console)[1])  # type: ignore[index]
-        sparse_copy(work / "vdb", dumps / "elf", size)
-        sparse_copy(work / "vda", dumps / "flattened", flattened_size(work / "vda"))
+    work = folder / "work"
+    work.mkdir()
+    tree = main_guest(kernel, folder / "sysroot", programs, action=CRASH, before=_BEFORE)
+    _capture_guest(kernel, tools).write(work / "capture")
+    tree.file(kernel.image, "capture/vmlinuz")
+    tree.file(work / "capture", "capture/initrd")
+    tree.write(work / "initrd")
+    console = _run(kernel, work)
+    told = facts.parse((work / "facts").read_bytes())
+    told["crash_pid"] = told["shell_pid"]
+    save(folder, told, console)
+    size = int(re.search(r"VMCORE-BYTES (\d+)", console)[1])  # type: ignore[index]
+    sparse_copy(work / "vdb", dumps / "elf", size)
+    sparse_copy(work / "vda", dumps / "flattened", flattened_size(work / "vda"))
+    shutil.rmtree(work)
     _other_forms(tools, dumps, _level(kernel))
 
 
@@ -122,8 +123,8 @@ def _run(kernel: Kernel, work: Path) -> str:
     for name in ("vda", "vdb"):
         with (work / name).open("wb") as disk:
             disk.truncate(DISK_BYTES)
-        disks += ["-drive", f"file={work / name},format=raw,if=none,id={name},cache=unsafe",
-                  "-device", f"virtio-blk-pci,drive={name}"]  # fmt: skip
+        drive = f"file={escaped(work / name)},format=raw,if=none,id={name},cache=unsafe"
+        disks += ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
     with Qemu(kernel.image, work / "initrd", command_line("kdump"), cpus=CPUS,
               facts=work / "facts", extra=["-device", "vmcoreinfo", *disks]) as guest:  # fmt: skip
         guest.wait_for("CAPTURE-DONE", TIMEOUT_S)

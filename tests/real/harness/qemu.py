@@ -28,6 +28,11 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def escaped(path: Path) -> str:
+    """`path` as a value in one of QEMU's comma-separated options."""
+    return str(path).replace(",", ",,")
+
+
 class Qemu:
     """A running guest, software emulated so that it works without /dev/kvm.
 
@@ -46,7 +51,7 @@ class Qemu:
             "-accel", "tcg", "-cpu", "max", "-m", str(memory_mib), "-smp", str(cpus),
             "-kernel", str(kernel), "-initrd", str(initrd), "-append", command_line,
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-            "-chardev", f"file,id=facts,path={facts}", "-serial", "chardev:facts",
+            "-chardev", f"file,id=facts,path={escaped(facts)}", "-serial", "chardev:facts",
             "-chardev", f"socket,id=monitor,fd={theirs.fileno()}",
             "-mon", "chardev=monitor,mode=control", *extra,
         ]  # fmt: skip

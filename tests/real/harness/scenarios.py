@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from pathlib import Path
 
 from . import facts, kdump
@@ -32,24 +32,25 @@ def make(kernel: Kernel, scenario: str, folder: Path) -> None:
     programs = program_list(SPINNER_CPU)
     build(sysroot, programs)
     (folder / "dumps").mkdir()
-    with tempfile.TemporaryDirectory(prefix="kdump-harness-") as name:
-        work = Path(name)
-        action = CRASH if scenario == "panic" else STAY
-        main_guest(kernel, sysroot, programs, action=action).write(work / "initrd")
-        with Qemu(kernel.image, work / "initrd", command_line(scenario), cpus=CPUS,
-                  facts=work / "facts", extra=["-device", "vmcoreinfo"]) as guest:  # fmt: skip
-            guest.wait_for(PANIC_END if scenario == "panic" else READY, BOOT_TIMEOUT_S)
-            if scenario == "live":
-                _stop_in_user_mode(guest, SPINNER_CPU)
-            else:
-                guest.qmp("stop")
-            registers = [guest.cpu_registers(cpu) for cpu in range(CPUS)]
-            _dump_all(guest, work, folder / "dumps", elf_only=scenario == "live")
-            told = facts.parse((work / "facts").read_bytes())
-            told["crash_pid"] = told["shell_pid"] if scenario == "panic" else None
-            told["qemu_registers"] = registers
-            told["qemu"] = guest.qmp("query-version")["package"]
-            save(folder, told, guest.console)
+    work = folder / "work"
+    work.mkdir()
+    action = CRASH if scenario == "panic" else STAY
+    main_guest(kernel, sysroot, programs, action=action).write(work / "initrd")
+    with Qemu(kernel.image, work / "initrd", command_line(scenario), cpus=CPUS,
+              facts=work / "facts", extra=["-device", "vmcoreinfo"]) as guest:  # fmt: skip
+        guest.wait_for(PANIC_END if scenario == "panic" else READY, BOOT_TIMEOUT_S)
+        if scenario == "live":
+            _stop_in_user_mode(guest, SPINNER_CPU)
+        else:
+            guest.qmp("stop")
+        registers = [guest.cpu_registers(cpu) for cpu in range(CPUS)]
+        _dump_all(guest, work, folder / "dumps", elf_only=scenario == "live")
+        told = facts.parse((work / "facts").read_bytes())
+        told["crash_pid"] = told["shell_pid"] if scenario == "panic" else None
+        told["qemu_registers"] = registers
+        told["qemu"] = guest.qmp("query-version")["package"]
+        save(folder, told, guest.console)
+    shutil.rmtree(work)
 
 
 def _stop_in_user_mode(guest: Qemu, cpu: int, attempts: int = 200) -> None:
