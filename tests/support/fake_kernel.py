@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
-
 from tests.support.btf_writer import write_btf
 from tests.support.fake_dump import FakeDump, Segments, facts_of, space_of
 from tests.support.kallsyms_writer import write_tables

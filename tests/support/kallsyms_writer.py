@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -25,16 +26,8 @@ class Tables:
     relative_base: bytes
 
     def parts(self) -> dict[str, bytes]:
-        return {name: getattr(self, name) for name in self.__slots_order__}
-
-    __slots_order__ = (
-        "offsets",
-        "relative_base",
-        "num_syms",
-        "names",
-        "token_table",
-        "token_index",
-    )
+        order = "offsets relative_base num_syms names token_table token_index"  # as until 6.3
+        return {name: getattr(self, name) for name in order.split()}
 
 
 def write_tables(
@@ -96,7 +89,7 @@ def _tokenize(
     used = {byte for text in texts for byte in text}
     tokens = [bytes([number]) if number in used else b"" for number in range(TOKENS)]
     for free in (n for n in range(TOKENS - 1, -1, -1) if compress and n not in used):
-        pairs = Counter(pair for code in coded for pair in zip(code, code[1:], strict=False))
+        pairs = Counter(pair for code in coded for pair in itertools.pairwise(code))
         if not pairs:
             break
         (left, right), count = max(pairs.items(), key=lambda item: (item[1], item[0]))

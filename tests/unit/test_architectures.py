@@ -1,0 +1,167 @@
+"""Every architecture by one table: what gdb must find in its registers, and where."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kdump_gdbserver.domain.arch import ARCHITECTURES
+from kdump_gdbserver.domain.arch.model import Arch, Feature, Flags, Register, RegisterLayout
+
+# Widths in bytes by the GDB manual, "Standard Target Features": (name pattern, count, size).
+_GENERAL_X86 = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip".split()
+_RISCV = (
+    "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 "
+    "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6 pc"
+).split()
+LAYOUTS: dict[str, list[tuple[str, int]]] = {
+    "x86_64": [
+        *((name, 8) for name in _GENERAL_X86),
+        *((name, 4) for name in "eflags cs ss ds es fs gs".split()),
+        *((f"st{i}", 10) for i in range(8)),
+        *((name, 4) for name in "fctrl fstat ftag fiseg fioff foseg fooff fop".split()),
+        ("orig_rax", 8),
+        ("fs_base", 8),
+        ("gs_base", 8),
+    ],
+    "aarch64": [*((f"x{i}", 8) for i in range(31)), ("sp", 8), ("pc", 8), ("cpsr", 4)],
+    "riscv64": [(name, 8) for name in _RISCV],
+}
+POINTS = {  # registers, each with the byte offset that the manual's order gives it
+    "x86_64": {"rip": 128, "eflags": 136, "cs": 140, "gs": 160, "st0": 164, "orig_rax": 276},
+    "aarch64": {"x30": 240, "sp": 248, "pc": 256, "cpsr": 264},
+    "riscv64": {"ra": 8, "sp": 16, "fp": 64, "t6": 248, "pc": 256},
+}
+DUMP_NAMES = {
+    "x86_64": {"rflags": "eflags", "rip": "rip", "orig_ax": "orig_rax"},
+    "aarch64": {"pstate": "cpsr", "lr": "x30", "x7": "x7"},
+    "riscv64": {"epc": "pc", "s0": "fp", "x1": "ra", "x31": "t6"},
+}
+OPTIONAL_SIZES = {
+    "x86_64": {"sse": 16 * 16 + 4, "avx": 16 * 16},
+    "aarch64": {"fpu": 32 * 16 + 8, "tls": 8, "pauth": 16},
+    "riscv64": {},
+}
+# GDB manual, "Predefined Target Types".
+PREDEFINED = frozenset(
+    "bool int8 int16 int32 int64 int128 uint8 uint16 uint32 uint64 uint128 code_ptr data_ptr "
+    "ieee_half ieee_single ieee_double bfloat16 arm_fpa_ext i387_ext int float".split()
+)
+every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
+
+
+def every_layout(arch: Arch) -> list[RegisterLayout]:
+    return [
+        arch.layout(),
+        *(arch.layout(name) for name in arch.optional),
+        arch.layout(*arch.optional),
+    ]
+
+
+def test_the_table_has_a_row_for_every_architecture() -> None:
+    assert set(ARCHITECTURES) == set(LAYOUTS) == set(POINTS) == set(DUMP_NAMES)
+    assert all(name == arch.name for name, arch in ARCHITECTURES.items())
+
+
+@every_arch
+def test_names_and_sizes_are_the_manuals(arch: Arch) -> None:
+    slots = arch.layout().slots
+    assert LAYOUTS[arch.name] == [(slot.register.name, slot.register.size) for slot in slots]
+
+
+@every_arch
+def test_offsets_are_the_sums_of_the_widths(arch: Arch) -> None:
+    for layout in every_layout(arch):
+        offset = 0
+        for number, slot in enumerate(layout.slots):
+            assert (number, offset) == (slot.number, slot.offset)
+            assert slot.register.bits % 8 == 0
+            offset += slot.register.size
+        assert offset == layout.size
+    for name, expected in POINTS[arch.name].items():
+        assert expected == arch.layout().by_name[name].offset
+
+
+@every_arch
+def test_optional_features_come_after_all_others(arch: Arch) -> None:
+    base = arch.layout()
+    assert OPTIONAL_SIZES[arch.name] == {
+        name: arch.layout(name).size - base.size for name in arch.optional
+    }
+    for layout in every_layout(arch):
+        assert base.slots == layout.slots[: len(base.slots)]
+
+
+@every_arch
+def test_a_layout_is_made_once(arch: Arch) -> None:
+    assert arch.layout() is arch.layout()
+    with pytest.raises(KeyError):
+        arch.layout("antigravity")
+
+
+@every_arch
+def test_dump_names_lead_to_registers_that_exist(arch: Arch) -> None:
+    names = arch.layout(*arch.optional).by_name
+    assert set(arch.dump_names.values()) <= set(names)
+    for dumped, expected in DUMP_NAMES[arch.name].items():
+        assert expected == arch.gdb_register(dumped)
+
+
+@every_arch
+def test_gdbs_own_names_stay(arch: Arch) -> None:
+    for name in arch.layout(*arch.optional).by_name:
+        # A name of gdb's must not be taken for the dump's name of another register.
+        assert name == arch.gdb_register(name)
+
+
+@every_arch
+def test_pc_and_sp_are_pointers_with_their_roles(arch: Arch) -> None:
+    registers = {slot.register.name: slot.register for slot in arch.layout().slots}
+    pc, sp = registers[arch.pc], registers[arch.sp]
+    assert ("code_ptr", "pc", 8 * arch.pointer_size) == (pc.type, pc.role, pc.bits)
+    assert ("data_ptr", "sp", 8 * arch.pointer_size) == (sp.type, sp.role, sp.bits)
+
+
+@every_arch
+def test_roles_and_dwarf_numbers_are_given_once(arch: Arch) -> None:
+    registers = [slot.register for slot in arch.layout(*arch.optional).slots]
+    for mark in ("role", "dwarf"):
+        given = [value for r in registers if (value := getattr(r, mark)) is not None]
+        assert given
+        assert len(given) == len(set(given))
+    roles = {r.role for r in registers if r.role}
+    assert all(re.fullmatch(r"pc|sp|fp|ra|flags|arg[1-8]", role) for role in roles)
+
+
+@every_arch
+def test_types_are_gdbs_or_defined_before_use(arch: Arch) -> None:
+    for layout in every_layout(arch):
+        for feature in layout.features:
+            known = set(PREDEFINED)
+            for definition in feature.types:
+                if hasattr(definition, "element"):
+                    assert definition.element in known
+                if hasattr(definition, "fields"):
+                    assert {kind for _, kind in definition.fields} <= known
+                if isinstance(definition, Flags):
+                    assert all(0 <= bit < 8 * definition.size for _, bit in definition.bits)
+                known.add(definition.id)
+            assert {register.type for register in feature.registers} <= known
+
+
+@every_arch
+def test_a_kernel_of_the_architecture_can_be_told_from_others(arch: Arch) -> None:
+    assert arch.vmcoreinfo_marks
+    for other in ARCHITECTURES.values():
+        if other is not arch:
+            assert not set(arch.vmcoreinfo_marks) & set(other.vmcoreinfo_marks)
+            assert arch.elf_machine != other.elf_machine
+    assert (1 << 8 * arch.pointer_size) - 1 == arch.pointer_mask
+    assert arch.triple.startswith(arch.name)
+
+
+def test_two_registers_of_one_name_are_refused() -> None:
+    twice = Feature("x", (Register("a", 64), Register("a", 32)))
+    with pytest.raises(ValueError, match="same name"):
+        RegisterLayout((twice,), "little")

@@ -1,0 +1,121 @@
+"""The reader of the kernel's symbol table against tables made as the kernel makes them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdump_gdbserver.domain.address_space import ByteOrder
+from kdump_gdbserver.domain.kallsyms import KallsymsTables, parse_tokens
+from tests.support.kallsyms_writer import Tables, write_tables
+
+BASE = 0xFFFFFFFF9F000000
+FIXED = {"_stext": BASE, "panic_cpu": BASE + 0x100, "panic_cpus": BASE + 0x104}
+
+names = st.text("abcdefghijklmnopqrstuvwxyz_.0123456789", min_size=1, max_size=200)
+name_sets = st.lists(names, unique=True, max_size=30)
+orders: st.SearchStrategy[ByteOrder] = st.sampled_from(["little", "big"])
+
+
+def reader(tables: Tables, order: ByteOrder) -> KallsymsTables:
+    return KallsymsTables(
+        tables.names,
+        parse_tokens(tables.token_table, tables.token_index, order),
+        tables.offsets,
+        int.from_bytes(tables.relative_base, order),
+        order,
+    )
+
+
+@given(name_sets, orders, st.booleans(), st.booleans(), st.data())
+def test_every_symbol_is_found_where_it_was_put(
+    given_names: list[str], order: ByteOrder, percpu: bool, compress: bool, data: st.DataObject
+) -> None:
+    above = st.integers(BASE + 0x200, BASE + 0x60000000)
+    place = st.one_of(above, st.integers(0, 1 << 20)) if percpu else above
+    symbols = {name: data.draw(place) for name in given_names} | FIXED
+    kinds = {name: data.draw(st.sampled_from("TtDdBbRrAVW")) for name in given_names}
+    tables = write_tables(
+        symbols, BASE, order, absolute_percpu=percpu, compress=compress, kinds=kinds
+    )
+    wanted = [*symbols, "not_there"]
+    assert symbols == reader(tables, order).find(wanted, ("_stext", BASE))
+
+
+def test_compression_uses_tokens_of_many_characters() -> None:
+    symbols = {f"crash_kexec_post_{i}": BASE + i for i in range(50)} | FIXED
+    plain = write_tables(symbols, BASE, compress=False)
+    packed = write_tables(symbols, BASE)
+    assert len(packed.names) < len(plain.names) // 3
+    assert any(len(t) > 8 for t in parse_tokens(packed.token_table, packed.token_index, "little"))
+    assert reader(plain, "little").find(symbols) == reader(packed, "little").find(symbols)
+
+
+def test_without_an_anchor_offsets_count_from_absolute_percpu() -> None:
+    tables = write_tables(FIXED, BASE, absolute_percpu=True)
+    assert reader(tables, "little").find(FIXED) == FIXED
+
+
+@pytest.mark.parametrize("percpu", [True, False])
+def test_a_table_that_places_the_anchor_elsewhere_is_not_believed(percpu: bool) -> None:
+    tables = write_tables(FIXED, BASE, absolute_percpu=percpu)
+    with pytest.raises(ValueError, match="_stext"):
+        reader(tables, "little").find(FIXED, ("_stext", BASE + 0x1000))
+    with pytest.raises(ValueError, match="missing_anchor"):
+        reader(tables, "little").find(FIXED, ("missing_anchor", BASE))
+
+
+any_tables = st.builds(
+    lambda names, table, index, rest: KallsymsTables(
+        names, parse_tokens(table, index, rest[2]), rest[0], rest[1], rest[2]
+    ),
+    st.binary(max_size=400),
+    st.binary(max_size=300),
+    st.binary(min_size=512, max_size=512),
+    st.tuples(st.binary(max_size=100), st.integers(0, (1 << 64) - 1), orders),
+)
+
+
+@given(any_tables, st.booleans())
+def test_any_bytes_give_symbols_or_a_value_error(tables: KallsymsTables, anchored: bool) -> None:
+    try:
+        found = tables.find(("panic_cpu", "a"), ("_stext", BASE) if anchored else None)
+    except ValueError:
+        return
+    assert all(0 <= address < 1 << 64 for address in found.values())
+
+
+def test_names_beyond_the_offsets_are_left_out() -> None:
+    tables = write_tables(FIXED, BASE)
+    short = KallsymsTables(
+        tables.names,
+        parse_tokens(tables.token_table, tables.token_index, "little"),
+        tables.offsets[:6],
+        BASE,
+    )
+    assert short.find(FIXED, ("_stext", BASE)) == {"_stext": BASE}
+
+
+def test_damaged_tables_take_no_longer_than_sound_ones() -> None:
+    """The bound: neither ambiguous nor endless tokens keep a server busy for ever."""
+    ambiguous = (b"Da", b"a", b"aa", b"aaa") * 60 + (b"b",) * 16
+    endless = tuple(b"D" + b"a" * 8000 for _ in range(256))
+    started = time.monotonic()
+    for tokens in (ambiguous, endless):
+        tables = KallsymsTables(bytes(range(200)) * 5000, tokens, bytes(400000), BASE)
+        assert tables.find(["a" * 30 + "c", "panic_cpu"]) == {}
+    assert time.monotonic() - started < 5
+
+
+def test_addresses_do_not_leave_the_address_space() -> None:
+    tables = write_tables(FIXED, BASE)
+    wrapped = KallsymsTables(
+        tables.names,
+        parse_tokens(tables.token_table, tables.token_index, "little"),
+        b"\0\0\0\x80" * len(FIXED),
+        (1 << 64) - 1,
+    )
+    assert {(1 << 31) - 2} == set(wrapped.find(FIXED).values())
