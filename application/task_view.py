@@ -6,9 +6,8 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
-from kdump_gdbserver.application.cpus import identify_cpus
-from kdump_gdbserver.application.kernel_symbols import KernelSymbols
-from kdump_gdbserver.application.kernel_view import KERNEL_PID, open_kernel_view
+from kdump_gdbserver.application.kernel_survey import survey_kernel
+from kdump_gdbserver.application.kernel_view import KERNEL_PID, kernel_view
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
@@ -31,11 +30,13 @@ def open_task_view(
     The CPUs come first, in order and each as the task it ran, with the CPU's registers;
     then all other tasks in the order of the sidecar, with what their switch frames hold.
     A CPU whose task is not known stands as in the kernel view. `symbol_file` is as in
-    `open_kernel_view`. Raises `SidecarError` when the tasks are of another dump.
+    `survey_kernel`. Raises `SidecarError` when the tasks are of another dump.
     """
     check_identity(tasks.identity, dump.facts, dump.vmcoreinfo)
-    kernel = open_kernel_view(dump, symbol_file)
-    running = _tasks_by_cpu(tasks, kernel, lambda: _cpu_pids(dump, kernel))
+    survey = survey_kernel(dump, symbol_file)
+    kernel = kernel_view(dump, survey, symbol_file)
+    pids = {cpu.number: cpu.pid for cpu in survey.cpus if cpu.pid is not None}
+    running = _tasks_by_cpu(tasks, kernel, pids)
     threads = ThreadTable(_threads(dump, kernel, tasks, running))
     # CPUs keep their places, so the thread of the CPU that panicked is where that CPU was.
     current = threads.by_tid(kernel.current.id.tid)
@@ -91,9 +92,7 @@ def _saved(task: TaskRecord) -> Mapping[str, int]:
     return task.registers
 
 
-def _tasks_by_cpu(
-    tasks: KernelTasks, kernel: View, cpu_pids: Callable[[], Mapping[int, int]]
-) -> dict[int, int]:
+def _tasks_by_cpu(tasks: KernelTasks, kernel: View, cpu_pids: Mapping[int, int]) -> dict[int, int]:
     """Return the place among `tasks` of the task that each CPU ran, where it is known.
 
     The runqueue's current task counts first, then what the task says itself. Failing
@@ -105,7 +104,7 @@ def _tasks_by_cpu(
         _take(candidates, running, taken)
     unknown = {cpu.core for cpu in kernel.threads if cpu.core is not None} - running.keys()
     if unknown:
-        _take(_by_pid(tasks, unknown, cpu_pids()), running, taken)
+        _take(_by_pid(tasks, unknown, cpu_pids), running, taken)
     return running
 
 
@@ -139,21 +138,6 @@ def _by_pid(
         place = by_tid.get(pids[cpu]) if pids[cpu] else idle.get(cpu)
         if place is not None and tasks.tasks[place].cpu in (None, cpu):
             yield cpu, place
-
-
-def _cpu_pids(dump: CrashDump, kernel: View) -> dict[int, int]:
-    """Return the true pid of the task on each CPU, where the dump tells it."""
-    arch, memory = dump.facts.arch, dump.kernel()
-    symbols = KernelSymbols(memory, dump.vmcoreinfo, arch.byte_order)
-    cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, symbols, memory)
-    registers = {cpu.core: cpu.registers for cpu in kernel.threads}
-    # Without a symbol file CPUs may be numbered otherwise here than in the view.
-    return {
-        cpu.number: cpu.pid
-        for cpu in cpus
-        if cpu.pid is not None
-        and registers.get(cpu.number) == RegisterSet.from_values(kernel.layout, cpu.registers)
-    }
 
 
 class _SwitchFrames:
