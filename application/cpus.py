@@ -106,7 +106,8 @@ def _match_crash_notes(notes: Sequence[CpuNote], arch: Arch, per_cpu: _PerCpu) -
             for name in (arch.pc, arch.sp)
             if name in note.registers
         ]
-        pid = (note.pid or 0).to_bytes(4, arch.byte_order)
+        # A damaged note can say anything; pr_pid itself has 32 bits.
+        pid = ((note.pid or 0) & 0xFFFFFFFF).to_bytes(4, arch.byte_order)
         found = [
             cpu
             for cpu, buffer in buffers.items()
