@@ -7,8 +7,11 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+GRACE_S = 3600
 
 
 def cache_root() -> Path:
@@ -59,8 +62,16 @@ def published(final: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def drop_siblings(keep: Path, prefix: str) -> None:
-    """Remove the products of older keys: folders beside `keep` whose names start with `prefix`."""
-    for other in keep.parent.iterdir():
-        if other != keep and other.is_dir() and other.name.startswith(prefix):
-            shutil.rmtree(other, ignore_errors=True)
+def used(folder: Path, prefix: str) -> Path:
+    """Note that `folder` is in use and return it; remove the products of older keys.
+
+    Those are the folders beside it whose names start with `prefix`, except ones that somebody
+    used within the last hour: a test run of another version may still have them open.
+    """
+    os.utime(folder)
+    for other in folder.parent.iterdir():
+        if other != folder and other.is_dir() and other.name.startswith(prefix):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - other.stat().st_mtime > GRACE_S:
+                    shutil.rmtree(other, ignore_errors=True)
+    return folder

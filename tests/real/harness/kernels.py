@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import cache_root, drop_siblings, published
+from .cache import cache_root, published, used
 from .errors import HarnessError
 from .packages import Apt, unpack, with_apt
 
@@ -67,8 +67,7 @@ def kernel(series: str) -> Kernel:
         if not (final / "kernel.json").exists():
             with published(final) as scratch:
                 _fetch(apt, package, version, scratch)
-            drop_siblings(final, f"{series}-")
-        return _load(final)
+        return _load(used(final, f"{series}-"))
 
     return with_apt(build)
 

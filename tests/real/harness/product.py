@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import scenarios
-from .cache import cache_root, digest, drop_siblings, locked, published
+from .cache import cache_root, digest, locked, published, used
 from .errors import HarnessError
 from .kernels import Kernel, kernel
 from .programs import SOURCES
@@ -55,8 +55,7 @@ def real_dump(release: str, scenario: str) -> RealDump:
         if not (folder / "facts.json").exists():
             with published(folder) as scratch:
                 scenarios.make(wanted, scenario, scratch)
-            drop_siblings(folder, prefix)
-    return _load(folder, wanted)
+        return _load(used(folder, prefix), wanted)
 
 
 def _load(folder: Path, wanted: Kernel) -> RealDump:
