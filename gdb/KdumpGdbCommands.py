@@ -2,6 +2,7 @@
 
     kdump-kernel-ps                     list every task
     kdump-save-kernel-json FILE         save the tasks, for `kdump-gdbserver -k FILE`
+    kdump-save-process-json FILE PID    save one process, for `kdump-gdbserver -j FILE`
 
 `help COMMAND` tells more. The file needs nothing but gdb with Python 3.6 or newer, the dump's
 vmlinux, and a connection; it reads and never writes the target.
@@ -13,6 +14,7 @@ prefix on every name. The parts, from the bottom up:
     kernel structures     lists and the pid tree, walked so that a torn one does no harm
     architectures         what the scheduler saves of a task's registers
     the kernel            symbols, CPUs, tasks
+    processes             mappings, paths, user registers, signals of one
     files                 the sidecar's text, written all or nothing
     commands              what the user types
 
@@ -24,6 +26,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import struct
 import tempfile
 
@@ -73,13 +76,29 @@ class KdumpMemory:
     def pointer(self, address):
         return self.clean(self.integer(address, self.pointer_size))
 
+    def string(self, address, limit=4096):
+        """The bytes from `address` up to a NUL, at most `limit`.
+
+        Never asks for a byte of the page behind the one that holds the NUL.
+        """
+        text = b""
+        while len(text) < limit:
+            at = address + len(text)
+            text += self.fetch(at, min(128, 128 - at % 128))
+            if b"\0" in text:
+                return text[: text.index(b"\0")]
+        return text[:limit]
+
     def words(self, address, count):
         """`count` unsigned integers of pointer size from `address` on."""
+        return self.split(self.fetch(address, self.pointer_size * count))
+
+    def split(self, data):
+        """The unsigned integers of pointer size in `data`."""
         size = self.pointer_size
-        data = self.fetch(address, size * count)
         return [
             int.from_bytes(data[at : at + size], self.byte_order)
-            for at in range(0, size * count, size)
+            for at in range(0, len(data) - size + 1, size)
         ]
 
 
@@ -195,6 +214,69 @@ class KdumpRadixTree:
                 yield leaf
 
 
+class KdumpMapleTree:
+    """Walks a maple tree (include/linux/maple_tree.h), since 6.1 the home of a process's VMAs.
+
+    A pointer to a node has its type in bits 3 to 6 and says with 2 in the low bits that it is
+    one; nodes are aligned to 256 bytes. Slots behind the last one in use hold leftovers, so the
+    pivots (each the last index of its slot) tell where to stop.
+    """
+
+    LEAF, RANGE, ARANGE = 1, 2, 3  # enum maple_type; 0 (dense) is not used for ranges
+    LAST = 2**64 - 1
+    MAX_DEPTH = 16
+
+    def __init__(self, memory, range_layout, arange_layout):
+        self.memory = memory
+        self.layouts = {
+            self.LEAF: range_layout,
+            self.RANGE: range_layout,
+            self.ARANGE: arange_layout,
+        }
+
+    def entries(self, root, problems):
+        """Yield the entries in the order of their indices; unreadable parts go to `problems`."""
+        if root & 3 == 2 and root > 4096:
+            for entry in self._below(root, self.LAST, problems, set(), 0):
+                yield entry
+        elif root & 3 == 0 and root:
+            yield self.memory.clean(root)
+
+    def _below(self, pointer, last, problems, seen, depth):
+        node = self.memory.clean(pointer & ~0xFF)
+        kind = pointer >> 3 & 0xF
+        if node in seen or depth > self.MAX_DEPTH:
+            problems.append("VMA tree: loops back to 0x%x" % node)
+            return
+        if kind not in self.layouts:
+            problems.append("VMA tree: node of unknown type %d at 0x%x" % (kind, node))
+            return
+        seen.add(node)
+        try:
+            values = self.layouts[kind].read(self.memory, node)
+        except KdumpUnreadable as error:
+            problems.append("VMA tree: torn: %s" % error)
+            return
+        for entry, end in self._slots(values, last):
+            if kind != self.LEAF:
+                if entry:
+                    for below in self._below(entry, end, problems, seen, depth + 1):
+                        yield below
+            elif entry & 3 == 0 and entry:
+                yield self.memory.clean(entry)
+
+    def _slots(self, values, last):
+        """(entry, last index) of the slots in use."""
+        pivots = self.memory.split(values["pivot"])
+        for number, entry in enumerate(self.memory.split(values["slot"])):
+            end = pivots[number] if number < len(pivots) else last
+            if number and not end:
+                end = last  # no pivot needed: the rest of the node is this slot's
+            yield entry, end
+            if end >= last:
+                return
+
+
 def kdump_per_cpu_base(symbol, start, offsets, is_right):
     """Where a per-CPU variable lies, as (base, what was tried): its copy is base + offsets[cpu].
 
@@ -281,6 +363,9 @@ def kdump_text(raw):
         c if c.isprintable() else "".join("\\x%02x" % b for b in c.encode("utf-8", "replace"))
         for c in text
     )
+
+
+KDUMP_USER_END = 1 << 63  # user addresses are below, kernel ones above
 
 
 class KdumpTask:
@@ -426,6 +511,85 @@ class KdumpTaskTable:
             self.problems.append("%s: torn: %s" % (what, error))
 
 
+# ------------------------------------------------------------------------------ saved vectors
+
+KDUMP_XSAVE_HEADER = 512  # where the XSAVE header begins, behind the FXSAVE area
+KDUMP_XSAVE_AVX = 576  # where the high halves of ymm0 to ymm15 are, compacted or not
+KDUMP_XSAVE_AVX_END = 832
+KDUMP_X87, KDUMP_SSE, KDUMP_AVX = 1, 2, 4  # bits of XCR0 and XSTATE_BV
+KDUMP_MXCSR_INIT = 0x1F80
+
+
+def kdump_xsave(data, features):
+    """gdb's x87, SSE and AVX registers from an XSAVE area (Intel SDM volume 1, chapter 13).
+
+    `features` says which components the kernel saves (0: an FXSAVE area, no header). One that
+    the header leaves out was in its initial state, which is as good as saved.
+    """
+
+    def field(at, size):
+        return int.from_bytes(data[at : at + size], "little")
+
+    present, compacted = KDUMP_X87 | KDUMP_SSE, False
+    if features:
+        present = field(KDUMP_XSAVE_HEADER, 8)
+        compacted = bool(field(KDUMP_XSAVE_HEADER + 8, 8) >> 63)
+    registers = kdump_x87(field) if present & KDUMP_X87 else kdump_x87_initial()
+    sse = present & KDUMP_SSE
+    for n in range(16):
+        registers["xmm%d" % n] = field(160 + 16 * n, 16) if sse else 0
+    registers["mxcsr"] = field(24, 4) if sse or not compacted else KDUMP_MXCSR_INIT
+    if features & KDUMP_AVX:
+        for n in range(16):
+            at = KDUMP_XSAVE_AVX + 16 * n
+            registers["ymm%dh" % n] = field(at, 16) if present & KDUMP_AVX else 0
+    return registers
+
+
+def kdump_x87(field):
+    """The x87 registers of an FXSAVE area (Intel SDM volume 1, "FXSAVE Area")."""
+    status = field(2, 2)
+    st = [field(32 + 16 * n, 10) for n in range(8)]
+    registers = {"st%d" % n: value for n, value in enumerate(st)}
+    registers.update(
+        fctrl=field(0, 2),
+        fstat=status,
+        ftag=kdump_x87_tags(field(4, 1), status >> 11 & 7, st),
+        fop=field(6, 2) & 0x7FF,
+        fioff=field(8, 4),
+        fiseg=field(12, 2),
+        fooff=field(16, 4),
+        foseg=field(20, 2),
+    )
+    return registers
+
+
+def kdump_x87_initial():
+    """The x87 registers after FNINIT."""
+    registers = {"st%d" % n: 0 for n in range(8)}
+    registers.update(fctrl=0x37F, fstat=0, ftag=0xFFFF, fop=0, fioff=0, fiseg=0, fooff=0, foseg=0)
+    return registers
+
+
+def kdump_x87_tags(valid, top, st):
+    """The full tag word: two bits a register, where FXSAVE keeps one (in use or not).
+
+    Bit and tag count physical registers; st(i) is physical register top + i, modulo 8.
+    """
+    word = 0
+    for physical in range(8):
+        tag = 3  # empty
+        if valid >> physical & 1:
+            value = st[(physical - top) % 8]
+            exponent, mantissa = value >> 64 & 0x7FFF, value % 2**64
+            if not exponent and not mantissa:
+                tag = 1  # zero
+            else:
+                tag = 0 if 0 < exponent < 0x7FFF and mantissa >> 63 else 2  # valid or special
+        word |= tag << 2 * physical
+    return word
+
+
 # ------------------------------------------------------------------------------ architectures
 
 
@@ -448,7 +612,43 @@ class KdumpX86_64:
         "ret_addr": "rip",
     }
 
+    # arch/x86/include/asm/ptrace.h; the stack's end may be kept free of them by as much as
+    # TOP_OF_KERNEL_STACK_PADDING (arch/x86/include/asm/thread_info.h): 16 bytes with FRED.
+    user_frame = {
+        **{"r%d" % n: "r%d" % n for n in range(8, 16)},
+        **{name: "r" + name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")},
+        "orig_ax": "orig_rax",
+        "ip": "rip",
+        "flags": "eflags",
+        "cs": "cs",
+        "ss": "ss",
+    }
+    stack_padding = (0, 16)
+    stack_align = 1
+    user_thread = {
+        "ds": "thread.ds",
+        "es": "thread.es",
+        "fs": "thread.fsindex",
+        "gs": "thread.gsindex",
+        "fs_base": "thread.fsbase",
+        "gs_base": "thread.gsbase",
+        "cr2": "thread.cr2",
+        "trap_nr": "thread.trap_nr",
+    }
+    # What of the user's registers the CPU still holds while it runs the kernel.
+    kept_in_kernel = ("ds", "es", "fs", "gs", "fs_base")
+    user32 = {
+        **{"r" + name: "e" + name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")},
+        **{name: name for name in ("cs", "ss", "ds", "es", "fs", "gs", "eflags")},
+        "rip": "eip",
+        "orig_rax": "orig_eax",
+    }
+    narrow = {"eflags": 32, "cs": 16, "ss": 16, "ds": 16, "es": 16, "fs": 16, "gs": 16}
+    USER_CS, USER32_CS = 0x33, 0x23  # arch/x86/include/asm/segment.h
+    PAGE_FAULT = 14  # X86_TRAP_PF
+
     def __init__(self, kernel):
+        self.kernel = kernel
         self.memory = kernel.memory
         self.layout = kernel.layout(self.frame, optional=self.frame_registers)
 
@@ -468,6 +668,87 @@ class KdumpX86_64:
         registers["rsp"] = sp + self.layout.size
         return registers
 
+    def is_user_frame(self, values):
+        """Whether these are registers of user mode: its code segments, and a user stack."""
+        return values["cs"] & 0xFFFF in (self.USER_CS, self.USER32_CS) and values["ss"] & 3 == 3
+
+    def is_user_mode(self, registers):
+        return registers.get("cs", 0) & 3 == 3
+
+    def is_compat(self, registers, auxv_is_32):
+        """Whether it is an i386 process; an x32 one has 32-bit pointers, but all registers."""
+        return auxv_is_32 and registers.get("cs") == self.USER32_CS
+
+    def compat_registers(self, registers):
+        return {
+            self.user32[name]: value & 0xFFFFFFFF
+            for name, value in registers.items()
+            if name in self.user32
+        }
+
+    def compat_fp_registers(self, registers):
+        """Without the vector registers that only 64-bit code has."""
+        gone = re.compile(r"[xy]mm([89]|1\d)")
+        return {name: value for name, value in registers.items() if not gone.match(name)}
+
+    def fault_address(self, thread):
+        """The address of the last page fault that became a signal."""
+        return thread["cr2"] if thread.get("trap_nr") == self.PAGE_FAULT else None
+
+    def fp_registers(self, task):
+        """x87, SSE and AVX registers of a task that is not running, {} if the kernel has none."""
+        address, size, features = self._fpu_state(task)
+        if address is None:
+            return {}
+        return kdump_xsave(self.memory.fetch(address, min(size, KDUMP_XSAVE_AVX_END)), features)
+
+    def _fpu_state(self, task):
+        """(address, size, feature bits) of the task's XSAVE or FXSAVE area.
+
+        struct fpu has it inside at first, by a pointer since 5.16, and is itself no longer in
+        task_struct but behind it since 6.16 (arch/x86/include/asm/fpu/types.h, processor.h).
+        """
+        task_type = self.kernel.type("struct task_struct")
+        fpu_type = self.kernel.type("struct fpu")
+        inside = kdump_resolve(task_type, "thread.fpu")
+        fpu = task.address + (inside.offset if inside else task_type.sizeof)
+        pointer = kdump_resolve(fpu_type, "fpstate")
+        if pointer is None:
+            state = kdump_resolve(fpu_type, "state")
+            features = self.kernel.variable("xfeatures_mask") or self.kernel.variable(
+                "xfeatures_mask_all"
+            )
+            return fpu + state.offset, state.size, features or 0
+        layout = self.kernel.layout("struct fpstate", ["size", "xfeatures"])
+        regs = kdump_resolve(self.kernel.type("struct fpstate"), "regs")
+        address = self.memory.pointer(fpu + pointer.offset)
+        values = layout.read(self.memory, address)
+        return address + regs.offset, values["size"], values["xfeatures"]
+
+    def user_page(self, pgd, address):
+        """The kernel address of the page a user address is on, or KdumpUnreadable.
+
+        Walks the page tables through the direct mapping (Intel SDM volume 3, "4-Level Paging
+        and 5-Level Paging"). With page-table isolation mm->pgd maps user addresses too.
+        """
+        direct = self.kernel.variable("page_offset_base")
+        if direct is None:
+            raise KdumpUnreadable(address, 1)
+        hidden = self.kernel.variable("sme_me_mask") or 0  # the encryption bit is no address
+        shifts = [39, 30, 21, 12]
+        if self.kernel.variable("__pgtable_l5_enabled", 4):
+            shifts.insert(0, 48)
+        table = pgd
+        for shift in shifts:
+            entry = self.memory.integer(table + 8 * (address >> shift & 511), 8)
+            if not entry & 1:
+                raise KdumpUnreadable(address, 1)
+            frame = entry & ((1 << 52) - 1) & ~0xFFF & ~hidden
+            if shift < 39 and (shift == 12 or entry & 1 << 7):
+                return direct + (frame >> shift << shift) + (address % (1 << shift) & ~0xFFF)
+            table = direct + frame
+        raise KdumpUnreadable(address, 1)
+
 
 class KdumpAarch64:
     """aarch64: thread.cpu_context holds a switched-out task's registers."""
@@ -478,7 +759,18 @@ class KdumpAarch64:
     context = dict({"x%d" % n: "x%d" % n for n in range(19, 29)}, fp="x29", sp="sp", pc="pc")
     saved = {"saved." + name: "thread.cpu_context." + name for name in context}
 
+    # arch/arm64/include/asm/ptrace.h
+    user_frame = {"regs": "regs", "sp": "sp", "pc": "pc", "pstate": "cpsr"}
+    stack_padding = (0,)
+    stack_align = 1
+    user_thread = {"tpidr": "thread.uw.tp_value", "fault": "thread.fault_address"}
+    kept_in_kernel = ()
+    narrow = {"cpsr": 32}
+    EL_MASK, AARCH32 = 0xF, 0x10  # of pstate: the exception level (0: user), 32-bit mode
+    FP_STATE_SVE = 2  # enum fp_type, arch/arm64/include/asm/processor.h
+
     def __init__(self, kernel):
+        self.kernel = kernel
         self.code_mark = self.code_bits(kernel.address("_stext"))
 
     @staticmethod
@@ -504,6 +796,42 @@ class KdumpAarch64:
         registers["pc"] = self.code_address(registers["pc"])
         return registers
 
+    def is_user_frame(self, values):
+        return values["pstate"] & self.EL_MASK == 0 and values["pc"] < KDUMP_USER_END
+
+    def is_user_mode(self, registers):
+        return registers.get("cpsr", 5) & self.EL_MASK == 0
+
+    def is_compat(self, registers, auxv_is_32):
+        if registers.get("cpsr", 0) & self.AARCH32:
+            raise KdumpError("32-bit ARM processes are not supported")
+        return False
+
+    def fault_address(self, thread):
+        return thread.get("fault") or None
+
+    def fp_registers(self, task):
+        """The FPSIMD registers; where SVE's are in use, their low 128 bits."""
+        memory, type_ = self.kernel.memory, self.kernel.type("struct task_struct")
+        state = kdump_resolve(type_, "thread.uw.fpsimd_state.vregs")
+        if state is None:
+            return {}
+        data = memory.fetch(task.address + state.offset, 32 * 16 + 8)
+        stride, vectors = 16, data
+        fp_type = kdump_resolve(type_, "thread.fp_type")
+        if fp_type and memory.integer(task.address + fp_type.offset, 4) == self.FP_STATE_SVE:
+            layout = self.kernel.layout("struct task_struct", (), ("thread.sve_state", "thread.vl"))
+            values = layout.read(memory, task.address)
+            stride = int.from_bytes(values["thread.vl"][:4], memory.byte_order)
+            vectors = memory.fetch(values["thread.sve_state"], 32 * stride)
+        registers = {
+            "v%d" % n: int.from_bytes(vectors[n * stride : n * stride + 16], memory.byte_order)
+            for n in range(32)
+        }
+        registers["fpsr"] = int.from_bytes(data[512:516], memory.byte_order)
+        registers["fpcr"] = int.from_bytes(data[516:520], memory.byte_order)
+        return registers
+
 
 class KdumpRiscv64:
     """riscv64: struct thread_struct holds a switched-out task's registers itself."""
@@ -513,6 +841,19 @@ class KdumpRiscv64:
     # arch/riscv/include/asm/processor.h; s[0] is the frame pointer, which gdb calls fp.
     saved = {"saved.ra": "thread.ra", "saved.sp": "thread.sp", "saved.s": "thread.s"}
     s_names = ["fp"] + ["s%d" % n for n in range(1, 12)]
+    # arch/riscv/include/asm/ptrace.h; task_pt_regs() rounds their size up to 16 bytes.
+    user_frame = {
+        **{name: name for name in ("ra", "sp", "gp", "tp")},
+        **{"a%d" % n: "a%d" % n for n in range(8)},
+        **{"t%d" % n: "t%d" % n for n in range(7)},
+        **{"s%d" % n: name for n, name in enumerate(s_names)},
+        "epc": "pc",
+    }
+    stack_padding = (0,)
+    stack_align = 16
+    user_thread = {}
+    kept_in_kernel = ()
+    narrow = {}
 
     def __init__(self, kernel):
         self.byte_order = kernel.memory.byte_order
@@ -530,6 +871,23 @@ class KdumpRiscv64:
         registers["pc"] = task.values["saved.ra"]
         registers["sp"] = task.values["saved.sp"]
         return registers
+
+    def is_user_frame(self, values):
+        return 0 < values["epc"] < KDUMP_USER_END
+
+    def is_user_mode(self, registers):
+        return registers.get("pc", KDUMP_USER_END) < KDUMP_USER_END
+
+    def is_compat(self, registers, auxv_is_32):
+        if auxv_is_32:
+            raise KdumpError("32-bit RISC-V processes are not supported")
+        return False
+
+    def fault_address(self, thread):
+        return None
+
+    def fp_registers(self, task):
+        return {}  # the server's target description has none for this architecture
 
 
 KDUMP_ARCHITECTURES = {arch.gdb_name: arch for arch in (KdumpX86_64, KdumpAarch64, KdumpRiscv64)}
@@ -617,6 +975,7 @@ class KdumpKernel:
             )
         arch = KDUMP_ARCHITECTURES[name]
         self.memory = KdumpMemory(kdump_fetch, clean=arch.clean)
+        self._variables = {}
         # gdb reads the debug information of a source file when it needs something of it, and
         # looks first at what it has: these two files' include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
@@ -747,6 +1106,22 @@ class KdumpKernel:
                 return objfile.build_id
         return None
 
+    def stack_size(self):
+        """THREAD_SIZE in bytes: not the same everywhere (KASAN, large pages)."""
+        with contextlib.suppress(KdumpError):
+            return kdump_resolve(self.type("union thread_union"), "stack").size
+        symbol = gdb.lookup_global_symbol("init_stack")
+        try:
+            if symbol is not None:
+                return symbol.type.sizeof
+            return int(gdb.parse_and_eval("sizeof(init_stack)"))
+        except gdb.error:
+            for name in ("stack", "task"):
+                start, end = self.find("__start_init_" + name), self.find("__end_init_" + name)
+                if start and end:
+                    return end - start
+        raise KdumpError("the size of kernel stacks is not known: kernel not supported")
+
     # -- CPUs
 
     def read_cpus(self, problems):
@@ -826,13 +1201,17 @@ class KdumpKernel:
         address = self.find(name)
         if address is None:
             return None
-        count = self._integer("nr_cpu_ids", 4) or 8 * self.type("struct cpumask").sizeof
+        count = self.variable("nr_cpu_ids", 4) or 8 * self.type("struct cpumask").sizeof
         data = self.memory.fetch(address, (count + 63) // 64 * 8)
         return [cpu for cpu in kdump_bits(data, self.memory.byte_order) if cpu < count]
 
-    def _integer(self, name, size):
-        address = self.find(name)
-        return None if address is None else self.memory.integer(address, size)
+    def variable(self, name, size=8):
+        """The value of a kernel variable of `size` bytes, or None if there is none."""
+        if name not in self._variables:
+            address = self.find(name)
+            value = None if address is None else self.memory.integer(address, size)
+            self._variables[name] = value
+        return self._variables[name]
 
     # -- tasks
 
@@ -982,6 +1361,529 @@ class KdumpSnapshot:
         return thread
 
 
+# ------------------------------------------------------------------------------ processes
+
+
+class KdumpUserMemory:
+    """A process's own memory, read through its page tables; gdb sees the kernel's only."""
+
+    PAGE = 4096
+
+    def __init__(self, kernel, pgd):
+        self.kernel = kernel
+        self.pgd = pgd
+
+    def fetch(self, address, size):
+        """KdumpUnreadable where a page is not in memory, or not in the dump."""
+        user_page = getattr(self.kernel.arch, "user_page", None)
+        if user_page is None:
+            raise KdumpUnreadable(address, size)
+        data = b""
+        while len(data) < size:
+            at = address + len(data)
+            inside = at % self.PAGE
+            count = min(size - len(data), self.PAGE - inside)
+            data += self.kernel.memory.fetch(user_page(self.pgd, at) + inside, count)
+        return data
+
+
+class KdumpPaths:
+    """The path of an open file, as /proc/PID/maps shows it (d_path() in fs/d_path.c)."""
+
+    MAX_DEPTH = 512
+
+    def __init__(self, kernel):
+        self.memory = kernel.memory
+        self.file = kernel.layout("struct file", ["f_path.mnt", "f_path.dentry", "f_inode"])
+        self.dentry = kernel.layout(
+            "struct dentry", ["d_parent", "d_name.name", "d_name.len", "d_hash.pprev"]
+        )
+        mount = ["mnt_parent", "mnt_mountpoint", "mnt.mnt_root"]
+        self.mount = kernel.layout("struct mount", mount)
+        self.vfsmount = kernel.layout("struct mount", ["mnt"]).offset("mnt")
+        self.inode = kernel.layout("struct inode", ["i_ino", "i_sb"])
+        self.super_block = kernel.layout("struct super_block", ["s_dev"])
+        self._paths = {}
+
+    def look(self, file):
+        """(path, inode number, "major:minor") of a struct file."""
+        values = self.file.read(self.memory, file)
+        inode = self.inode.read(self.memory, values["f_inode"])
+        device = self.super_block.read(self.memory, inode["i_sb"])["s_dev"]
+        number = "%02x:%02x" % (device >> 20, device & 0xFFFFF)  # include/linux/kdev_t.h
+        key = (values["f_path.mnt"], values["f_path.dentry"])
+        if key not in self._paths:
+            self._paths[key] = self._path(*key)
+        return self._paths[key], inode["i_ino"], number
+
+    def _path(self, vfsmount, dentry):
+        mount = self._mount(vfsmount - self.vfsmount)
+        values = self.dentry.read(self.memory, dentry)
+        alone = values["d_parent"] == dentry
+        if alone and dentry != mount["mnt.mnt_root"]:
+            # Made by the kernel for itself, so in no folder: shared memory, memfd, ...
+            name = self._name(values)
+            return "anon_inode:" + name if name.startswith("[") else "/%s (deleted)" % name
+        gone = " (deleted)" if not alone and not values["d_hash.pprev"] else ""
+        return "/" + "/".join(reversed(self._names(mount, dentry, values))) + gone
+
+    def _names(self, mount, dentry, values):
+        """The path's parts, the last one first, up to the root of the root file system."""
+        names = []
+        for _ in range(self.MAX_DEPTH):
+            while dentry == mount["mnt.mnt_root"]:
+                if mount["mnt_parent"] == mount["address"]:
+                    return names
+                dentry = mount["mnt_mountpoint"]
+                mount = self._mount(mount["mnt_parent"])
+                values = self.dentry.read(self.memory, dentry)
+            if values["d_parent"] == dentry:
+                return names  # the file system is not mounted any more
+            names.append(self._name(values))
+            dentry = values["d_parent"]
+            values = self.dentry.read(self.memory, dentry)
+        raise KdumpCorrupt("path of dentry 0x%x has no end" % dentry)
+
+    def _mount(self, address):
+        return dict(self.mount.read(self.memory, address), address=address)
+
+    def _name(self, values):
+        length = min(values["d_name.len"], 255)
+        return kdump_text(self.memory.fetch(values["d_name.name"], length) if length else b"")
+
+
+class KdumpMappings:
+    """A process's VMAs as /proc/PID/maps shows them (fs/proc/task_mmu.c)."""
+
+    MEMBERS = ("vm_start", "vm_end", "vm_flags", "vm_pgoff", "vm_file", "vm_ops", "vm_private_data")
+    FLAGS = ((1, "r"), (2, "w"), (4, "x"))  # VM_READ, VM_WRITE, VM_EXEC in include/linux/mm.h
+    MAYSHARE = 0x80
+    PAGE_SHIFT = 12
+
+    def __init__(self, kernel, mm, problems):
+        self.kernel = kernel
+        self.memory = kernel.memory
+        self.mm = mm
+        self.problems = problems
+        self.layout = kernel.layout("struct vm_area_struct", self.MEMBERS, ["vm_next", "anon_name"])
+        self.paths = KdumpPaths(kernel)
+        self.special_ops = kernel.find("special_mapping_vmops")
+        page_size = kernel.vmcoreinfo().get("PAGESIZE", "")
+        if page_size.isdigit():
+            self.PAGE_SHIFT = int(page_size).bit_length() - 1
+
+    def all(self):
+        """The mappings as the sidecar has them, by address."""
+        found = []
+        for address in self._addresses():
+            try:
+                found.append(self._mapping(self.layout.read(self.memory, address)))
+            except KdumpUnreadable as error:
+                self.problems.append("VMA at 0x%x: %s" % (address, error))
+        return sorted(
+            (vma for vma in found if vma["start"] < vma["end"]), key=lambda vma: vma["start"]
+        )
+
+    def _addresses(self):
+        """The vm_area_structs: on a list before 6.1, in a maple tree since."""
+        root = self.mm.values.get("mm_mt.ma_root")
+        if root is not None:
+            tree = KdumpMapleTree(
+                self.memory,
+                self.kernel.layout("struct maple_range_64", ["pivot", "slot"]),
+                self.kernel.layout("struct maple_arange_64", ["pivot", "slot"]),
+            )
+            return tree.entries(root, self.problems)
+        return self._list(self.mm.values.get("mmap", 0))
+
+    def _list(self, first):
+        def next_of(address):
+            return self.layout.read(self.memory, address)["vm_next"]
+
+        try:
+            for address in kdump_list(0, first, next_of, "VMA list"):
+                yield address
+        except KdumpCorrupt as error:
+            self.problems.append(str(error))
+
+    def _mapping(self, vma):
+        flags = vma["vm_flags"]
+        perms = "".join(letter if flags & bit else "-" for bit, letter in self.FLAGS)
+        mapping = {
+            "start": vma["vm_start"],
+            "end": vma["vm_end"],
+            "perms": perms + ("s" if flags & self.MAYSHARE else "p"),
+            "offset": 0,
+            "dev": "00:00",
+            "inode": 0,
+            "path": "",
+        }
+        if vma["vm_file"]:
+            mapping["offset"] = vma["vm_pgoff"] << self.PAGE_SHIFT
+            try:
+                path, inode, device = self.paths.look(vma["vm_file"])
+                mapping.update(path=path, inode=inode, dev=device)
+            except KdumpError as error:
+                self.problems.append("file of VMA 0x%x: %s" % (vma["vm_start"], error))
+        else:
+            mapping["path"] = self._name(vma)
+        return mapping
+
+    def _name(self, vma):
+        """What a mapping without a file is called."""
+        mm = self.mm.values
+        with contextlib.suppress(KdumpUnreadable):
+            if self.special_ops and vma["vm_ops"] == self.special_ops:
+                # struct vm_special_mapping begins with the name.
+                name = self.memory.pointer(vma["vm_private_data"])
+                return kdump_text(self.memory.string(name, 64))
+            if vma["vm_start"] <= mm["brk"] and vma["vm_end"] >= mm["start_brk"]:
+                return "[heap]"
+            if vma["vm_start"] <= mm["start_stack"] <= vma["vm_end"]:
+                return "[stack]"
+            name = vma.get("anon_name", 0)
+            if name >= KDUMP_USER_END:
+                at = self.kernel.layout("struct anon_vma_name", ["name"]).offset("name")
+                return "[anon:%s]" % kdump_text(self.memory.string(name + at, 80))
+        return ""
+
+
+class KdumpSignals:
+    """What signal a thread was about to get."""
+
+    SIZE = 128  # of the siginfo_t that user space sees
+    FAULTS = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV: si_addr is set
+
+    def __init__(self, kernel):
+        self.memory = kernel.memory
+        self.task = kernel.layout("struct task_struct", ["last_siginfo", "pending.list.next"])
+        self.signal = kernel.layout("struct signal_struct", ["shared_pending.list.next"])
+        queue = kernel.layout("struct sigqueue", ["list.next", "info"])
+        self.link, self.info = queue.offset("list.next"), queue.members["info"]
+
+    def of(self, task):
+        """The siginfo a tracer would see, else the first one waiting for the thread or process.
+
+        A dict of its fields, `bytes` being the whole siginfo_t as hex; None if there is none.
+        """
+        values = self.task.read(self.memory, task.address)
+        if values["last_siginfo"]:
+            return self._read(values["last_siginfo"])
+        own = task.address + self.task.offset("pending.list.next")
+        shared = task.signal + self.signal.offset("shared_pending.list.next")
+        for head in (own, shared):
+            first = self.memory.pointer(head)
+            if first != head:
+                return self._read(first - self.link + self.info.offset)
+        return None
+
+    def _read(self, address):
+        raw = self.memory.fetch(address, min(self.info.size, self.SIZE))
+        raw += bytes(self.SIZE - len(raw))
+
+        def field(at, size, signed=False):
+            return int.from_bytes(raw[at : at + size], self.memory.byte_order, signed=signed)
+
+        number, code = field(0, 4), field(8, 4, signed=True)
+        info = {"si_signo": number, "si_errno": field(4, 4, signed=True), "si_code": code}
+        if code > 0 and number in self.FAULTS:
+            info["si_addr"] = field(16, 8)
+        else:
+            info.update(si_pid=field(16, 4), si_uid=field(20, 4))
+        info["bytes"] = "".join("%02x" % byte for byte in raw)
+        return info
+
+
+class KdumpProcess:
+    """One user process, with all that a core file of it would hold."""
+
+    MM_MEMBERS = (
+        "pgd",
+        "exe_file",
+        "saved_auxv",
+        "start_code",
+        "end_code",
+        "start_brk",
+        "brk",
+        "start_stack",
+        "arg_start",
+        "arg_end",
+        "env_start",
+        "env_end",
+    )
+    LONGEST_COMMAND = 1 << 20
+
+    def __init__(self, snapshot, pid):
+        self.snapshot = snapshot
+        self.kernel = snapshot.kernel
+        self.arch = self.kernel.arch
+        self.problems = list(snapshot.problems)
+        named = self._named(pid)
+        self.pid = named.tgid
+        self.threads = [
+            task for task in snapshot.tasks if task.tgid == self.pid and not task.exit_state
+        ]
+        self.mm = self._mm(named)
+        self.auxv, self.auxv_is_32 = kdump_auxv(
+            self.mm.values["saved_auxv"], self.kernel.memory.byte_order
+        )
+        self.layouts = {
+            "frame": self.kernel.layout("struct pt_regs", self.arch.user_frame),
+            "thread": self.arch.user_thread
+            and self.kernel.layout("struct task_struct", (), (), self.arch.user_thread),
+        }
+        self.stack_size = self.kernel.stack_size()
+
+    def _named(self, pid):
+        """The task of that pid, if it has, or had, user memory."""
+        task = next((task for task in self.snapshot.tasks if task.pid == pid), None)
+        if task is None:
+            raise KdumpError("no process or thread has pid %d: kdump-kernel-ps lists them" % pid)
+        if task.is_kthread:
+            raise KdumpError(
+                "pid %d is the kernel thread %s: it has no user memory" % (pid, task.name)
+            )
+        return task
+
+    def _mm(self, named):
+        address = next((task.mm for task in self.threads if task.mm), 0)
+        if not address:
+            raise KdumpError("pid %d (%s) has exited: its memory is gone" % (named.pid, named.name))
+        layout = self.kernel.layout("struct mm_struct", self.MM_MEMBERS, ["mm_mt.ma_root", "mmap"])
+        return KdumpTask(address, layout.read(self.kernel.memory, address))
+
+    def sidecar(self):
+        """What kdump-save-process-json writes, as a dict."""
+        vmas = KdumpMappings(self.kernel, self.mm, self.problems)
+        mappings = vmas.all()
+        threads, compat = self._threads(mappings)
+        exe, loadaddr = self._executable(vmas.paths, mappings)
+        leader = next((task for task in self.snapshot.tasks if task.pid == self.pid), None)
+        content = {
+            "format": "kdump-gdbserver process",
+            "version": 1,
+            "dump": self.kernel.identity(),
+            "pid": self.pid,
+            "comm": (leader or self.threads[0]).name,
+            "rootpgt": self.mm.values["pgd"],
+            "loadaddr": loadaddr,
+            "mode": 32 if compat else 64,
+            "exe": exe,
+            "cmdline": self._command_line(),
+            "auxv": "".join("%02x" % byte for byte in self.auxv),
+        }
+        for name in self.MM_MEMBERS[3:]:
+            content[name] = self.mm.values[name]
+        content.update(threads=threads, vmas=mappings, errors=self.problems)
+        return content
+
+    def _executable(self, paths, mappings):
+        """(path, where it is loaded): its lowest mapping, which is what `file -o` wants."""
+        try:
+            exe, inode, device = paths.look(self.mm.values["exe_file"])
+        except KdumpError as error:
+            self.problems.append("executable: %s" % error)
+            exe, inode, device = None, None, None
+        starts = [
+            vma["start"] for vma in mappings if (vma["inode"], vma["dev"]) == (inode, device)
+        ] or [vma["start"] for vma in mappings if "x" in vma["perms"]]
+        return exe, min(starts, default=0)
+
+    def _command_line(self):
+        start, end = self.mm.values["arg_start"], self.mm.values["arg_end"]
+        size = min(end - start, self.LONGEST_COMMAND)
+        if size <= 0:
+            return []
+        try:
+            raw = KdumpUserMemory(self.kernel, self.mm.values["pgd"]).fetch(start, size)
+        except KdumpUnreadable as error:
+            self.problems.append("command line: %s" % error)
+            return []
+        if raw.endswith(b"\0"):
+            raw = raw[:-1]
+        return [part.decode("utf-8", "backslashreplace") for part in raw.split(b"\0")]
+
+    def _threads(self, mappings):
+        """(the threads' dicts, whether it is a 32-bit process)."""
+        signals = KdumpSignals(self.kernel)
+        states = [(task, self._registers(task, mappings)) for task in self.threads]
+        compat = any(self.arch.is_compat(regs, self.auxv_is_32) for _, (regs, _) in states)
+        threads = []
+        for task, (registers, user_mode) in states:
+            thread = {
+                "pid": task.tgid,
+                "tid": task.pid,
+                "comm": task.name,
+                "registers": registers,
+                "fpregs": self._fp_registers(task),
+            }
+            if compat:
+                thread["registers"] = self.arch.compat_registers(registers)
+                thread["fpregs"] = self.arch.compat_fp_registers(thread["fpregs"])
+            if task.cpu is not None:
+                thread["cpu"] = task.cpu
+            if user_mode is not None:
+                thread["user_mode"] = user_mode
+            self._add_signal(thread, task, signals)
+            threads.append(thread)
+        return threads, compat
+
+    def _add_signal(self, thread, task, signals):
+        try:
+            info = signals.of(task)
+            if info:
+                thread["siginfo"] = info
+            address = self.arch.fault_address(self._thread_values(task))
+            if address is not None and address < KDUMP_USER_END:
+                thread["fault_address"] = address
+        except KdumpUnreadable as error:
+            self.problems.append("signals of pid %d: %s" % (task.pid, error))
+
+    def _thread_values(self, task):
+        layout = self.layouts["thread"]
+        return layout.read(self.kernel.memory, task.address) if layout else {}
+
+    def _fp_registers(self, task):
+        """Those the kernel saved; a running task's are in the CPU, and no dump has them."""
+        if task.cpu is not None or not task.stack:
+            return {}
+        try:
+            return self.arch.fp_registers(task)
+        except KdumpError as error:
+            self.problems.append("floating-point registers of pid %d: %s" % (task.pid, error))
+            return {}
+
+    def _registers(self, task, mappings):
+        """(the user registers, whether its CPU was in user mode or None).
+
+        On entry the kernel puts them at the end of the thread's kernel stack. A thread that was
+        in user mode at the crash has only leftovers there: its CPU's registers are the ones.
+        """
+        on_cpu = kdump_cpu_registers(task) if task.cpu is not None else {}
+        if on_cpu and self.arch.is_user_mode(on_cpu) and self._is_code(on_cpu, mappings):
+            return on_cpu, True
+        try:
+            registers = self._saved(task)
+        except KdumpError as error:
+            self.problems.append("user registers of pid %d: %s" % (task.pid, error))
+            return {}, None
+        if task.cpu is None:
+            return registers, None
+        for name in self.arch.user_thread:
+            registers.pop(name, None)  # of its last sleep, which may be long ago
+        for name in self.arch.kept_in_kernel:
+            if name in on_cpu:
+                registers[name] = on_cpu[name]
+        return registers, False if on_cpu else None
+
+    @staticmethod
+    def _is_code(registers, mappings):
+        pc = registers.get("rip", registers.get("pc"))
+        return any(vma["start"] <= pc < vma["end"] and "x" in vma["perms"] for vma in mappings)
+
+    def _saved(self, task):
+        """The user registers on the kernel stack, and in thread_struct."""
+        if not task.stack:
+            raise KdumpError("its kernel stack is gone")
+        layout = self.layouts["frame"]
+        align = self.arch.stack_align
+        top = task.stack + self.stack_size - (layout.size + align - 1) // align * align
+        for padding in self.arch.stack_padding:
+            values = layout.read(self.kernel.memory, top - padding)
+            if self.arch.is_user_frame(values):
+                break
+        else:
+            raise KdumpError("there are none (it never was in user mode, or its stack is damaged)")
+        registers = {}
+        for member, name in self.arch.user_frame.items():
+            if isinstance(values[member], bytes):  # aarch64's x0 to x30
+                for number, value in enumerate(self.kernel.memory.split(values[member])):
+                    registers["x%d" % number] = value
+            else:
+                registers[name] = values[member]
+        thread = self._thread_values(task)
+        registers.update(
+            (name, thread[name]) for name in self.arch.user_thread if name in KDUMP_THREAD_NAMES
+        )
+        for name, bits in self.arch.narrow.items():
+            if name in registers:
+                registers[name] &= (1 << bits) - 1
+        return registers
+
+
+# The members of user_thread that are registers.
+KDUMP_THREAD_NAMES = ("ds", "es", "fs", "gs", "fs_base", "gs_base", "tpidr")
+
+
+def kdump_auxv(saved, byte_order):
+    """(mm->saved_auxv up to and with AT_NULL, whether it is a 32-bit program's).
+
+    Pairs of words, of the program's size (fs/binfmt_elf.c, fs/compat_binfmt_elf.c). The types
+    are small numbers, so that two 32-bit words taken for one 64-bit type give it away.
+    """
+
+    def pairs(size):
+        for at in range(0, len(saved) - 2 * size + 1, 2 * size):
+            yield int.from_bytes(saved[at : at + size], byte_order), at + 2 * size
+
+    for size in (8, 4):
+        for kind, end in pairs(size):
+            if kind == 0:
+                return saved[:end], size == 4
+            if kind > 0xFFFF:
+                break
+    return b"", False
+
+
+def kdump_cpu_registers(task):
+    """The registers that the task's CPU had, from gdb's own thread for it, or {}.
+
+    In the kernel view the server calls such a thread "CPU #N ...", in the view with tasks
+    'pid P LWP T "NAME"'.
+    """
+    wanted = re.compile(r"\((?:CPU #%x\b|pid \d+ LWP %d )" % (task.cpu, task.pid))
+    before = gdb.selected_thread()
+    for thread in sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num):
+        text = gdb.execute("info threads %s" % thread.num, to_string=True)
+        if wanted.search(text):
+            try:
+                thread.switch()
+                return kdump_frame_registers(gdb.newest_frame())
+            except gdb.error:
+                return {}
+            finally:
+                before.switch()
+    return {}
+
+
+def kdump_frame_registers(frame):
+    """The general registers of a frame that are known, by name, unsigned."""
+    arch = KDUMP_ARCHITECTURES[frame.architecture().name()]
+    names = set(arch.user_frame.values()) | set(KDUMP_THREAD_NAMES)
+    if "regs" in names:
+        names = (names - {"regs"}) | {"x%d" % n for n in range(31)}
+    registers = {}
+    for name in names:
+        try:
+            value = frame.read_register(name)
+            registers[name] = int.from_bytes(kdump_value_bytes(value), "little")
+        except (gdb.error, ValueError):
+            continue  # not known, or not of this architecture
+    return registers
+
+
+def kdump_value_bytes(value):
+    """The bytes of a register's value, whatever gdb's type for it is."""
+    size = value.type.sizeof
+    number = gdb.lookup_type("unsigned char").array(size - 1)
+    raw = value.cast(gdb.lookup_type("unsigned long")) if size == 8 else value
+    try:
+        return (int(raw) % 2 ** (8 * size)).to_bytes(size, "little")
+    except gdb.error:
+        parts = value.cast(number)
+        return bytes(int(parts[n]) for n in range(size))
+
+
 # ------------------------------------------------------------------------------ files
 
 
@@ -1006,17 +1908,20 @@ def kdump_write(name, text):
     """
     path = pathlib.Path(name).expanduser().resolve()
     if path.exists() and not path.is_file():
-        raise KdumpError("%s is not a regular file" % path)
-    handle, scratch = tempfile.mkstemp(prefix=".kdump-", suffix=".tmp", dir=str(path.parent))
+        raise KdumpError("cannot write %s: not a regular file" % path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        pathlib.Path(scratch).replace(path)
-    except BaseException:
-        pathlib.Path(scratch).unlink()
-        raise
+        handle, scratch = tempfile.mkstemp(prefix=".kdump-", suffix=".tmp", dir=str(path.parent))
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            pathlib.Path(scratch).replace(path)
+        except BaseException:
+            pathlib.Path(scratch).unlink()
+            raise
+    except OSError as error:
+        raise KdumpError("cannot write %s: %s" % (path, error.strerror)) from None
 
 
 # ------------------------------------------------------------------------------ commands
@@ -1079,9 +1984,6 @@ class KdumpCommand(gdb.Command):
                 self.run(gdb.string_to_argv(argument))
         except (KdumpError, gdb.error) as error:
             raise gdb.GdbError(" ".join(str(error).split())) from None
-        except OSError as error:
-            where = " (%s)" % error.filename if error.filename else ""
-            raise gdb.GdbError("cannot write: %s%s" % (error.strerror, where)) from None
 
 
 class KdumpKernelPs(KdumpCommand):
@@ -1138,5 +2040,34 @@ class KdumpSaveKernelJson(KdumpCommand):
         gdb.write("%d tasks written to %s\n" % (len(snapshot.tasks), words[0]))
 
 
+class KdumpSaveProcessJson(KdumpCommand):
+    """Save one user process of the dump to FILE.
+
+    Usage: kdump-save-process-json FILE PID
+
+    Restart the server with the file, and gdb shows the process as from a core file:
+        kdump-gdbserver -f VMCORE -j FILE
+    PID may be that of any of the process's threads; kdump-kernel-ps lists them.
+    FILE is replaced if it exists, but only once all is written."""
+
+    def __init__(self):
+        super().__init__("kdump-save-process-json", gdb.COMMAND_DATA, gdb.COMPLETE_FILENAME)
+
+    def run(self, words):
+        if len(words) != 2:
+            raise KdumpError("usage: kdump-save-process-json FILE PID")
+        if not words[1].isdigit():
+            raise KdumpError("PID must be a number, not '%s'" % words[1])
+        process = KdumpProcess(kdump_snapshot(), int(words[1]))
+        content = process.sidecar()
+        kdump_write(words[0], kdump_json(content))
+        kdump_report(content["errors"])
+        gdb.write(
+            "process %d (%s), %d thread(s) written to %s\n"
+            % (process.pid, content["comm"], len(content["threads"]), words[0])
+        )
+
+
 KdumpKernelPs()
 KdumpSaveKernelJson()
+KdumpSaveProcessJson()
