@@ -10,15 +10,17 @@ from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
 from kdump_gdbserver.ports.remote_files import RemoteFiles
+from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """One inferior: fixed once made, so any number of sessions can share it.
 
-    `open_memory` makes an address space for one session. `current_reason` says how
-    the current thread was chosen. `text_segment` is the run-time address of the symbol
-    file's first PT_LOAD, None when symbols need no relocation.
+    `open_memory` makes an address space for one session, `open_thread_locals` what finds
+    thread-local variables in it. `current_reason` says how the current thread was chosen.
+    `text_segment` is the run-time address of the symbol file's first PT_LOAD, None when
+    symbols need no relocation.
     """
 
     arch: Arch
@@ -30,6 +32,8 @@ class View:
     current_reason: str = ""
     auxv: bytes | None = None
     files: RemoteFiles | None = None
+    exec_file: str | None = None
+    open_thread_locals: Callable[[AddressSpace], ThreadLocals] | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -47,6 +51,10 @@ class ViewSession:
         self.text_segment = view.text_segment
         self.auxv = view.auxv
         self.files = view.files
+        self.exec_file = view.exec_file
+        self.thread_locals: ThreadLocals | None = (
+            view.open_thread_locals(memory) if view.open_thread_locals else None
+        )
         self.read_memory = memory.read
 
 

@@ -23,7 +23,11 @@ class AddressSpaceFactory(Protocol):
         """The machine's physical memory."""
 
     def process(self, root_table: int) -> AddressSpace:
-        """Virtual memory below the page table at physical address `root_table`."""
+        """Virtual memory of one process, below the page table at `root_table`.
+
+        That is a physical address, or from 2**63 on a kernel virtual one (mm->pgd); raises
+        `MemoryFault` when the latter cannot be translated.
+        """
 
 
 class CrashDump(AddressSpaceFactory, Protocol):

@@ -7,6 +7,7 @@ from typing import Protocol
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
 from kdump_gdbserver.ports.remote_files import RemoteFiles
+from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
 class DebugSession(Protocol):
@@ -39,6 +40,14 @@ class DebugSession(Protocol):
     @property
     def auxv(self) -> bytes | None:
         """The auxiliary vector as the kernel lays it out, for `qXfer:auxv`."""
+
+    @property
+    def exec_file(self) -> str | None:
+        """Path of the process's executable on its machine, for `qXfer:exec-file`."""
+
+    @property
+    def thread_locals(self) -> ThreadLocals | None:
+        """Where thread-local variables are, for `qGetTLSAddr` and `qSymbol`."""
 
     @property
     def files(self) -> RemoteFiles | None:

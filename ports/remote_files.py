@@ -5,8 +5,25 @@ from __future__ import annotations
 from typing import Protocol
 
 
+class RemoteFile(Protocol):
+    """A file that is open for reading; sizes and offsets are in bytes."""
+
+    @property
+    def size(self) -> int:
+        """How long the file is."""
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return at most `count` bytes from `offset` on, none at the end; raises `OSError`."""
+
+    def close(self) -> None:
+        """Let the file go."""
+
+
 class RemoteFiles(Protocol):
     """Files by absolute path, made from the dump; never files of the host by default."""
 
-    def read(self, path: str) -> bytes | None:
-        """Return the file's contents, or None when there is no such file."""
+    def open(self, path: str) -> RemoteFile | None:
+        """Open a file, or return None when there is none of that path."""
+
+    def read_link(self, path: str) -> str | None:
+        """Return where a symbolic link points, or None when there is no such link."""

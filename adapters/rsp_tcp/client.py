@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from kdump_gdbserver.adapters.rsp_tcp.encoding import ALL, ANY, PacketError, parse_thread_id
 from kdump_gdbserver.domain.threads import Thread
 from kdump_gdbserver.ports.debug_session import DebugSession
+from kdump_gdbserver.ports.remote_files import RemoteFile
 
 # The longest packet either side may send, in bytes. gdb asks for half as many bytes
 # of memory at a time; measured throughput is flat from 0x10000 up.
@@ -25,7 +26,8 @@ class Client:
     leaving: bool = False
     listed: int = 0
     objects: dict[str, bytes] = field(default_factory=dict)
-    open_files: dict[int, bytes] = field(default_factory=dict)
+    open_files: dict[int, RemoteFile] = field(default_factory=dict)
+    symbols_asked: int = 0
 
     def __post_init__(self) -> None:
         self.general_thread = self.session.current

@@ -14,6 +14,7 @@ from kdump_gdbserver.adapters.rsp_tcp import (
     handlers_memory,
     handlers_objects,
     handlers_registers,
+    handlers_symbols,
     handlers_threads,
 )
 from kdump_gdbserver.adapters.rsp_tcp.client import Client
@@ -51,10 +52,11 @@ BY_WORD: dict[bytes, Handler] = {
     b"QStartNoAckMode": handlers_general.start_no_ack_mode,
     b"qAttached": handlers_general.attached,
     b"qOffsets": handlers_general.offsets,
-    b"qSymbol": handlers_general.symbols_wanted,
+    b"qSymbol": handlers_symbols.symbol_offered,
     b"qC": handlers_threads.current,
     b"qfThreadInfo": handlers_threads.list_first,
     b"qsThreadInfo": handlers_threads.list_next,
+    b"qGetTLSAddr": handlers_symbols.thread_local_address,
     b"qThreadExtraInfo": handlers_threads.extra_info,
     b"qXfer": handlers_objects.read_object,
     b"vCont?": handlers_general.unsupported,

@@ -1,8 +1,8 @@
 """`vFile`: the client reads files of the dumped machine (GDB manual, "Host I/O Packets").
 
-Files are what the view makes of the dump, read-only; nothing else exists for a client.
-A view without files still answers: were `vFile` unsupported, gdb would quietly take the
-files of the machine it runs on.
+Files are what the view has, read-only; nothing else exists for a client. A view without
+files still answers: were `vFile` unsupported, gdb would quietly take the files of the
+machine it runs on.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex, parse_hex_bytes
 from kdump_gdbserver.adapters.rsp_tcp.framing import escape
+from kdump_gdbserver.ports.remote_files import RemoteFile
 
 # Error numbers of the protocol (GDB manual, "Errno Values").
-_ENOENT, _EBADF, _EMFILE, _EROFS, _EINVAL = 2, 9, 24, 30, 22
+_ENOENT, _EIO, _EBADF, _EINVAL, _EMFILE, _EROFS = 2, 5, 9, 22, 24, 30
 
 _MAX_OPEN = 32
 _ACCESS_MODE = 3  # open flags that ask for writing
@@ -33,57 +34,76 @@ def _set_filesystem(client: Client, arguments: list[bytes]) -> bytes:
     return b"F0"
 
 
+def _path(digits: bytes) -> str:
+    return parse_hex_bytes(digits).decode("utf-8", "surrogateescape")
+
+
+def _find(client: Client, digits: bytes) -> RemoteFile | None:
+    files = client.session.files
+    return files.open(_path(digits)) if files else None
+
+
 def _open(client: Client, arguments: list[bytes]) -> bytes:
-    path = parse_hex_bytes(arguments[0]).decode("utf-8", "surrogateescape")
     if parse_hex(arguments[1]) & _ACCESS_MODE:
         return _failed(_EROFS)
-    content = client.session.files.read(path) if client.session.files else None
-    if content is None:
-        return _failed(_ENOENT)
-    number = next(n for n in range(3, 4 + _MAX_OPEN) if n not in client.open_files)
     if len(client.open_files) >= _MAX_OPEN:
         return _failed(_EMFILE)
-    client.open_files[number] = content
+    file = _find(client, arguments[0])
+    if file is None:
+        return _failed(_ENOENT)
+    number = next(n for n in range(3, 4 + _MAX_OPEN) if n not in client.open_files)
+    client.open_files[number] = file
     return b"F%x" % number
 
 
 def _close(client: Client, arguments: list[bytes]) -> bytes:
-    return b"F0" if client.open_files.pop(parse_hex(arguments[0]), None) is not None else _BAD
+    file = client.open_files.pop(parse_hex(arguments[0]), None)
+    if file is None:
+        return _BAD
+    file.close()
+    return b"F0"
 
 
 def _read(client: Client, arguments: list[bytes]) -> bytes:
-    content = client.open_files.get(parse_hex(arguments[0]))
-    if content is None:
+    file = client.open_files.get(parse_hex(arguments[0]))
+    if file is None:
         return _BAD
     count, offset = parse_hex(arguments[1]), parse_hex(arguments[2])
     # Escaping can double the data, and "F", the length and ";" come before it.
-    part = content[offset : offset + min(count, PACKET_SIZE // 2 - 32)]
+    try:
+        part = file.read(offset, min(count, PACKET_SIZE // 2 - 32))
+    except OSError:
+        return _failed(_EIO)
     return b"F%x;" % len(part) + escape(part)
 
 
-def _stat_of(content: bytes) -> bytes:
-    size = len(content)
-    blocks = -(-size // _BLOCK)
-    return _STAT.pack(0, 0, _REGULAR | _READABLE, 1, 0, 0, 0, size, _BLOCK, blocks, 0, 0, 0)
+def _stat(file: RemoteFile) -> bytes:
+    blocks = -(-file.size // _BLOCK)
+    packed = _STAT.pack(0, 0, _REGULAR | _READABLE, 1, 0, 0, 0, file.size, _BLOCK, blocks, 0, 0, 0)
+    return b"F%x;" % len(packed) + escape(packed)
 
 
 def _stat_open(client: Client, arguments: list[bytes]) -> bytes:
-    content = client.open_files.get(parse_hex(arguments[0]))
-    if content is None:
-        return _BAD
-    return b"F%x;" % _STAT.size + escape(_stat_of(content))
+    file = client.open_files.get(parse_hex(arguments[0]))
+    return _BAD if file is None else _stat(file)
 
 
 def _stat_path(client: Client, arguments: list[bytes]) -> bytes:
-    path = parse_hex_bytes(arguments[0]).decode("utf-8", "surrogateescape")
-    content = client.session.files.read(path) if client.session.files else None
-    if content is None:
+    file = _find(client, arguments[0])
+    if file is None:
         return _failed(_ENOENT)
-    return b"F%x;" % _STAT.size + escape(_stat_of(content))
+    reply = _stat(file)
+    file.close()
+    return reply
 
 
 def _read_link(client: Client, arguments: list[bytes]) -> bytes:
-    return _failed(_ENOENT)
+    files = client.session.files
+    target = files.read_link(_path(arguments[0])) if files else None
+    if target is None:
+        return _failed(_ENOENT)
+    raw = target.encode("utf-8", "surrogateescape")
+    return b"F%x;" % len(raw) + escape(raw)
 
 
 def _refuse_change(client: Client, arguments: list[bytes]) -> bytes:

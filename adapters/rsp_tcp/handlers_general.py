@@ -18,6 +18,8 @@ def supported(client: Client, arguments: bytes) -> bytes:
     ]
     if client.session.auxv is not None:
         features.append(b"qXfer:auxv:read+")
+    if client.session.exec_file is not None:
+        features.append(b"qXfer:exec-file:read+")
     if client.multiprocess:
         features.append(b"multiprocess+")
     if client.error_messages:
@@ -40,11 +42,6 @@ def offsets(client: Client, arguments: bytes) -> bytes:
     """`qOffsets`: where the symbol file's first segment is, so that KASLR is undone."""
     text = client.session.text_segment
     return b"" if text is None else b"TextSeg=%x" % text
-
-
-def symbols_wanted(client: Client, arguments: bytes) -> bytes:
-    """`qSymbol`: we want none."""
-    return b"OK"
 
 
 def detach(client: Client, arguments: bytes) -> bytes:

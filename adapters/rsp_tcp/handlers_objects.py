@@ -27,10 +27,18 @@ def _auxv(client: Client, annex: str) -> bytes:
     return auxv
 
 
+def _exec_file(client: Client, annex: str) -> bytes:
+    path = client.session.exec_file
+    if path is None:
+        raise PacketError("the executable's path is not known")
+    return path.encode("utf-8", "surrogateescape")
+
+
 _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
     "features": _features,
     "threads": _threads,
     "auxv": _auxv,
+    "exec-file": _exec_file,
 }
 
 
