@@ -47,11 +47,11 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
 def _runtime_symbols(
     dump: CrashDump, symbol_file: SymbolFile
 ) -> Callable[[tuple[str, ...]], Mapping[str, int]]:
-    offset = dump.vmcoreinfo.kaslr_offset or 0
+    offset, mask = dump.vmcoreinfo.kaslr_offset or 0, dump.facts.arch.pointer_mask
 
     def look_up(names: tuple[str, ...]) -> Mapping[str, int]:
         return {
-            name: address + offset if address >= symbol_file.first_segment else address
+            name: (address + offset) & mask if address >= symbol_file.first_segment else address
             for name, address in symbol_file.symbols(names).items()
         }
 

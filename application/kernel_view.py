@@ -63,5 +63,5 @@ def _text_segment(
     """
     info = dump.vmcoreinfo
     if symbol_file is not None and info.kaslr_offset is not None:
-        return symbol_file.first_segment + info.kaslr_offset
+        return (symbol_file.first_segment + info.kaslr_offset) & dump.facts.arch.pointer_mask
     return survey.symbols.addresses.get("_text", info.symbol("_stext"))

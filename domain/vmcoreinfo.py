@@ -44,9 +44,14 @@ class Vmcoreinfo:
         except ValueError:
             return None
 
+    def _address(self, key: str) -> int | None:
+        """Return 64 bits in hex; what does not fit them is damaged and counts as not there."""
+        value = self._number(key, 16)
+        return value if value is not None and 0 <= value < 1 << 64 else None
+
     def symbol(self, name: str) -> int | None:
         """Run-time address of a kernel symbol, or None."""
-        return self._number(f"SYMBOL({name})", 16)
+        return self._address(f"SYMBOL({name})")
 
     def number(self, name: str) -> int | None:
         """Value of a NUMBER line, decimal or 0x-prefixed, or None."""
@@ -67,7 +72,7 @@ class Vmcoreinfo:
     @property
     def kaslr_offset(self) -> int | None:
         """KERNELOFFSET: what KASLR added to every kernel address, or None if not told."""
-        return self._number("KERNELOFFSET", 16)
+        return self._address("KERNELOFFSET")
 
     @property
     def release(self) -> str | None:
