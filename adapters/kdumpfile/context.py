@@ -7,15 +7,18 @@ import weakref
 from typing import Any
 
 from kdump_gdbserver.adapters.kdumpfile.bindings import Bindings
+from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
 
 
 class Context:
     """One kdump_ctx_t; it is freed when closed, or when nothing refers to it any more."""
 
     def __init__(self, functions: Bindings, pointer: int | None) -> None:
+        """Take over a pointer from libkdumpfile; `files` are kept open with the context."""
         if not pointer:
             raise MemoryError("libkdumpfile could not allocate a context")
         self.functions: Any = functions
+        self.files: DumpFiles | None = None
         self._pointer: int | None = pointer
         self._free = weakref.finalize(self, functions.kdump_free, pointer)
 
@@ -26,7 +29,9 @@ class Context:
 
     def clone(self, flags: int = 0) -> Context:
         """Return a context over the same file, with error text and translation state of its own."""
-        return Context(self.functions, self.functions.kdump_clone(self.pointer, flags))
+        clone = Context(self.functions, self.functions.kdump_clone(self.pointer, flags))
+        clone.files = self.files
+        return clone
 
     @property
     def pointer(self) -> int:

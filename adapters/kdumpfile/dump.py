@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
-from kdump_gdbserver.adapters.kdumpfile.bindings import KPHYSADDR, KVADDR
+from kdump_gdbserver.adapters.kdumpfile.bindings import KVADDR, MACHPHYSADDR
 from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.cut_pages import CutParts
 from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
-from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
+from kdump_gdbserver.adapters.kdumpfile.header import Bounds, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
 from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
@@ -40,21 +41,22 @@ class KdumpfileDump:
     def __init__(
         self,
         context: Context,
-        files: Sequence[int],
+        files: DumpFiles,
         facts: DumpFacts,
         vmcoreinfo: Vmcoreinfo,
-        header: FileHeader,
+        headers: Sequence[FileHeader],
     ) -> None:
-        """Take over the context and the file descriptors."""
+        """Take over the context and the files."""
         self._context = context
         self._facts = facts
         self._vmcoreinfo = vmcoreinfo
-        self._header = header
+        self._header = headers[0]
+        lost = [header.lost for header in headers if header.lost is not None]
+        self._bounds: Bounds | None = CutParts(lost) if lost else headers[0].extents
         self._notes: tuple[CpuNote, ...] | None = None
-        self._file = files[0]
+        self._files = context.files = files
         self._spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._close_files = weakref.finalize(self, _close_all, tuple(files))
 
     @property
     def facts(self) -> DumpFacts:
@@ -77,7 +79,7 @@ class KdumpfileDump:
     def kernel(self) -> AddressSpace:
         """Kernel virtual memory, through the kernel's own page tables."""
         with self._lock:
-            if self._header.form != "elf":
+            if self._bounds is None:
                 return self._keep(KdumpAddressSpace(self._context.clone(), KVADDR))
             translator = KernelTranslator(self._context.clone())
             return self._translated(translator, _KERNEL_HALF, _END)
@@ -88,8 +90,10 @@ class KdumpfileDump:
             return self._keep(self._physical())
 
     def process(self, root_table: int) -> AddressSpace:
-        """Virtual memory below the page table at physical address `root_table`."""
+        """Virtual memory below the page table at `root_table`, physical or kernel virtual."""
         with self._lock:
+            if root_table >= _KERNEL_HALF:
+                root_table = self._physical_address(root_table)
             translator = ProcessTranslator(self._context.clone(), self._facts.arch, root_table)
             return self._translated(translator, 0, translator.end)
 
@@ -99,14 +103,21 @@ class KdumpfileDump:
             for space in list(self._spaces):
                 space.close()
             self._context.close()
-            self._close_files()
+            self._files.close()
 
     def _physical(self) -> ElfMemory | KdumpAddressSpace:
         extents = self._header.extents
         if extents is not None and not self._header.flattened:
-            self._context.require_open()
-            return ElfMemory(self._file, extents)
-        return KdumpAddressSpace(self._context.clone(), KPHYSADDR, extents)
+            return ElfMemory(self._files, extents)
+        # Machine-physical, as kernel-physical addresses need a working translation.
+        return KdumpAddressSpace(self._context.clone(), MACHPHYSADDR, self._bounds)
+
+    def _physical_address(self, address: int) -> int:
+        translator = KernelTranslator(self._context.clone())
+        try:
+            return translator.translate(address)
+        finally:
+            translator.close()
 
     def _translated(self, translator: Translator, start: int, end: int) -> AddressSpace:
         size = self._facts.page_size
@@ -116,8 +127,3 @@ class KdumpfileDump:
         """Remember a space as long as it is in use, to close it with the dump."""
         self._spaces.add(space)
         return space
-
-
-def _close_all(files: Sequence[int]) -> None:
-    for file in files:
-        os.close(file)

@@ -6,6 +6,7 @@ import os
 import threading
 
 from kdump_gdbserver.adapters.kdumpfile.extents import Extents
+from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
@@ -18,9 +19,10 @@ class ElfMemory(AddressSpace):
     cut while it is open means SIGBUS. One pread(2) per request has neither fault.
     """
 
-    def __init__(self, file: int, extents: Extents) -> None:
-        """Read from the descriptor `file`, which stays open until `close` was called."""
-        self._file: int | None = file
+    def __init__(self, files: DumpFiles, extents: Extents) -> None:
+        """Read from the first of `files`."""
+        self._files: DumpFiles | None = files
+        self._file = files[0]
         self._extents = extents
         self._lock = threading.Lock()
 
@@ -53,7 +55,7 @@ class ElfMemory(AddressSpace):
         return b"".join(parts)
 
     def _pread(self, address: int, offset: int, length: int) -> bytes:
-        if self._file is None:
+        if self._files is None:
             raise ValueError("the dump is closed")
         try:
             data = os.pread(self._file, length, offset)
@@ -64,6 +66,6 @@ class ElfMemory(AddressSpace):
         return data
 
     def close(self) -> None:
-        """Forget the descriptor once no read is under way."""
+        """Let the file go once no read is under way."""
         with self._lock:
-            self._file = None
+            self._files = None

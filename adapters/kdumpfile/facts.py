@@ -11,6 +11,7 @@ from kdump_gdbserver.adapters.kdumpfile.context import Context
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.library import Library
 from kdump_gdbserver.adapters.kdumpfile.parts import parts_missing
+from kdump_gdbserver.adapters.kdumpfile.translation import can_translate
 from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
@@ -30,6 +31,11 @@ def read_facts(
     attributes = Attributes(context)
     vmcoreinfo = replaced or _vmcoreinfo(context.vmcoreinfo() or headers[0].vmcoreinfo)
     arch = arch or _arch_of_open(paths[0], attributes, headers[0], vmcoreinfo)
+    if not can_translate(library.functions, arch):
+        raise DumpOpenError(
+            f"{paths[0]}: is a dump of {arch.name}, whose page tables this {library.name} does "
+            "not know; use a newer one ('pip install drgn')"
+        )
     facts = DumpFacts(
         paths=tuple(paths),
         format=attributes.string("file.format") or headers[0].form,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
 import struct
-from collections.abc import Iterator
 
 from kdump_gdbserver.adapters.kdumpfile.header import ReadAt
 
@@ -11,21 +11,21 @@ MAGIC = b"makedumpfile"
 _FIRST_PIECE = 4096  # makedumpfile's MAX_SIZE_MDF_HEADER
 _PIECE = struct.Struct(">qq")  # offset in the dump, size
 _END_MARK = b"\xff" * _PIECE.size
-_PIECES_LOOKED_AT = 8192
 
 
 class FlattenedFile:
-    """Reads the beginning of a dump through its flattened form.
+    """Reads a dump through its flattened form.
 
-    Only the first pieces are looked at: headers and notes are written first, and
-    reading all pieces' headers of a large dump costs what opening it costs.
+    Pieces are looked up as far as reading needs: headers and notes come first in the
+    stream, and all pieces' headers of a large dump take as long as opening it.
     """
 
     def __init__(self, read_at: ReadAt, file_size: int) -> None:
         self._read_at = read_at
         self._file_size = file_size
-        self._pieces: list[tuple[int, int, int]] = []  # offset in the dump, size, place
-        self._rest = self._walk()
+        self._next = _FIRST_PIECE
+        self._starts: list[int] = []
+        self._pieces: dict[int, tuple[int, int]] = {}  # offset in the dump: size, place
 
     @property
     def complete(self) -> bool:
@@ -33,15 +33,15 @@ class FlattenedFile:
         return self._read_at(max(self._file_size - _PIECE.size, 0), _PIECE.size) == _END_MARK
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return bytes of the dump, fewer where the pieces looked at have a gap."""
+        """Return bytes of the dump, fewer where the stream does not have them."""
         parts: list[bytes] = []
-        while length:
+        while length > 0:
             piece = self._find(offset)
             if piece is None:
                 break
-            start, size, place = piece
-            wanted = min(length, start + size - offset)
-            part = self._read_at(place + offset - start, wanted)
+            place, available = piece
+            wanted = min(length, available)
+            part = self._read_at(place, wanted)
             parts.append(part)
             offset += len(part)
             length -= len(part)
@@ -49,26 +49,30 @@ class FlattenedFile:
                 break
         return b"".join(parts)
 
-    def _find(self, offset: int) -> tuple[int, int, int] | None:
-        # A later piece overwrites an earlier one, as when the stream is put together.
-        for piece in reversed(self._pieces):
-            if piece[0] <= offset < piece[0] + piece[1]:
-                return piece
-        for piece in self._rest:
-            if piece[0] <= offset < piece[0] + piece[1]:
-                return piece
-        return None
+    def _find(self, offset: int) -> tuple[int, int] | None:
+        """Return the place of a byte in the file, and how many follow in the same piece."""
+        while (found := self._look_up(offset)) is None and self._walk():
+            pass
+        return found
 
-    def _walk(self) -> Iterator[tuple[int, int, int]]:
-        place = _FIRST_PIECE
-        for _ in range(_PIECES_LOOKED_AT):
-            raw = self._read_at(place, _PIECE.size)
-            if len(raw) < _PIECE.size:
-                return
-            offset, size = _PIECE.unpack(raw)
-            if offset < 0 or size < 0:
-                return
-            piece = (offset, size, place + _PIECE.size)
-            self._pieces.append(piece)
-            place += _PIECE.size + size
-            yield piece
+    def _look_up(self, offset: int) -> tuple[int, int] | None:
+        index = bisect.bisect_right(self._starts, offset) - 1
+        if index < 0:
+            return None
+        start = self._starts[index]
+        size, place = self._pieces[start]
+        return (place + offset - start, start + size - offset) if offset < start + size else None
+
+    def _walk(self) -> bool:
+        """Take one more piece of the stream in; return whether there was one."""
+        raw = self._read_at(self._next, _PIECE.size)
+        if len(raw) < _PIECE.size:
+            return False
+        offset, size = _PIECE.unpack(raw)
+        if offset < 0 or size < 0:
+            return False
+        if offset not in self._pieces:
+            bisect.insort(self._starts, offset)
+        self._pieces[offset] = size, self._next + _PIECE.size
+        self._next += _PIECE.size + size
+        return True

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kdump_gdbserver.adapters.kdumpfile.extents import Extents
 from kdump_gdbserver.adapters.kdumpfile.note_area import NT_PRSTATUS, Note
+from kdump_gdbserver.domain.errors import FaultReason
 
 ReadAt = Callable[[int, int], bytes]  # (offset, length), short at the end of the file
+
+
+class Bounds(Protocol):
+    """Which physical memory may be read through libkdumpfile."""
+
+    def available(self, address: int, length: int) -> int:
+        """Return how many of `length` bytes from `address` on may be read."""
+
+    def reason(self, address: int) -> FaultReason:
+        """Return why the byte at `address` is not there."""
 
 
 @dataclass(slots=True)
@@ -18,8 +30,9 @@ class FileHeader:
 
     `machine` is uname's or ELF's name of the machine, None when the file does not tell.
     `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds. `frames` are the first page frame of this file, the one behind the
-    last, and how many the whole dump has; `identity` is the same in all parts of a dump.
+    ELF dump holds, `lost` the pages that a truncated file has lost. `frames` are the first
+    page frame of this file, the one behind the last, and how many the whole dump has;
+    `identity` is the same in all parts of a dump.
     """
 
     form: str
@@ -31,6 +44,7 @@ class FileHeader:
     split: bool = False
     flattened: bool = False
     extents: Extents | None = None
+    lost: Bounds | None = None
     frames: tuple[int, int, int] = (0, 0, 0)
     identity: bytes = b""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from kdump_gdbserver.adapters.kdumpfile.cut_pages import PAGE_DESCRIPTOR, CutPages
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.note_area import Note, parse_notes
 
@@ -14,7 +15,6 @@ _HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
 # phys_base, dump_level, split, start_pfn, end_pfn, then offset and size of VMCOREINFO,
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
 _SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
-_PAGE = struct.Struct("<QIIQ")  # offset, size, flags, page_flags
 _STATUS_AT = 424  # behind signature, version, utsname and timestamp
 _INCOMPLETE = 0x8
 _CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
@@ -25,7 +25,8 @@ _PAGES_CHECKED = 512
 def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     """Read header, sub-header and notes.
 
-    With `file_size` the last pages are looked up, too, to tell whether they are there.
+    With `file_size` the last pages are looked up, too, to tell whether they are there;
+    without it (the caller knows that the file is cut) `lost` is filled in any case.
     """
     header = FileHeader("kdump")
     raw = read_at(0, _HEADER.size)
@@ -48,14 +49,11 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     header.dump_level = 0 if header.from_qemu else values[1]
     header.frames = _page_range(version, values, pages)
     header.identity = raw[:_STATUS_AT]
-    if file_size is not None and not header.truncated:
-        header.truncated = _is_cut(
-            read_at,
-            file_size,
-            bitmap_at=(1 + sub_blocks) * block_size,
-            bitmap_size=bitmap_blocks * block_size,
-            frames=header.frames,
-        )
+    table = _PageTable(read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames)
+    if file_size is not None and table.is_cut(file_size):
+        header.truncated = True
+    if header.truncated or file_size is None:
+        header.lost = table.lost_pages()
     return header
 
 
@@ -76,28 +74,54 @@ def _page_range(version: int, values: tuple[int, ...], pages: int) -> tuple[int,
     return 0, total, total
 
 
-def _is_cut(
-    read_at: ReadAt,
-    file_size: int,
-    *,
-    bitmap_at: int,
-    bitmap_size: int,
-    frames: tuple[int, int, int],
-) -> bool:
-    """Tell whether the file ends before the data of its last pages.
+class _PageTable:
+    """The bitmap of dumped pages and the descriptors behind it.
 
     A descriptor follows for each set bit of the second bitmap, and the pages' data are
     written in the order of the descriptors.
     """
-    first, last, total = frames
-    descriptors_at = bitmap_at + bitmap_size
-    if total <= bitmap_size * 8 // 2:  # two bitmaps: memory, and what was dumped of it
-        bitmap_size //= 2
-        bitmap_at += bitmap_size
-    bitmap = int.from_bytes(read_at(bitmap_at, bitmap_size), "little")
-    dumped = (bitmap >> first & ((1 << max(last - first, 0)) - 1)).bit_count()
-    checked = min(dumped, _PAGES_CHECKED)
-    raw = read_at(descriptors_at + (dumped - checked) * _PAGE.size, checked * _PAGE.size)
-    if len(raw) < checked * _PAGE.size:
-        return True
-    return any(offset + size > file_size for offset, size, _, _ in _PAGE.iter_unpack(raw))
+
+    def __init__(
+        self,
+        read_at: ReadAt,
+        block_size: int,
+        header_blocks: int,
+        bitmap_blocks: int,
+        frames: tuple[int, int, int],
+    ) -> None:
+        self._read_at = read_at
+        self._block_size = block_size
+        self._frames = frames
+        self._bitmap_at = header_blocks * block_size
+        self._bitmap_size = bitmap_blocks * block_size
+        self._descriptors_at = self._bitmap_at + self._bitmap_size
+        if frames[2] <= self._bitmap_size * 8 // 2:  # a bitmap of memory comes before
+            self._bitmap_size //= 2
+            self._bitmap_at += self._bitmap_size
+
+    def _bitmap(self) -> bytes:
+        return self._read_at(self._bitmap_at, self._bitmap_size)
+
+    def is_cut(self, file_size: int) -> bool:
+        """Tell whether the file ends before the data of its last pages."""
+        first, last, _ = self._frames
+        bits = int.from_bytes(self._bitmap(), "little") >> first
+        dumped = (bits & ((1 << max(last - first, 0)) - 1)).bit_count()
+        checked = min(dumped, _PAGES_CHECKED)
+        size = PAGE_DESCRIPTOR.size
+        raw = self._read_at(self._descriptors_at + (dumped - checked) * size, checked * size)
+        if len(raw) < checked * size:
+            return True
+        return any(
+            offset + size > file_size for offset, size, _, _ in PAGE_DESCRIPTOR.iter_unpack(raw)
+        )
+
+    def lost_pages(self) -> CutPages:
+        """Return the pages whose data is missing."""
+        return CutPages(
+            self._read_at,
+            bitmap=self._bitmap(),
+            descriptors_at=self._descriptors_at,
+            page_size=self._block_size,
+            frames=self._frames,
+        )

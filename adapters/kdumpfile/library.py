@@ -98,7 +98,15 @@ def _abi_of(path: Path) -> tuple[int, ...]:
 
 
 def _load(name: str) -> Library:
-    cdll = ctypes.CDLL(name)
+    try:
+        cdll = ctypes.CDLL(name)
+    except OSError:
+        # A library outside the loader's path has libaddrxlat beside it, maybe.
+        siblings = sorted(Path(name).parent.glob("libaddrxlat*.so.*")) if "/" in name else []
+        if not siblings or not Path(name).exists():
+            raise
+        ctypes.CDLL(str(siblings[-1]))
+        cdll = ctypes.CDLL(name)
     functions = Bindings(cdll)
     return Library(functions, _file_of(cdll) or name)
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from kdump_gdbserver.adapters.kdumpfile.bindings import Status
 from kdump_gdbserver.adapters.kdumpfile.context import Context
-from kdump_gdbserver.adapters.kdumpfile.extents import Extents
+from kdump_gdbserver.adapters.kdumpfile.header import Bounds
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
@@ -31,14 +31,15 @@ class KdumpAddressSpace(AddressSpace):
     from another thread; it waits for a read that is under way.
     """
 
-    def __init__(self, context: Context, kind: int, extents: Extents | None = None) -> None:
+    def __init__(self, context: Context, kind: int, bounds: Bounds | None = None) -> None:
         """Take the context over; `kind` is a kdump_addrspace_t.
 
-        `extents`, where given, bounds what may be read.
+        `bounds`, where given, tells what may be read.
         """
         self.context = context
         self._kind = kind
-        self._extents = extents
+        self._bounds = bounds
+        self._files = context.files
         self._lock = threading.Lock()
         self._kdump_read = context.functions.kdump_read
         self._buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
@@ -48,10 +49,10 @@ class KdumpAddressSpace(AddressSpace):
 
     def read(self, address: int, length: int) -> bytes:
         """See `AddressSpace.read`; raises `ValueError` when the dump is closed."""
-        if self._extents is not None and length > 0:
-            length = self._extents.available(address, length)
+        if self._bounds is not None and length > 0:
+            length = self._bounds.available(address, length)
             if not length:
-                raise MemoryFault(address, self._extents.reason(address))
+                raise MemoryFault(address, self._bounds.reason(address))
         if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= _END:
             return self._read_some(address, length)
         return self._read_any(address, length)
@@ -64,10 +65,10 @@ class KdumpAddressSpace(AddressSpace):
             status = self._kdump_read(
                 self.context.pointer, self._kind, address, self._address, self._size_reference
             )
-            if status == 0:
-                return cast(bytes, self._buffer[:length])  # a char array's slice is bytes
             if size.value:
-                return cast(bytes, self._buffer[: size.value])
+                if self._files is not None and self._files.have_shrunk():
+                    raise MemoryFault(address, FaultReason.TRUNCATED, "the file became shorter")
+                return cast(bytes, self._buffer[: size.value])  # a char array's slice is bytes
             detail = self.context.error
         raise MemoryFault(address, REASONS.get(status, FaultReason.IO), detail)
 

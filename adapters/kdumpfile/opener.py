@@ -11,6 +11,7 @@ from kdump_gdbserver.adapters.kdumpfile.arch_choice import choose_arch
 from kdump_gdbserver.adapters.kdumpfile.attach import attach, settle
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
+from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
 from kdump_gdbserver.adapters.kdumpfile.library import Library, load_library
 from kdump_gdbserver.adapters.kdumpfile.parts import check_parts
 from kdump_gdbserver.adapters.kdumpfile.probe import open_file, read_header
@@ -66,6 +67,6 @@ class KdumpfileOpener:
             trouble = settle(context, paths[0], vmcoreinfo)
             if trouble:
                 facts = replace(facts, extra={**facts.extra, "translation": trouble})
-            dump = KdumpfileDump(context, files, facts, info, headers[0])
+            dump = KdumpfileDump(context, DumpFiles(files), facts, info, headers)
             undo.pop_all()
         return dump

@@ -10,6 +10,7 @@ from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, reader_of
 from kdump_gdbserver.domain.errors import DumpOpenError
 
 _TEXT_SAMPLE = 16
+_UNLIMITED = 1 << 62
 _WRAPPERS = {
     b"\x1f\x8b": ("gzip", "gunzip"),
     b"\xfd7zXZ": ("xz", "unxz"),
@@ -55,7 +56,7 @@ def _check_kind(path: str, status: os.stat_result) -> None:
 
 def read_header(path: str, file: int) -> FileHeader:
     """Read what the file's own header says; raise `DumpOpenError` if it is no dump."""
-    size = os.fstat(file).st_size or 1 << 62  # a device has no size of its own
+    size = os.fstat(file).st_size or _UNLIMITED  # a device has no size of its own
     read_at = reader_of(file)
     try:
         magic = read_at(0, _TEXT_SAMPLE)
@@ -78,10 +79,11 @@ def read_header(path: str, file: int) -> FileHeader:
 
 
 def _flattened(pieces: flattened.FlattenedFile) -> FileHeader:
+    cut = not pieces.complete
     if pieces.read_at(0, 4) == elf_header.MAGIC:
-        header = elf_header.read_elf_header(pieces.read_at, 1 << 62)
+        header = elf_header.read_elf_header(pieces.read_at, _UNLIMITED)
     else:
-        header = kdump_header.read_kdump_header(pieces.read_at, None)
+        header = kdump_header.read_kdump_header(pieces.read_at, None if cut else _UNLIMITED)
     header.flattened = True
-    header.truncated = header.truncated or not pieces.complete
+    header.truncated = header.truncated or cut
     return header

@@ -10,14 +10,16 @@ from kdump_gdbserver.adapters.kdumpfile.bindings import (
     KIND_PAGE_TABLE,
     KPHYSADDR,
     KVADDR,
+    MACHPHYSADDR,
     METHOD_PAGE_TABLE,
+    Bindings,
     FullAddress,
     Method,
-    PagingForm,
     Step,
     TranslationStatus,
 )
 from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.hidden_pages import hidden_page, may_be_swapped
 from kdump_gdbserver.adapters.kdumpfile.memory import REASONS
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
@@ -29,13 +31,15 @@ _REASONS: dict[int, FaultReason] = {
     TranslationStatus.NODATA: FaultReason.EXCLUDED,
 }
 
-# Paging forms for a dump whose kernel page table is not known: entry format, level bits.
-# Four levels (x86_64, aarch64 with 4 KiB pages and 48 bits) and Sv39, the kernels' defaults.
-_DEFAULT_FORMS = {
-    "x86_64": (b"x86_64", (12, 9, 9, 9, 9)),
-    "aarch64": (b"aarch64", (12, 9, 9, 9, 9)),
-    "riscv64": (b"riscv64", (12, 9, 9, 9)),
-}
+_ANY_BITS = 64  # nothing is translated anyway
+
+# How libaddrxlat calls the architectures' page-table entries.
+_ENTRY_FORMATS = {"x86_64": b"x86_64", "aarch64": b"aarch64", "riscv64": b"riscv64"}
+
+
+def can_translate(functions: Bindings, arch: Arch) -> bool:
+    """Whether this libaddrxlat knows the architecture's page tables."""
+    return bool(functions.addrxlat_pte_format(_ENTRY_FORMATS[arch.name]) > 0)
 
 
 class Translator:
@@ -51,10 +55,9 @@ class Translator:
         )
         self._ctx: Any = None
         self._system: Any = None
-        self._failure = ""
+        self._refusal: tuple[FaultReason, str] | None = None
         if status:
-            self._failure = context.error
-            self._failure_reason = REASONS.get(status, FaultReason.IO)
+            self._refuse(context.error, REASONS.get(status, FaultReason.IO))
             return
         # Both are borrowed from the context. A reference of our own could outlive it, and
         # the pages that libaddrxlat holds would then be given back to freed memory.
@@ -81,11 +84,15 @@ class Translator:
         """Free the context; translating afterwards raises `ValueError`."""
         self._context.close()
 
+    def _refuse(self, detail: str, reason: FaultReason = FaultReason.UNMAPPED) -> None:
+        """Let every translation fail, unless there is a reason for that already."""
+        self._refusal = self._refusal or (reason, detail)
+
     def _require_usable(self, address: int) -> None:
         """Raise when the context is closed, or translation was never possible."""
         self._context.require_open()
-        if self._system is None:
-            raise MemoryFault(address, self._failure_reason, self._failure)
+        if self._refusal is not None:
+            raise MemoryFault(address, *self._refusal)
 
     def _fault(self, address: int, status: int) -> MemoryFault:
         reasons = _REASONS if status > 0 else REASONS
@@ -102,6 +109,7 @@ class KernelTranslator(Translator):
         super().__init__(context)
         self._full = FullAddress()
         self._reference = ctypes.byref(self._full)
+        self._convert = context.functions.addrxlat_fulladdr_conv
 
     def translate(self, address: int) -> int:
         """See `Translator.translate`."""
@@ -109,9 +117,7 @@ class KernelTranslator(Translator):
         full = self._full
         full.addr = address
         full.as_ = KVADDR
-        status = self._functions.addrxlat_fulladdr_conv(
-            self._reference, KPHYSADDR, self._ctx, self._system
-        )
+        status = self._convert(self._reference, MACHPHYSADDR, self._ctx, self._system)
         if status:
             raise self._fault(address, status)
         return cast(int, full.addr)
@@ -126,13 +132,15 @@ class ProcessTranslator(Translator):
         self._arch = arch
         method = self.kernel_method()
         if method is None or method.kind != KIND_PAGE_TABLE:
+            # Guessing the number of levels could show the bytes of another page.
             method = Method(kind=KIND_PAGE_TABLE, target_as=KPHYSADDR)
-            method.pgt.pf = self._default_form(arch)
+            self._refuse("the kernel's form of page tables is not known; give its VMCOREINFO")
         method.pgt.root.addr = root_table
         method.pgt.root.as_ = KPHYSADDR
         self._method = method
         self._step = Step(ctx=self._ctx, sys=self._system, meth=ctypes.addressof(method))
         self._reference = ctypes.byref(self._step)
+        self._walk = context.functions.addrxlat_walk
 
     @property
     def end(self) -> int:
@@ -142,29 +150,28 @@ class ProcessTranslator(Translator):
         has a table register for each half instead (Arm ARM, D8.2).
         """
         form = self._method.pgt.pf
-        bits: int = sum(form.fieldsz[: form.nfields])
+        bits: int = sum(form.fieldsz[: form.nfields]) or _ANY_BITS
         return 1 << (bits if self._arch.name == "aarch64" else bits - 1)
 
-    def _default_form(self, arch: Arch) -> PagingForm:
-        name, widths = _DEFAULT_FORMS[arch.name]
-        form = PagingForm(pte_format=self._functions.addrxlat_pte_format(name), nfields=len(widths))
-        form.fieldsz[: len(widths)] = widths
-        return form
-
     def translate(self, address: int) -> int:
-        """See `Translator.translate`; pages that were swapped out are told apart."""
+        """See `Translator.translate`; pages that were swapped out are told apart.
+
+        Pages that are only hidden from the hardware (`hidden_pages`) are found.
+        """
         self._require_usable(address)
         step = self._step
         step.base.addr = address
         step.base.as_ = KVADDR
-        status = self._functions.addrxlat_walk(self._reference)
+        status = self._walk(self._reference)
         if not status:
             return cast(int, step.base.addr)
         fault = self._fault(address, status)
-        # The last level holds an entry that is not present and not empty: a swap entry.
-        if status == TranslationStatus.NOTPRESENT and step.remain == 1 and step.raw:
-            return self._swapped(fault)
+        if status == TranslationStatus.NOTPRESENT:
+            entry, level = step.raw, step.remain
+            hidden = hidden_page(self._arch, entry, level)
+            if hidden is not None:
+                start, size = hidden
+                return start + address % size
+            if may_be_swapped(self._arch, entry, level):
+                raise MemoryFault(fault.address, FaultReason.SWAPPED, fault.detail)
         raise fault
-
-    def _swapped(self, fault: MemoryFault) -> int:
-        raise MemoryFault(fault.address, FaultReason.SWAPPED, fault.detail)
