@@ -1,0 +1,119 @@
+"""Opens files below a directory, and nothing else, whatever their path or its links say."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import weakref
+
+from kdump_gdbserver.domain.errors import InputError
+
+# As many as the kernel follows (path_resolution(7)).
+_MAX_LINKS = 40
+_FOLDER = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK a FIFO would hold the server up.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class OpenFile:
+    """A regular file that is open; implements `ports.HostFile`."""
+
+    def __init__(self, descriptor: int, status: os.stat_result) -> None:
+        """Take the descriptor over."""
+        self._descriptor = descriptor
+        self.size = status.st_size
+        self.inode = status.st_ino
+        self.modified = int(status.st_mtime)
+        # Clients may leave without closing what they opened.
+        self.close = weakref.finalize(self, os.close, descriptor)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """See `RemoteFile.read`."""
+        if not self.close.alive:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if offset >= self.size:
+            return b""
+        return os.pread(self._descriptor, count, offset)
+
+
+class HostDirectory:
+    """The files below one directory; implements `ports.HostFiles`.
+
+    A path is walked one part at a time from the directory on, no link followed by the
+    kernel, so neither `..` nor a link leads out, even if files change meanwhile.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raise `InputError` when `path` is no directory."""
+        try:
+            self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                f"{path}: {reason}; --sysroot takes the directory that stands for the dumped"
+                " machine's /"
+            ) from None
+        weakref.finalize(self, os.close, self._root)
+
+    def open(self, path: str) -> OpenFile | None:
+        """See `HostFiles.open`."""
+        try:
+            return self._walk(path)
+        except (OSError, ValueError):  # ValueError: a NUL in the path
+            return None
+
+    def _walk(self, path: str) -> OpenFile | None:
+        todo = _parts(path)
+        folders = [self._root]
+        links = 0
+        try:
+            while todo:
+                part = todo.pop()
+                if part == "..":
+                    if len(folders) > 1:
+                        os.close(folders.pop())
+                    continue
+                target = _link_target(part, folders[-1])
+                if target is not None:
+                    links += 1
+                    if links > _MAX_LINKS:
+                        return None
+                    todo += _parts(target)
+                    if target.startswith("/"):
+                        _close_down_to_one(folders)
+                elif todo:
+                    folders.append(os.open(part, _FOLDER | os.O_DIRECTORY, dir_fd=folders[-1]))
+                else:
+                    return _open_regular(part, folders[-1])
+            return None
+        finally:
+            _close_down_to_one(folders)
+
+
+def _parts(path: str) -> list[str]:
+    """Return the parts of a path, the first one last."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
+
+
+def _link_target(part: str, folder: int) -> str | None:
+    try:
+        return os.readlink(part, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no link
+            return None
+        raise
+
+
+def _open_regular(part: str, folder: int) -> OpenFile | None:
+    descriptor = os.open(part, _FILE, dir_fd=folder)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return OpenFile(descriptor, status)
+    os.close(descriptor)
+    return None
+
+
+def _close_down_to_one(folders: list[int]) -> None:
+    while len(folders) > 1:
+        os.close(folders.pop())
