@@ -46,6 +46,8 @@ class Signal(enum.Enum):
 
 Event = Packet | Malformed | Signal
 
+_START = ord("$")
+_MARK = re.compile(rb"[#$]")  # where a payload ends; neither stands in one unescaped
 _SIGNALS = {ord("+"): Signal.ACK, ord("-"): Signal.NACK, 3: Signal.INTERRUPT}
 
 
@@ -75,50 +77,52 @@ class PacketReader:
     """Collects bytes until they make up events; holds no more than one packet's worth."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # what of an unfinished packet has come
+        self._searched = 0  # so many bytes of its payload hold no mark
         self._skipping = False  # inside a packet that was too long
         self.verify_checksums = True
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take `data` and return the events that are complete now, in order."""
+        """Take `data` and return the events that are complete now, in order.
+
+        They do not depend on how the stream was cut into pieces.
+        """
         buffer = self._buffer
         buffer += data
         events: list[Event] = []
         at = 0
         while at < len(buffer):
-            if not self._skipping and buffer[at] != ord("$"):
+            if not self._skipping and buffer[at] != _START:
                 signal = _SIGNALS.get(buffer[at])
                 if signal is not None:
                     events.append(signal)
                 at += 1
                 continue
-            end = buffer.find(b"#", at)
-            if end < 0 or end + 3 > len(buffer):
-                at = self._wait(events, at, end)
-                break
+            start = at if self._skipping else at + 1
+            mark = _MARK.search(buffer, start + self._searched)
+            end = mark.start() if mark else len(buffer)
+            self._searched = 0
             if self._skipping:
-                self._skipping = False
+                self._skipping = mark is None
+                at = end + 1 if mark and buffer[end] != _START else end
+            elif end - start > MAX_PAYLOAD:
+                self._skipping = True
+                events.append(Malformed(f"packet longer than {MAX_PAYLOAD} bytes"))
+                at = end
+            elif mark is None:
+                self._searched = end - start
+                break
+            elif buffer[end] == _START:
+                at = end  # the peer gave up a packet and began anew
+            elif end + 3 > len(buffer):
+                break
             else:
-                events.append(self._packet(at, end))
-            at = end + 3
+                events.append(self._packet(start, end))
+                at = end + 3
         del buffer[:at]
         return events
 
-    def _wait(self, events: list[Event], at: int, end: int) -> int:
-        """Note an overlong packet; return the position up to which bytes can be dropped."""
-        if self._skipping:
-            return len(self._buffer) if end < 0 else end
-        if end < 0 and len(self._buffer) - at > MAX_PAYLOAD:
-            self._skipping = True
-            events.append(Malformed(f"packet longer than {MAX_PAYLOAD} bytes"))
-            return len(self._buffer)
-        return at
-
     def _packet(self, start: int, end: int) -> Event:
-        # A "$" inside means that the peer gave up a packet and began anew.
-        start = self._buffer.rfind(b"$", start, end) + 1
-        if end - start > MAX_PAYLOAD:
-            return Malformed(f"packet longer than {MAX_PAYLOAD} bytes")
         payload = bytes(self._buffer[start:end])
         if self.verify_checksums:
             digits = bytes(self._buffer[end + 1 : end + 3])
