@@ -13,9 +13,9 @@ from kdump_gdbserver.adapters.kdumpfile.library import Library
 from kdump_gdbserver.domain.arch import Arch
 from kdump_gdbserver.domain.errors import DumpOpenError
 
-# Decompressed pages that are kept. libkdumpfile's own default is 1024 pages.
-_CACHE_BYTES = 64 << 20
-_CACHE_PAGES = 1024
+# Decompressed pages that libkdumpfile keeps. It searches them one by one (see PageCache),
+# but needs a few for each context that is in the middle of a page table.
+_CACHED_PAGES = 512
 
 
 def attach(
@@ -61,7 +61,7 @@ def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> str | None:
             f"{path}: the page size is not known to this libkdumpfile; give the kernel's "
             "VMCOREINFO (--vmcoreinfo), or use a newer library ('pip install drgn')"
         )
-    attributes.set_number("cache.size", max(_CACHE_BYTES // page_size, _CACHE_PAGES))
+    attributes.set_number("cache.size", _CACHED_PAGES)
     return context.settle_translation()
 
 

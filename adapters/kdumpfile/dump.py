@@ -15,6 +15,7 @@ from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
 from kdump_gdbserver.adapters.kdumpfile.header import Bounds, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
+from kdump_gdbserver.adapters.kdumpfile.page_cache import PageCache
 from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.translation import (
     KernelTranslator,
@@ -52,6 +53,7 @@ class KdumpfileDump:
         self._vmcoreinfo = vmcoreinfo
         self._header = headers[0]
         lost = [header.lost for header in headers if header.lost is not None]
+        self._cache, self._virtual = PageCache(facts.page_size), PageCache(facts.page_size)
         self._bounds: Bounds | None = CutParts(lost) if lost else headers[0].extents
         self._notes: tuple[CpuNote, ...] | None = None
         self._files = context.files = files
@@ -80,7 +82,7 @@ class KdumpfileDump:
         """Kernel virtual memory, through the kernel's own page tables."""
         with self._lock:
             if self._bounds is None:
-                return self._keep(KdumpAddressSpace(self._context.clone(), KVADDR))
+                return self._keep(KdumpAddressSpace(self._context.clone(), KVADDR, self._virtual))
             translator = KernelTranslator(self._context.clone())
             return self._translated(translator, _KERNEL_HALF, _END)
 
@@ -110,7 +112,7 @@ class KdumpfileDump:
         if extents is not None and not self._header.flattened:
             return ElfMemory(self._files, extents)
         # Machine-physical, as kernel-physical addresses need a working translation.
-        return KdumpAddressSpace(self._context.clone(), MACHPHYSADDR, self._bounds)
+        return KdumpAddressSpace(self._context.clone(), MACHPHYSADDR, self._cache, self._bounds)
 
     def _physical_address(self, address: int) -> int:
         translator = KernelTranslator(self._context.clone())

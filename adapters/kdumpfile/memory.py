@@ -9,6 +9,7 @@ from typing import cast
 from kdump_gdbserver.adapters.kdumpfile.bindings import Status
 from kdump_gdbserver.adapters.kdumpfile.context import Context
 from kdump_gdbserver.adapters.kdumpfile.header import Bounds
+from kdump_gdbserver.adapters.kdumpfile.page_cache import PageCache
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
@@ -31,14 +32,19 @@ class KdumpAddressSpace(AddressSpace):
     from another thread; it waits for a read that is under way.
     """
 
-    def __init__(self, context: Context, kind: int, bounds: Bounds | None = None) -> None:
-        """Take the context over; `kind` is a kdump_addrspace_t.
+    def __init__(
+        self, context: Context, kind: int, cache: PageCache, bounds: Bounds | None = None
+    ) -> None:
+        """Take the context over; `kind` is a kdump_addrspace_t, and `cache` one for it.
 
         `bounds`, where given, tells what may be read.
         """
         self.context = context
         self._kind = kind
         self._bounds = bounds
+        self._cache = cache
+        self._page_size = cache.page_size
+        self._closed = False
         self._files = context.files
         self._lock = threading.Lock()
         self._kdump_read = context.functions.kdump_read
@@ -53,9 +59,25 @@ class KdumpAddressSpace(AddressSpace):
             length = self._bounds.available(address, length)
             if not length:
                 raise MemoryFault(address, self._bounds.reason(address))
+        offset = address % self._page_size
+        if 0 < length <= self._page_size - offset and 0 <= address < _END:
+            return self._read_cached(address, offset, length)
         if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= _END:
             return self._read_some(address, length)
         return self._read_any(address, length)
+
+    def _read_cached(self, address: int, offset: int, length: int) -> bytes:
+        """Read from one page, the whole of which is kept."""
+        page = self._cache.get(address - offset)
+        if page is None:
+            try:
+                page = self._read_some(address - offset, self._page_size)
+            except MemoryFault as fault:
+                raise MemoryFault(address, fault.reason, fault.detail) from None
+            self._cache.put(address - offset, page)
+        elif self._closed:
+            self.context.require_open()
+        return page[offset : offset + length]
 
     def _read_some(self, address: int, length: int) -> bytes:
         """Read what fits the buffer and the address space."""
@@ -97,4 +119,5 @@ class KdumpAddressSpace(AddressSpace):
     def close(self) -> None:
         """Free the context once no read is under way."""
         with self._lock:
+            self._closed = True
             self.context.close()
