@@ -962,6 +962,7 @@ class KdumpKernel:
         "thread_node.next",
         "thread_node.prev",
         "thread_group.next",
+        "thread_pid",
     )
 
     def __init__(self):
@@ -1073,16 +1074,23 @@ class KdumpKernel:
         return identity
 
     def vmcoreinfo(self):
-        """What the kernel noted for readers of its dumps (kernel/vmcore_info.c), as a dict."""
-        pointer, size = self.find("vmcoreinfo_data"), self.find("vmcoreinfo_size")
-        if pointer is None or size is None:
+        """What the kernel noted for readers of its dumps (kernel/vmcore_info.c), as a dict.
+
+        Read from the ELF note that dumps get it from. The text itself is of no use: once a crash
+        kernel is loaded, it is in memory that no dump holds.
+        """
+        pointer = self.find("vmcoreinfo_note")
+        if pointer is None:
             return {}
         try:
-            size = self.memory.integer(size, self.memory.pointer_size)
-            text = self.memory.fetch(self.memory.pointer(pointer), min(size, 1 << 16))
+            note = self.memory.pointer(pointer)
+            name_size = self.memory.integer(note, 4)
+            size = self.memory.integer(note + 4, 4)
+            return kdump_vmcoreinfo(
+                self.memory.fetch(note + 12 + (name_size + 3 & ~3), min(size, 1 << 16))
+            )
         except KdumpUnreadable:
             return {}
-        return kdump_vmcoreinfo(text)
 
     def _release(self):
         try:
@@ -1224,7 +1232,8 @@ class KdumpKernel:
         idle = self._idle_tasks(table, cpus)
         table.walk_lists(self.init_task)
         torn = bool(problems)
-        extra = table.walk_pids(self._pid_tasks(problems))
+        known = {task.values.get("thread_pid") for task in table.found()}
+        extra = table.walk_pids(self._pid_tasks(known, problems))
         if torn and extra:
             problems.append("%d more task(s) found by their pids" % extra)
         running = {cpu["curr"]: cpu["cpu"] for cpu in cpus if cpu["online"]}
@@ -1247,8 +1256,11 @@ class KdumpKernel:
             tasks.append(task)
         return tasks
 
-    def _pid_tasks(self, problems):
-        """Yield the address of the task of each pid that init_pid_ns has handed out."""
+    def _pid_tasks(self, known, problems):
+        """Yield the address of the task of each pid that init_pid_ns has handed out.
+
+        Those of the struct pids in `known` are left out, which saves most reads.
+        """
         try:
             tree, root = self._pid_tree()
             pid = self.layout("struct pid", ["tasks"])
@@ -1258,6 +1270,8 @@ class KdumpKernel:
             return
         for entry in tree.entries(root, problems):
             address = self.memory.clean(entry)
+            if address in known:
+                continue
             try:
                 # tasks[PIDTYPE_PID], an hlist_head: the task whose thread id this is.
                 first = self.memory.pointer(address + pid.offset("tasks"))
@@ -1859,9 +1873,9 @@ def kdump_cpu_registers(task):
 def kdump_frame_registers(frame):
     """The general registers of a frame that are known, by name, unsigned."""
     arch = KDUMP_ARCHITECTURES[frame.architecture().name()]
-    names = set(arch.user_frame.values()) | set(KDUMP_THREAD_NAMES)
+    names = list(arch.user_frame.values()) + list(KDUMP_THREAD_NAMES)
     if "regs" in names:
-        names = (names - {"regs"}) | {"x%d" % n for n in range(31)}
+        names += ["x%d" % n for n in range(31)]
     registers = {}
     for name in names:
         try:
