@@ -86,8 +86,8 @@ class KdumpMemory:
             at = address + len(text)
             text += self.fetch(at, min(128, 128 - at % 128))
             if b"\0" in text:
-                return text[: text.index(b"\0")]
-        return text[:limit]
+                break
+        return text.split(b"\0", 1)[0][:limit]
 
     def words(self, address, count):
         """`count` unsigned integers of pointer size from `address` on."""
@@ -1488,37 +1488,43 @@ class KdumpMappings:
 
     def all(self):
         """The mappings as the sidecar has them, by address."""
-        found = []
-        for address in self._addresses():
-            try:
-                found.append(self._mapping(self.layout.read(self.memory, address)))
-            except KdumpUnreadable as error:
-                self.problems.append("VMA at 0x%x: %s" % (address, error))
+        found = [self._mapping(values) for values in self._vmas()]
         return sorted(
             (vma for vma in found if vma["start"] < vma["end"]), key=lambda vma: vma["start"]
         )
 
-    def _addresses(self):
-        """The vm_area_structs: on a list before 6.1, in a maple tree since."""
+    def _vmas(self):
+        """The members of each vm_area_struct: on a list before 6.1, in a maple tree since."""
         root = self.mm.values.get("mm_mt.ma_root")
-        if root is not None:
-            tree = KdumpMapleTree(
-                self.memory,
-                self.kernel.layout("struct maple_range_64", ["pivot", "slot"]),
-                self.kernel.layout("struct maple_arange_64", ["pivot", "slot"]),
-            )
-            return tree.entries(root, self.problems)
-        return self._list(self.mm.values.get("mmap", 0))
+        if root is None:
+            return self._list(self.mm.values.get("mmap", 0))
+        tree = KdumpMapleTree(
+            self.memory,
+            self.kernel.layout("struct maple_range_64", ["pivot", "slot"]),
+            self.kernel.layout("struct maple_arange_64", ["pivot", "slot"]),
+        )
+        read = (self._read(address) for address in tree.entries(root, self.problems))
+        return (values for values in read if values)
 
-    def _list(self, first):
-        def next_of(address):
-            return self.layout.read(self.memory, address)["vm_next"]
+    def _list(self, address):
+        seen = set()
+        while address:
+            if address in seen:
+                self.problems.append("VMA list: loops back to 0x%x" % address)
+                return
+            seen.add(address)
+            values = self._read(address)
+            if values is None:
+                return
+            yield values
+            address = values["vm_next"]
 
+    def _read(self, address):
         try:
-            for address in kdump_list(0, first, next_of, "VMA list"):
-                yield address
-        except KdumpCorrupt as error:
-            self.problems.append(str(error))
+            return self.layout.read(self.memory, address)
+        except KdumpUnreadable as error:
+            self.problems.append("VMA at 0x%x: %s" % (address, error))
+            return None
 
     def _mapping(self, vma):
         flags = vma["vm_flags"]

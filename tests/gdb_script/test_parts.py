@@ -214,8 +214,16 @@ def test_file_is_private_and_replaced_whole(script, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_failing_or_interrupted_write_leaves_the_older_file(script, tmp_path, monkeypatch, failure):
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (OSError(28, "No space left on device"), "KdumpError"),
+        (KeyboardInterrupt(), None),
+    ],
+)
+def test_failing_or_interrupted_write_leaves_the_older_file(
+    script, tmp_path, monkeypatch, failure, raised
+):
     path = tmp_path / "tasks.json"
     path.write_text("older")
 
@@ -223,10 +231,19 @@ def test_failing_or_interrupted_write_leaves_the_older_file(script, tmp_path, mo
         raise failure
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(type(failure)):
+    with pytest.raises(getattr(script, raised) if raised else KeyboardInterrupt) as caught:
         script.kdump_write(str(path), "new")
+    if raised:
+        assert str(caught.value) == f"cannot write {path}: No space left on device"
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_told(script, tmp_path):
+    path = tmp_path / "no" / "file"
+    with pytest.raises(script.KdumpError, match="No such file or directory") as caught:
+        script.kdump_write(str(path), "new")
+    assert str(path) in str(caught.value)
 
 
 def test_a_link_keeps_pointing_at_its_file(script, tmp_path):
@@ -245,7 +262,7 @@ def test_what_is_no_regular_file_is_never_replaced(script, tmp_path, kind):
     path = tmp_path / kind
     path.mkdir() if kind == "folder" else os.mkfifo(path)
     before = path.stat().st_ino
-    with pytest.raises(script.KdumpError, match="is not a regular file"):
+    with pytest.raises(script.KdumpError, match="not a regular file"):
         script.kdump_write(str(path), "new")
     assert path.stat().st_ino == before
 
@@ -273,16 +290,19 @@ def test_file_commands_complete_file_names(script):
     import gdb
 
     assert script.KdumpSaveKernelJson().completer == gdb.COMPLETE_FILENAME
+    assert script.KdumpSaveProcessJson().completer == gdb.COMPLETE_FILENAME
 
 
-@pytest.mark.parametrize("command", ["KdumpKernelPs", "KdumpSaveKernelJson"])
+@pytest.mark.parametrize(
+    "command", ["KdumpKernelPs", "KdumpSaveKernelJson", "KdumpSaveProcessJson"]
+)
 def test_help_tells_the_usage(script, command):
     cls = getattr(script, command)
     assert f"Usage: {cls().name}" in cls.__doc__
 
 
 def test_every_name_in_the_shared_name_space_has_the_prefix(script):
-    allowed = {"contextlib", "gdb", "json", "os", "pathlib", "struct", "tempfile"}
+    allowed = {"contextlib", "gdb", "json", "os", "pathlib", "re", "struct", "tempfile"}
     names = {name for name in vars(script) if not name.startswith("__")} - allowed
     assert [name for name in names if not name.lower().startswith("kdump")] == []
 
