@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kdump_gdbserver.adapters.rsp_tcp.encoding import ALL, ANY, PacketError, parse_thread_id
+from kdump_gdbserver.adapters.rsp_tcp.encoding import (
+    ALL,
+    ANY,
+    PacketError,
+    parse_thread_id,
+    plain_text,
+)
 from kdump_gdbserver.domain.threads import Thread
 from kdump_gdbserver.ports.debug_session import DebugSession
 from kdump_gdbserver.ports.remote_files import RemoteFile
@@ -55,5 +61,5 @@ class Client:
     def error(self, text: str, code: int) -> bytes:
         """Return the error reply: words where the client takes them, else a number."""
         if self.error_messages:
-            return b"E." + text.encode("ascii", "replace")
+            return b"E." + plain_text(text)
         return b"E%02x" % code

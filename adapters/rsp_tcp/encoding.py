@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from kdump_gdbserver.adapters.rsp_tcp.framing import escape
 from kdump_gdbserver.domain.arch.model import RegisterLayout
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import ThreadId
 
+# What a reply in words must not hold: bytes that mean something in a frame (`*` a run
+# length), and all that is not printable ASCII.
+_MAX_WORDS = 300
+_NOT_PLAIN = re.compile(r"[^ -~]|[#$*}]")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -43,6 +48,19 @@ def parse_hex_bytes(digits: bytes) -> bytes:
         return bytes.fromhex(digits.decode("ascii"))
     except ValueError:
         raise PacketError(f"not hexadecimal bytes: {digits[:20]!r}") from None
+
+
+def plain_text(text: str) -> bytes:
+    """Return words as they can stand in an error reply, which knows no escapes."""
+    return _NOT_PLAIN.sub("?", text[:_MAX_WORDS]).encode("ascii")
+
+
+def encode_text(text: str) -> bytes:
+    """Return a name or path in UTF-8, bytes that were none as they were in the dump."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character out of a JSON file
+        return text.encode("utf-8", "replace")
 
 
 # In a thread id 0 stands for "any" and -1 for "all" (GDB manual, "thread-id syntax").

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
-from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex, parse_hex_bytes
+from kdump_gdbserver.adapters.rsp_tcp.encoding import encode_text, parse_hex, parse_hex_bytes
 from kdump_gdbserver.adapters.rsp_tcp.framing import escape
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
@@ -102,7 +102,7 @@ def _read_link(client: Client, arguments: list[bytes]) -> bytes:
     target = files.read_link(_path(arguments[0])) if files else None
     if target is None:
         return _failed(_ENOENT)
-    raw = target.encode("utf-8", "surrogateescape")
+    raw = encode_text(target)
     return b"F%x;" % len(raw) + escape(raw)
 
 

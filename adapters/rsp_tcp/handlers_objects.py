@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
-from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, object_slice, parse_hex_pair
+from kdump_gdbserver.adapters.rsp_tcp.encoding import (
+    PacketError,
+    encode_text,
+    object_slice,
+    parse_hex_pair,
+)
 from kdump_gdbserver.adapters.rsp_tcp.handlers_threads import thread_list_document
 from kdump_gdbserver.adapters.rsp_tcp.target_description import target_description
 
@@ -31,7 +36,7 @@ def _exec_file(client: Client, annex: str) -> bytes:
     path = client.session.exec_file
     if path is None:
         raise PacketError("the executable's path is not known")
-    return path.encode("utf-8", "surrogateescape")
+    return encode_text(path)
 
 
 _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
@@ -55,7 +60,8 @@ def read_object(client: Client, arguments: bytes) -> bytes:
     key = f"{kind}:{annex}"
     data = client.objects.get(key) if offset else None
     if data is None:
-        data = client.objects[key] = make(client, annex)
+        data = make(client, annex)
+        client.objects = {key: data}  # one at a time, whatever annexes a client makes up
     reply = object_slice(data, offset, length, PACKET_SIZE)
     if reply.startswith(b"l"):
         del client.objects[key]

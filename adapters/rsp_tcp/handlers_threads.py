@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from xml.sax.saxutils import quoteattr
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import (
     encode_register,
+    encode_text,
     format_thread_id,
 )
 from kdump_gdbserver.domain.threads import Thread
 
 _IDS_PER_PACKET = PACKET_SIZE // 32
 _SIGTRAP = 5
+# All that is no Char of XML 1.0, section 2.2.
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def select(client: Client, arguments: bytes) -> bytes:
@@ -72,7 +76,7 @@ def list_next(client: Client, arguments: bytes) -> bytes:
 
 def extra_info(client: Client, arguments: bytes) -> bytes:
     """`qThreadExtraInfo,THREAD`: the text gdb prints in brackets."""
-    return client.find_thread(arguments).extra.encode().hex().encode()
+    return encode_text(client.find_thread(arguments).extra).hex().encode()
 
 
 def thread_list_document(client: Client) -> bytes:
@@ -80,7 +84,7 @@ def thread_list_document(client: Client) -> bytes:
     lines = ['<?xml version="1.0"?>\n<threads>\n']
     for thread in client.session.threads:
         thread_id = format_thread_id(thread.id, client.multiprocess).decode()
-        name = f" name={quoteattr(thread.name)}" if thread.name else ""
+        name = f" name={quoteattr(_legal(thread.name))}" if thread.name else ""
         core = "" if thread.core is None else f' core="{thread.core}"'
         extra = _text(thread.extra)
         lines.append(f'<thread id="{thread_id}"{core}{name}>{extra}</thread>\n')
@@ -88,5 +92,10 @@ def thread_list_document(client: Client) -> bytes:
     return "".join(lines).encode()
 
 
+def _legal(text: str) -> str:
+    # A task's name can hold any byte; one of these would make gdb refuse the whole list.
+    return _NOT_XML.sub("?", text)
+
+
 def _text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _legal(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
