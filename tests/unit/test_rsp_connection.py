@@ -176,7 +176,7 @@ def test_malformed_arguments_get_an_error_in_words_or_a_number(payload: bytes) -
 def test_an_error_does_not_hand_back_all_that_was_sent() -> None:
     debugger = Debugger(rich_view())
     debugger.start(*GDB)
-    assert len(debugger.data(b"qXfer:features:read:" + b"#" * 200_000 + b":0,1")) < 400
+    assert len(debugger.data(b"qXfer:features:read:" + b"#" * 100_000 + b":0,1")) < 400
 
 
 def test_objects_of_many_annexes_do_not_pile_up() -> None:
