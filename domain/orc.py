@@ -1,0 +1,203 @@
+"""ORC: the kernel's own unwind tables for x86_64, exact for every text address.
+
+Two tables of equal length lie in kernel memory, sorted by address. `__start_orc_unwind_ip`
+has 32-bit offsets, each counted from the place where it stands; `__start_orc_unwind` has
+the entries, 6 bytes each. Source: arch/x86/include/asm/orc_types.h and
+arch/x86/kernel/unwind_orc.c, from Linux 4.14 on.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from kdump_gdbserver.domain.address_space import AddressSpace
+
+_IP_SIZE = 4
+_ENTRY = struct.Struct("<hhH")
+# Bounds on what damaged symbols can make us read: entries, and bytes of one function.
+_MAX_SLICE = 1 << 16
+_MAX_FUNCTION = 1 << 14
+
+# (address of the first byte it holds for, sp_offset, bp_offset, flags)
+RawEntry = tuple[int, int, int, int]
+
+
+class OrcRegister(enum.IntEnum):
+    """Base registers (ORC_REG_*); those that hold an address of the saved state."""
+
+    UNDEFINED = 0
+    PREV_SP = 1
+    DX = 2
+    DI = 3
+    BP = 4
+    SP = 5
+    R10 = 6
+    R13 = 7
+    BP_INDIRECT = 8
+    SP_INDIRECT = 9
+
+
+class OrcKind(enum.Enum):
+    """What the stack holds where an entry points (ORC_TYPE_*).
+
+    CALL: a return address just below; REGS: a struct pt_regs; REGS_PARTIAL: the five words
+    that the CPU pushes for an interrupt. UNDEFINED: nobody knows. END_OF_STACK: no caller.
+    """
+
+    UNDEFINED = enum.auto()
+    END_OF_STACK = enum.auto()
+    CALL = enum.auto()
+    REGS = enum.auto()
+    REGS_PARTIAL = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class OrcRow:
+    """How to unwind from any address in [start, end)."""
+
+    start: int
+    end: int
+    kind: OrcKind
+    sp_register: OrcRegister = OrcRegister.UNDEFINED
+    sp_offset: int = 0
+    bp_register: OrcRegister = OrcRegister.UNDEFINED
+    bp_offset: int = 0
+
+
+class OrcFormat(enum.Enum):
+    """How the 16 bits of flags are laid out, after 4 bits each of sp_reg and bp_reg.
+
+    END: type:2, end:1 (Linux 4.14 to 6.2). SIGNAL_END: type:2, signal:1, end:1 (6.3).
+    TYPES: type:3, signal:1 (since 6.4). Distributions move these changes to older releases.
+    """
+
+    END = enum.auto()
+    SIGNAL_END = enum.auto()
+    TYPES = enum.auto()
+
+    def kind(self, flags: int) -> OrcKind | None:
+        """Return what these flags say, or None when they cannot be of this format."""
+        known_sp = bool(flags & 0xF)
+        if self is OrcFormat.TYPES:
+            kind = _KINDS.get((flags >> 8 & 7) - 2)
+            if known_sp:
+                return kind if flags < 1 << 12 else None
+            return {0: OrcKind.UNDEFINED, 1: OrcKind.END_OF_STACK}.get(flags >> 8)
+        end = 1 << 10 if self is OrcFormat.END else 1 << 11
+        if known_sp:
+            return _KINDS.get(flags >> 8 & 3) if flags < end else None
+        return {0: OrcKind.UNDEFINED, end: OrcKind.END_OF_STACK}.get(flags)
+
+
+_KINDS = {0: OrcKind.CALL, 1: OrcKind.REGS, 2: OrcKind.REGS_PARTIAL}
+
+
+def recognize_format(entries: Sequence[RawEntry]) -> OrcFormat:
+    """Return the one format that all entries can be of; raise `ValueError` if none or more.
+
+    Entries of the kernel's entry code leave no doubt: they end stacks and make calls.
+    """
+    flags = {entry[3] for entry in entries}
+    fitting = [f for f in OrcFormat if all(f.kind(each) is not None for each in flags)]
+    if len(fitting) != 1:
+        raise ValueError(f"ORC entries fit {len(fitting)} formats")
+    return fitting[0]
+
+
+class OrcTables:
+    """The two tables, read where needed and never as a whole."""
+
+    def __init__(self, memory: AddressSpace, ips: tuple[int, int], entries: tuple[int, int]):
+        """Take the tables' [start, stop) addresses; raise `ValueError` if they do not match."""
+        self._memory = memory
+        self._ips, self._entries = ips[0], entries[0]
+        self._count = (ips[1] - ips[0]) // _IP_SIZE
+        if self._count <= 0 or self._count * _ENTRY.size != entries[1] - entries[0]:
+            raise ValueError("the ORC tables differ in length")
+
+    def slice(self, low: int, high: int) -> list[RawEntry]:
+        """Return the entries that say something about [low, high), in order of address.
+
+        Raises `MemoryFault` when they cannot be read, `ValueError` when there are far too
+        many or they are out of order.
+        """
+        first, stop = max(self._index(low) - 1, 0), self._index(high - 1)
+        return self._read(first, min(stop - first, _MAX_SLICE + 1))
+
+    def function(self, start: int, orc_format: OrcFormat) -> list[OrcRow]:
+        """Return the rows from `start` on up to where nothing is known any more.
+
+        Such an entry follows each function that padding follows. Raises as `slice` does.
+        """
+        rows: list[OrcRow] = []
+        limit = start + _MAX_FUNCTION
+        for row in to_rows(self.slice(start, limit), start, limit, orc_format):
+            if row.kind is OrcKind.UNDEFINED:
+                return rows
+            rows.append(row)
+        raise ValueError(f"no end to the function at {start:#x}")
+
+    def _index(self, address: int) -> int:
+        """Return how many entries start at or below an address (a binary search)."""
+        low, high = 0, self._count
+        while low < high:
+            middle = (low + high) // 2
+            at = self._ips + _IP_SIZE * middle
+            raw = self._memory.read_exact(at, _IP_SIZE)
+            if at + int.from_bytes(raw, "little", signed=True) <= address:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _read(self, first: int, count: int) -> list[RawEntry]:
+        if not 0 < count <= _MAX_SLICE:
+            raise ValueError(f"{count} ORC entries")
+        at = self._ips + _IP_SIZE * first
+        ips = struct.unpack(f"<{count}i", self._memory.read_exact(at, _IP_SIZE * count))
+        raw = self._memory.read_exact(self._entries + _ENTRY.size * first, _ENTRY.size * count)
+        found = [
+            (at + _IP_SIZE * number + ip, *entry)
+            for number, (ip, entry) in enumerate(zip(ips, _ENTRY.iter_unpack(raw), strict=True))
+        ]
+        if any(a[0] > b[0] for a, b in pairwise(found)):
+            raise ValueError("ORC entries out of order")
+        return found
+
+
+def to_rows(
+    entries: Sequence[RawEntry], low: int, high: int, orc_format: OrcFormat
+) -> list[OrcRow]:
+    """Decode entries into rows clipped to [low, high); what cannot be decoded is UNDEFINED.
+
+    Of entries for one address the last one counts, as for the kernel.
+    """
+    ends = [*(entry[0] for entry in entries[1:]), high]
+    rows: list[OrcRow] = []
+    for (start, sp_offset, bp_offset, flags), end in zip(entries, ends, strict=True):
+        if max(start, low) >= min(end, high):
+            continue
+        kind = orc_format.kind(flags)
+        try:
+            registers = OrcRegister(flags & 0xF), OrcRegister(flags >> 4 & 0xF)
+        except ValueError:
+            kind = None
+        if kind in (None, OrcKind.UNDEFINED, OrcKind.END_OF_STACK):
+            row = OrcRow(max(start, low), min(end, high), kind or OrcKind.UNDEFINED)
+        else:
+            assert kind is not None
+            row = OrcRow(
+                max(start, low),
+                min(end, high),
+                kind,
+                registers[0],
+                sp_offset,
+                registers[1],
+                bp_offset,
+            )
+        rows.append(row)
+    return rows
