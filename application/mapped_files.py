@@ -1,0 +1,63 @@
+"""The mappings of a process by address, and the files that it has mapped."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Sequence
+
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.sidecars import Vma
+
+_DELETED = " (deleted)"
+
+
+def is_file(vma: Vma) -> bool:
+    """Whether a mapping is of a file that has a path."""
+    return vma.path.startswith("/")
+
+
+def file_path(vma: Vma) -> str:
+    """Return the path of a mapping's file, without the kernel's mark of a deleted one."""
+    return vma.path.removesuffix(_DELETED)
+
+
+def same_file(one: Vma, other: Vma) -> bool:
+    """Whether two mappings are of one file."""
+    return (one.path, one.dev, one.inode) == (other.path, other.dev, other.inode)
+
+
+class Mappings:
+    """A process's mappings in order of their addresses."""
+
+    def __init__(self, vmas: Sequence[Vma]) -> None:
+        self._vmas = sorted(vmas, key=lambda vma: vma.start)
+        self._starts = [vma.start for vma in self._vmas]
+
+    def __iter__(self) -> Iterator[Vma]:
+        return iter(self._vmas)
+
+    def at(self, address: int) -> Vma | None:
+        """Return the mapping that an address is in, None when it is in none."""
+        place = bisect.bisect_right(self._starts, address) - 1
+        if place < 0 or address >= self._vmas[place].end:
+            return None
+        return self._vmas[place]
+
+    def file_reader(
+        self, of: Vma, read_memory: Callable[[int, int], bytes]
+    ) -> Callable[[int, int], bytes]:
+        """Return what reads the file of a mapping by its offsets, where it is mapped.
+
+        Reading raises `MemoryFault` for what is not.
+        """
+        parts = [vma for vma in self._vmas if same_file(vma, of)]
+
+        def read(offset: int, count: int) -> bytes:
+            for vma in parts:
+                size = vma.end - vma.start
+                if vma.offset <= offset < vma.offset + size:
+                    inside = offset - vma.offset
+                    return read_memory(vma.start + inside, min(count, size - inside))
+            raise MemoryFault(offset, FaultReason.UNMAPPED, "this part of the file is not mapped")
+
+        return read

@@ -1,0 +1,86 @@
+"""A process's memory: what the dump has, and what is certain without it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kdump_gdbserver.application.mapped_files import Mappings, is_file
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.sidecars import Vma
+
+
+class PageSource(Protocol):
+    """Has pages of mapped files that the dump has not."""
+
+    def supply(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
+        """Return some bytes at `address` of a mapping, `length` at most, for a failed read.
+
+        Raises `fault`, or one that says more, when they are not certain.
+        """
+
+
+class NoPageSource:
+    """Has none; says what would help."""
+
+    def supply(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
+        """See `PageSource.supply`."""
+        offset = vma.offset + address - vma.start
+        detail = f"offset {offset:#x} of {vma.path}; --sysroot DIR may have the file"
+        raise MemoryFault(address, fault.reason, detail) from None
+
+
+class ProcessMemory(AddressSpace):
+    """Memory of a process, where the dump has no page filled from what stands for it.
+
+    A page of private memory that the process never touched has no page-table entry, and
+    the kernel gives a page of zeros for it (mm/memory.c, do_anonymous_page): so does this,
+    like the kernel's own core files. Pages of files come from `source`.
+    """
+
+    def __init__(
+        self, dumped: AddressSpace, mappings: Mappings, source: PageSource, page_size: int
+    ) -> None:
+        """Read `dumped` first; `page_size` is in bytes."""
+        self._dumped = dumped
+        self._mappings = mappings
+        self._source = source
+        self._page_size = page_size
+
+    def read(self, address: int, length: int) -> bytes:
+        """See `AddressSpace.read`."""
+        if length <= 0:
+            return b""
+        data = self._read_some(address, length)
+        if len(data) == length:
+            return data
+        parts = [data]
+        at, end = address + len(data), address + length
+        while at < end:
+            try:
+                parts.append(self._read_some(at, end - at))
+            except MemoryFault:
+                break
+            at += len(parts[-1])
+        return b"".join(parts)
+
+    def _read_some(self, address: int, length: int) -> bytes:
+        try:
+            return self._dumped.read(address, length)
+        except MemoryFault as fault:
+            vma = self._mappings.at(address)
+            if vma is None:
+                raise
+            page_end = address - address % self._page_size + self._page_size
+            length = min(length, page_end - address, vma.end - address)
+            if is_file(vma):
+                return self._source.supply(vma, address, length, fault)
+            if fault.reason is FaultReason.UNMAPPED and _is_zero_filled(vma):
+                return bytes(length)
+            raise
+
+
+def _is_zero_filled(vma: Vma) -> bool:
+    """Whether the kernel fills the mapping with zeros; not so its own, as [vvar]."""
+    anonymous = not vma.path or vma.path.startswith(("[heap]", "[stack", "[anon:"))
+    return anonymous and vma.inode == 0 and vma.perms[:2] == "rw" and vma.perms[3:] == "p"
