@@ -1,0 +1,189 @@
+"""Building and running what is measured: our server, gdbserver, the stub, gdb, the client."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parent / "build" / "bench"
+STUB_PACKET_SIZE = 0x20000
+
+
+class BenchError(Exception):
+    """A measurement cannot be made; the text says why."""
+
+
+class Unsupported(BenchError):
+    """The server does not know the packet."""
+
+
+class _EndedAtOnce(Exception):
+    """A server printed nothing."""
+
+
+def need(name: str) -> str:
+    """Return a program's path."""
+    found = shutil.which(name)
+    if found is None:
+        raise BenchError(f"{name} is not installed")
+    return found
+
+
+def compiled(name: str, *libraries: str) -> Path:
+    """Compile benchmarks/NAME.c if that has changed; return the program."""
+    source, program = HERE / f"{name}.c", BUILD / name
+    newest = max(path.stat().st_mtime for path in (source, HERE / "memory.h"))
+    if not program.exists() or program.stat().st_mtime < newest:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        command = [need("gcc"), "-O2", "-o", str(program), str(source), *libraries]
+        subprocess.run(command, check=True)
+    return program
+
+
+def pinned(cpu: int | None, command: Sequence[str]) -> list[str]:
+    """Return a command line that runs the command on one CPU only."""
+    return list(command) if cpu is None else ["taskset", "-c", str(cpu), *command]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that listens on `port`; `process` is the one to account to it."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The CPU time of all its threads up to now.
+
+        The clock id is what clock_getcpuclockid(3) makes of a pid.
+        """
+        return time.clock_gettime(~self.process.pid << 3 | 2)
+
+    @property
+    def peak_mib(self) -> float:
+        """VmHWM, its peak resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+
+
+@contextlib.contextmanager
+def _run(command: Sequence[str], cpu: int | None) -> Iterator[subprocess.Popen[str]]:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            pinned(cpu, command),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        except _EndedAtOnce:
+            errors.seek(0)
+            raise BenchError(f"{command[:3]} ended at once: {errors.read().strip()}") from None
+        finally:
+            process.kill()
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise _EndedAtOnce
+    return line
+
+
+def server_command(dump: Path, *options: str) -> list[str]:
+    """Return the command line of our server on a free port."""
+    program = ["-m", "kdump_gdbserver.cli.main"]
+    return [sys.executable, *program, "-f", str(dump), "-p", "0", *options]
+
+
+@contextlib.contextmanager
+def our_server(dump: Path, *options: str, cpu: int | None = None) -> Iterator[Running]:
+    """Run our server on a dump."""
+    with _run(server_command(dump, *options), cpu) as process:
+        yield Running(int(_first_line(process).rsplit(" ", 1)[1]), process)
+
+
+@contextlib.contextmanager
+def stub(
+    parts: Sequence[str], cpu: int | None = None, packet_size: int = STUB_PACKET_SIZE
+) -> Iterator[Running]:
+    """Run the stub on ADDRESS=FILE parts."""
+    with _run([str(compiled("stub")), hex(packet_size), *parts], cpu) as process:
+        yield Running(int(_first_line(process)), process)
+
+
+@contextlib.contextmanager
+def gdbserver(parts: Sequence[str], cpu: int | None = None) -> Iterator[Running]:
+    """Run gdbserver, attached to a process that holds ADDRESS=FILE parts."""
+    with _run([str(compiled("holder")), *parts], cpu) as holder:
+        _first_line(holder)
+        command = [need("gdbserver"), "--attach", "localhost:0", str(holder.pid)]
+        with (
+            subprocess.Popen(
+                pinned(cpu, command),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                text=True,
+            ) as process,
+        ):
+            try:
+                assert process.stderr is not None
+                for line in process.stderr:
+                    if line.startswith("Listening on port"):
+                        yield Running(int(line.split()[-1]), process)
+                        return
+                raise BenchError("gdbserver could not attach")
+            finally:
+                process.kill()
+
+
+def client(server: Running, *arguments: str, cpu: int | None = None) -> float:
+    """Run the socket client; return the number it prints."""
+    done = subprocess.run(
+        pinned(cpu, [str(compiled("client")), str(server.port), *arguments]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode == 3:
+        raise Unsupported
+    if done.returncode:
+        raise BenchError(done.stderr.strip())
+    return float(done.stdout)
+
+
+def gdb(server: Running | None, *commands: str) -> str:
+    """Run gdb, connected to a server if one is given; return what it printed."""
+    arguments = [need("gdb"), "-nx", "-q", "-batch"]
+    first = ("set width 0", "set confirm off", "set sysroot /nonexistent", "set arch i386:x86-64")
+    connect = [f"target remote localhost:{server.port}"] if server else []
+    for command in (*first, *connect, *commands):
+        arguments += ["-ex", command]
+    done = subprocess.run(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        timeout=600,
+        check=False,
+    )
+    return done.stdout
