@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdump_gdbserver.application.cpus import Cpu
+from kdump_gdbserver.application.entry_code import with_entry_code
 from kdump_gdbserver.application.kernel_survey import KernelSurvey, survey_kernel
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.arch.model import RegisterLayout
@@ -30,7 +31,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout)
         for number, cpu in enumerate(survey.cpus, start=1)
     )
-    return View(
+    view = View(
         arch=dump.facts.arch,
         layout=layout,
         threads=threads,
@@ -39,6 +40,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         text_segment=_text_segment(dump, survey, symbol_file),
         current_reason=survey.panic.reason,
     )
+    return with_entry_code(view, survey)
 
 
 def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread:
