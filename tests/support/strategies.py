@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from kdump_gdbserver.domain.arch import ARCHITECTURES
+from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT
 from kdump_gdbserver.domain.arch.model import RegisterLayout
 
 
@@ -13,7 +13,7 @@ def layouts() -> st.SearchStrategy[RegisterLayout]:
     return st.sampled_from(
         [
             arch.layout(*chosen)
-            for arch in ARCHITECTURES.values()
+            for arch in (*ARCHITECTURES.values(), *COMPAT.values())
             for chosen in ((), tuple(arch.optional))
         ]
     )

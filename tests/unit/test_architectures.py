@@ -6,8 +6,10 @@ import re
 
 import pytest
 
-from kdump_gdbserver.domain.arch import ARCHITECTURES
+from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT
 from kdump_gdbserver.domain.arch.model import Arch, Feature, Flags, Register, RegisterLayout
+
+ALL: dict[str, Arch] = ARCHITECTURES | {arch.name: arch for arch in COMPAT.values()}
 
 # Widths in bytes by the GDB manual, "Standard Target Features": (name pattern, count, size).
 _GENERAL_X86 = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip".split()
@@ -27,28 +29,42 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
     ],
     "aarch64": [*((f"x{i}", 8) for i in range(31)), ("sp", 8), ("pc", 8), ("cpsr", 4)],
     "riscv64": [(name, 8) for name in _RISCV],
+    "i386": [
+        *((name, 4) for name in "eax ecx edx ebx esp ebp esi edi eip eflags".split()),
+        *((name, 4) for name in "cs ss ds es fs gs".split()),
+        *((f"st{i}", 10) for i in range(8)),
+        *((name, 4) for name in "fctrl fstat ftag fiseg fioff foseg fooff fop".split()),
+        ("orig_eax", 4),
+    ],
+    "arm": [*((f"r{i}", 4) for i in range(13)), ("sp", 4), ("lr", 4), ("pc", 4), ("cpsr", 4)],
 }
 POINTS = {  # registers, each with the byte offset that the manual's order gives it
     "x86_64": {"rip": 128, "eflags": 136, "cs": 140, "gs": 160, "st0": 164, "orig_rax": 276},
     "aarch64": {"x30": 240, "sp": 248, "pc": 256, "cpsr": 264},
     "riscv64": {"ra": 8, "sp": 16, "fp": 64, "t6": 248, "pc": 256},
+    "i386": {"esp": 16, "eip": 32, "eflags": 36, "st0": 64, "fctrl": 144, "orig_eax": 176},
+    "arm": {"sp": 52, "pc": 60, "cpsr": 64},
 }
 DUMP_NAMES = {
     "x86_64": {"rflags": "eflags", "rip": "rip", "orig_ax": "orig_rax"},
     "aarch64": {"pstate": "cpsr", "lr": "x30", "x7": "x7"},
     "riscv64": {"epc": "pc", "s0": "fp", "x1": "ra", "x31": "t6"},
+    "i386": {"rax": "eax", "rip": "eip", "rsp": "esp", "orig_rax": "orig_eax", "cs": "cs"},
+    "arm": {"x0": "r0", "x12": "r12", "x13": "sp", "x14": "lr", "pstate": "cpsr", "pc": "pc"},
 }
 OPTIONAL_SIZES = {
     "x86_64": {"sse": 16 * 16 + 4, "avx": 16 * 16},
     "aarch64": {"fpu": 32 * 16 + 8, "tls": 8, "pauth": 16},
     "riscv64": {},
+    "i386": {"sse": 8 * 16 + 4, "avx": 8 * 16},
+    "arm": {"vfp": 32 * 8 + 4},
 }
 # GDB manual, "Predefined Target Types".
 PREDEFINED = frozenset(
     "bool int8 int16 int32 int64 int128 uint8 uint16 uint32 uint64 uint128 code_ptr data_ptr "
     "ieee_half ieee_single ieee_double bfloat16 arm_fpa_ext i387_ext int float".split()
 )
-every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
+every_arch = pytest.mark.parametrize("arch", ALL.values(), ids=lambda arch: arch.name)
 
 
 def every_layout(arch: Arch) -> list[RegisterLayout]:
@@ -60,8 +76,10 @@ def every_layout(arch: Arch) -> list[RegisterLayout]:
 
 
 def test_the_table_has_a_row_for_every_architecture() -> None:
-    assert set(ARCHITECTURES) == set(LAYOUTS) == set(POINTS) == set(DUMP_NAMES)
+    for table in (LAYOUTS, POINTS, DUMP_NAMES, OPTIONAL_SIZES):
+        assert set(table) == set(ALL)
     assert all(name == arch.name for name, arch in ARCHITECTURES.items())
+    assert set(COMPAT) <= set(ARCHITECTURES)
 
 
 @every_arch
@@ -152,8 +170,8 @@ def test_types_are_gdbs_or_defined_before_use(arch: Arch) -> None:
 
 @every_arch
 def test_a_kernel_of_the_architecture_can_be_told_from_others(arch: Arch) -> None:
-    assert arch.vmcoreinfo_marks
-    for other in ARCHITECTURES.values():
+    assert bool(arch.vmcoreinfo_marks) == (arch.name in ARCHITECTURES)
+    for other in ALL.values():
         if other is not arch:
             assert not set(arch.vmcoreinfo_marks) & set(other.vmcoreinfo_marks)
             assert arch.elf_machine != other.elf_machine

@@ -7,11 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
-from kdump_gdbserver.domain.arch import ARCHITECTURES, X86_64, Arch
+from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, X86_64, Arch
+from kdump_gdbserver.domain.registers import RegisterSet
+from kdump_gdbserver.domain.threads import Thread, ThreadId
 from tests.support.sessions import GDB, Debugger, thread_of, view_of
 from tests.support.strategies import register_values
 
-every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
+every_arch = pytest.mark.parametrize(
+    "arch", (*ARCHITECTURES.values(), *COMPAT.values()), ids=lambda arch: arch.name
+)
 BASE = 0xFFFFFFFF81000000
 
 
@@ -102,13 +106,15 @@ def test_the_stop_reply_gives_thread_core_pc_and_sp(arch: Arch) -> None:
     threads = [thread_of(1, {}, arch=arch), thread_of(2, values, arch=arch, core=3)]
     debugger = Debugger(view_of(threads=threads, arch=arch, current=1))
     slots = arch.layout().by_name
-    expiditions = b"%x:7856000000000000;%x:3412000000000000;" % (
+    expedited = b"%x:%b;%x:%b;" % (
         slots[arch.sp].number,
+        b"7856".ljust(2 * arch.pointer_size, b"0"),
         slots[arch.pc].number,
+        b"3412".ljust(2 * arch.pointer_size, b"0"),
     )
-    assert b"T05" + expiditions + b"thread:2;core:3;" == debugger.data(b"?")
+    assert b"T05" + expedited + b"thread:2;core:3;" == debugger.data(b"?")
     debugger.start(*GDB)
-    assert b"T05" + expiditions + b"thread:p1.2;core:3;" == debugger.data(b"?")
+    assert b"T05" + expedited + b"thread:p1.2;core:3;" == debugger.data(b"?")
 
 
 def test_the_stop_reply_of_a_thread_without_registers_is_bare() -> None:
@@ -127,10 +133,15 @@ def test_asking_why_it_stopped_selects_the_current_thread_again() -> None:
 
 def test_registers_are_loaded_when_first_looked_at() -> None:
     loaded: list[int] = []
-    threads = [thread_of(i, {"rip": i}) for i in range(1, 4)]
-    for thread in threads:
-        load = thread._load
-        thread._load = lambda load=load, n=thread.id.tid: (loaded.append(n), load())[1]
+
+    def thread(number: int) -> Thread:
+        def load() -> RegisterSet:
+            loaded.append(number)
+            return RegisterSet.from_values(X86_64.layout(), {"rip": number})
+
+        return Thread(ThreadId(1, number), load)
+
+    threads = [thread(number) for number in (1, 2, 3)]
     debugger = Debugger(view_of(threads=threads))
     debugger.data(b"qfThreadInfo")
     debugger.object(b"threads")
@@ -139,4 +150,3 @@ def test_registers_are_loaded_when_first_looked_at() -> None:
     debugger.data(b"g")
     debugger.data(b"g")
     assert loaded == [2]
-    assert X86_64.layout() is threads[0].registers.layout

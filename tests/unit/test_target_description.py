@@ -7,11 +7,13 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from kdump_gdbserver.adapters.rsp_tcp.target_description import target_description
-from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
+from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, Arch
 from kdump_gdbserver.domain.arch.model import Flags, Union, Vector
 from tests.support.sessions import Debugger, view_of
 
-every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
+every_arch = pytest.mark.parametrize(
+    "arch", (*ARCHITECTURES.values(), *COMPAT.values()), ids=lambda arch: arch.name
+)
 # GDB manual, "Predefined Target Types".
 PREDEFINED = frozenset(
     "bool int8 int16 int32 int64 int128 uint8 uint16 uint32 uint64 uint128 code_ptr data_ptr "
