@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 from kdump_gdbserver.application.mapped_files import is_file
+from kdump_gdbserver.application.sysroot import Sysroot
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, Vma
-from kdump_gdbserver.ports.remote_files import RemoteFile, RemoteFiles
+from kdump_gdbserver.ports.remote_files import RemoteFile
 
 _PATH = re.compile(r"/proc/(?P<pid>\d+)(?:/task/(?P<tid>\d+))?/(?P<name>\w+)")
 # Column at which /proc/PID/maps starts the path (fs/proc/task_mmu.c, show_map_vma).
@@ -52,7 +53,7 @@ class ProcFiles:
         image: ProcessImage,
         open_memory: Callable[[], AddressSpace],
         page_size: int,
-        others: RemoteFiles | None = None,
+        others: Sysroot | None = None,
     ) -> None:
         """`open_memory` makes the process's address space; `page_size` is in bytes."""
         self._image = image

@@ -41,7 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="VMCORE",
         help="the dump; once for each part of a split one",
     )
-    dump.add_argument("-v", "--vmlinux", metavar="VMLINUX", help="the kernel's symbol file")
+    dump.add_argument(
+        "-v",
+        "--vmlinux",
+        metavar="VMLINUX",
+        help="the kernel's symbol file; with -j the executable",
+    )
     dump.add_argument("--arch", metavar="ARCH", help="architecture of a dump that tells none")
     dump.add_argument(
         "--vmcoreinfo", metavar="FILE", help="VMCOREINFO text to use instead of the dump's"
@@ -55,6 +60,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--kernel-tasks",
         metavar="JSON",
         help="every kernel task as a thread; the file is what kdump-save-kernel-json wrote",
+    )
+    view.add_argument(
+        "-j",
+        "--process",
+        metavar="JSON",
+        help="one user process; the file is what kdump-save-process-json wrote",
+    )
+    view.add_argument(
+        "--sysroot",
+        metavar="DIR",
+        help="with -j: the dumped machine's / or a copy of it, for pages of mapped files that"
+        " the dump left out, and for the client to read programs and libraries from",
     )
     server = parser.add_argument_group("the server")
     server.add_argument(
@@ -85,4 +102,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not (options.version or options.print_gdb_script or options.file):
         parser.error("no dump given; give one with -f VMCORE")
+    if options.process is not None and options.kernel_tasks is not None:
+        parser.error("-k shows the kernel and -j a process; give one of them")
+    if options.sysroot is not None and options.process is None:
+        parser.error("--sysroot is for a process; give one with -j JSON")
     return options

@@ -32,6 +32,27 @@ def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> s
     )
 
 
+def process_invitation(host: str, port: int, executable: str | None, offset: int | None) -> str:
+    """Return what `invitation` does, for one process.
+
+    `offset` is by how much its executable was moved, None for one that cannot be (no PIE).
+    """
+    name, advice = executable or "<executable>", ""
+    if offset is not None:
+        name += f" -o {offset:#x}"
+        advice = (
+            "# If you use PIE executable use the following command to correctly\n"
+            "# load process symbols\n"
+        )
+    return (
+        f"Waiting for incoming connection on {host} port {port}\n"
+        "In gdb execute the following command(s) to connect:\n"
+        f"{advice}"
+        f"file {name}\n"
+        f"target remote {host}:{port}\n"
+    )
+
+
 def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | None) -> list[str]:
     """Return what the user should know before believing what gdb will show."""
     lines: list[str] = []

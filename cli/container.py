@@ -19,6 +19,7 @@ from kdump_gdbserver.cli.logging_setup import set_up_logging
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.sidecars import check_identity
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
+from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 
@@ -36,16 +37,24 @@ def _open_dump(
     return opener.open(files, arch=arch, vmcoreinfo=text)
 
 
-def _open_symbol_file(path: str | None) -> SymbolFile | None:
-    if path is None:
+def _open_symbol_file(path: str | None, process: str | None) -> SymbolFile | None:
+    if path is None or process is not None:  # then it is the process's executable
         return None
     from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFileOpener
 
     return ElfSymbolFileOpener().open(path)
 
 
-def _target(dump: CrashDump, symbol_file: SymbolFile | None, tasks: str | None) -> DeferredTarget:
+def _target(
+    dump: CrashDump,
+    symbol_file: SymbolFile | None,
+    tasks: str | None,
+    process: str | None,
+    sysroot: str | None,
+) -> DeferredTarget:
     """Return what is to be served; a sidecar is read, and refused, right away."""
+    if process is not None:
+        return _process_target(dump, process, sysroot)
     if tasks is None:
         return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
     from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
@@ -56,11 +65,26 @@ def _target(dump: CrashDump, symbol_file: SymbolFile | None, tasks: str | None) 
     return DeferredTarget(lambda: open_task_view(dump, kernel_tasks, symbol_file))
 
 
+def _process_target(dump: CrashDump, path: str, sysroot: str | None) -> DeferredTarget:
+    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
+    from kdump_gdbserver.application.process_view import open_process_view
+
+    files: HostFiles | None = None
+    if sysroot is not None:
+        from kdump_gdbserver.adapters.host_files import HostDirectory
+
+        files = HostDirectory(sysroot)
+    image = JsonSidecarStore().read_process(path, dump.facts.arch)
+    check_identity(image.identity, dump.facts, dump.vmcoreinfo)
+    return DeferredTarget(lambda: open_process_view(dump, image, files))
+
+
 class Container(containers.DeclarativeContainer):
     """Everything the server is made of; each thing is made when first asked for.
 
     `config` has the command line's options by their long names: `file` (a list of
-    paths), `vmlinux`, `arch`, `vmcoreinfo`, `kernel_tasks`, `libkdumpfile`, `debug`, `log_json`.
+    paths), `vmlinux`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`, `sysroot`, `libkdumpfile`,
+    `debug`, `log_json`.
     """
 
     config = providers.Configuration(
@@ -69,6 +93,8 @@ class Container(containers.DeclarativeContainer):
             "arch": None,
             "vmcoreinfo": None,
             "kernel_tasks": None,
+            "process": None,
+            "sysroot": None,
             "libkdumpfile": None,
             "debug": False,
             "log_json": False,
@@ -77,6 +103,8 @@ class Container(containers.DeclarativeContainer):
     logger = providers.Singleton(set_up_logging, config.debug, config.log_json)
     opener = providers.Singleton(KdumpfileOpener, library_path=config.libkdumpfile)
     dump = providers.Singleton(_open_dump, opener, config.file, config.arch, config.vmcoreinfo)
-    symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux)
-    target = providers.Singleton(_target, dump, symbol_file, config.kernel_tasks)
+    symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process)
+    target = providers.Singleton(
+        _target, dump, symbol_file, config.kernel_tasks, config.process, config.sysroot
+    )
     server = providers.Singleton(TcpServer, target, logger, config.debug)

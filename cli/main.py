@@ -62,11 +62,12 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     target = container.target()
     server = container.server()
     port = server.listen(options.address, options.port)
-    print(
-        console.invitation(options.address, port, options.vmlinux, dump.vmcoreinfo),
-        end="",
-        flush=True,
-    )
+    if options.process is None:
+        text = console.invitation(options.address, port, options.vmlinux, dump.vmcoreinfo)
+    else:
+        offset = target.prepare().load_offset
+        text = console.process_invitation(options.address, port, options.vmlinux, offset)
+    print(text, end="", flush=True)
     # While nobody has connected yet, look up what the first client will ask for.
     threading.Thread(target=target.prepare, daemon=True).start()
     try:

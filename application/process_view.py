@@ -1,0 +1,145 @@
+"""Process mode: one user process, as gdb would see it in a core file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from kdump_gdbserver.application.kernel_survey import KernelSurvey, survey_kernel
+from kdump_gdbserver.application.load_offset import find_load_offset
+from kdump_gdbserver.application.mapped_files import Mappings
+from kdump_gdbserver.application.proc_files import ProcFiles
+from kdump_gdbserver.application.process_memory import NoPageSource, ProcessMemory
+from kdump_gdbserver.application.process_registers import (
+    choose_layout,
+    in_layout,
+    process_arch,
+    process_values,
+    thread_pointer,
+    user_registers,
+)
+from kdump_gdbserver.application.sysroot import Sysroot
+from kdump_gdbserver.application.thread_locals import GlibcThreadLocals
+from kdump_gdbserver.application.view import View
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
+from kdump_gdbserver.domain.registers import RegisterSet
+from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
+from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
+from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.host_files import HostFiles
+
+
+def open_process_view(
+    dump: CrashDump, image: ProcessImage, sysroot: HostFiles | None = None
+) -> View:
+    """Return the view of one process of a dump: its memory, its threads, its files.
+
+    `sysroot` has the files that the process had mapped, and is what a client may read
+    files from. Raises `SidecarError` when the sidecar is of another dump, or its page
+    table cannot be used.
+    """
+    check_identity(image.identity, dump.facts, dump.vmcoreinfo)
+    arch = process_arch(dump.facts.arch, image)
+    open_dumped = _dumped_memory(dump, image)
+    mappings = Mappings(image.vmas)
+    page_size = dump.facts.page_size
+    crash_time = dump.vmcoreinfo.crash_time
+    files = Sysroot(sysroot, mappings, open_dumped(), page_size, crash_time) if sysroot else None
+
+    def open_memory() -> AddressSpace:
+        return ProcessMemory(open_dumped(), mappings, files or NoPageSource(), page_size)
+
+    survey = survey_kernel(dump)
+    cpus = _cpus_of(image, survey)
+    values = {
+        thread.tid: process_values(
+            arch, user_registers(dump.facts.arch, thread, _note(survey, thread, cpus))
+        )
+        for thread in image.threads
+    }
+    layout = choose_layout(arch, values.values())
+    threads = ThreadTable(
+        _thread(
+            thread,
+            image.pid,
+            RegisterSet.from_values(layout, in_layout(arch, layout, values[thread.tid])),
+            cpus.get(thread.tid),
+        )
+        for thread in image.threads
+    )
+    return View(
+        arch=arch,
+        layout=layout,
+        threads=threads,
+        current=_current(threads, image, survey),
+        open_memory=open_memory,
+        auxv=image.auxv or None,
+        exec_file=image.exe,
+        files=ProcFiles(image, open_memory, page_size, files),
+        open_thread_locals=lambda memory: GlibcThreadLocals(
+            arch, memory, lambda thread: thread_pointer(arch, values[thread.id.tid])
+        ),
+        load_offset=find_load_offset(image, open_memory(), page_size),
+    )
+
+
+def _dumped_memory(dump: CrashDump, image: ProcessImage) -> Callable[[], AddressSpace]:
+    def open_dumped() -> AddressSpace:
+        try:
+            return dump.process(image.rootpgt)
+        except MemoryFault as fault:
+            raise SidecarError(
+                f"{image.identity.source}: rootpgt: {image.rootpgt:#x} is no page table of this"
+                f" dump ({fault}); give the sidecar that was made from this dump"
+            ) from None
+
+    return open_dumped
+
+
+def _cpus_of(image: ProcessImage, survey: KernelSurvey) -> Mapping[int, int]:
+    """Return the CPU that each thread was on at the crash, by tid.
+
+    Where no thread tells one, as in what the earlier script wrote, the CPUs' pids do.
+    """
+    told = {thread.tid: thread.cpu for thread in image.threads if thread.cpu is not None}
+    if told:
+        return told
+    tids = {thread.tid for thread in image.threads}
+    return {cpu.pid: cpu.number for cpu in survey.cpus if cpu.pid in tids and cpu.pid is not None}
+
+
+def _note(
+    survey: KernelSurvey, thread: ProcessThread, cpus: Mapping[int, int]
+) -> Mapping[str, int] | None:
+    """Return the registers of the CPU that a thread was on in user mode, if it was on one."""
+    if thread.user_mode is False:
+        return None
+    for cpu in survey.cpus:
+        if cpu.number == cpus.get(thread.tid) and cpu.pid in (None, thread.tid):
+            return cpu.registers
+    return None
+
+
+def _thread(thread: ProcessThread, pid: int, registers: RegisterSet, cpu: int | None) -> Thread:
+    return Thread(
+        ThreadId(pid, thread.tid),
+        lambda: registers,
+        extra=f'pid {thread.pid} LWP {thread.tid} "{_printable(thread.comm)}"',
+        core=cpu,
+    )
+
+
+def _printable(name: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
+
+
+def _current(threads: ThreadTable, image: ProcessImage, survey: KernelSurvey) -> Thread:
+    """Return the thread that was on the panicking CPU, on any CPU, or the leader."""
+    panicking = survey.cpus[survey.panic.index].number
+    on_cpu = [thread for thread in threads if thread.core is not None]
+    candidates: Sequence[Thread | None] = (
+        next((thread for thread in on_cpu if thread.core == panicking), None),
+        *on_cpu,
+        threads.by_tid(image.pid),
+    )
+    return next((thread for thread in candidates if thread is not None), threads[0])
