@@ -27,6 +27,7 @@ _LAST = (
 # Other assembly functions outside the entry text that show up in backtraces.
 _OTHER = (
     "__switch_to_asm",
+    "asm_call_on_stack",
     "preempt_schedule_notrace_thunk",
     "preempt_schedule_thunk",
     "secondary_startup_64",

@@ -11,6 +11,9 @@ into the interrupted function, whose pc is exact and whose stack may be another 
 are what debuggers know of signal frames (letter S). Or, if the saved code segment is
 user mode's, the caller is `user_mode`, and there the kernel's stack ends. No debugger can
 be told to end a backtrace on a condition without a frame.
+
+Code in the user half of the address space is taken for a user program if the CPU is in
+user mode; in kernel mode it is a jump gone astray, the caller of which is on the stack.
 """
 
 from __future__ import annotations
@@ -43,9 +46,13 @@ _IRET_WORDS = ((_RETURN_ADDRESS, -40), (_CS, -32), (_RFLAGS, -24), (_RSP, -16), 
 # Bytes from where an ORC row points to the CFA: the end of what lies on the stack there.
 _CFA_ABOVE = {OrcKind.CALL: 0, OrcKind.REGS: _PT_REGS_SIZE, OrcKind.REGS_PARTIAL: _IRET_SIZE}
 
+# Where user programs can be, with five levels of page tables, too; 0 has no debug info.
+_USER_HALF = (1, 1 << 56)
+
 # DWARF operations.
-_ADDR, _DEREF, _CONST1U, _CONSTS = 0x03, 0x06, 0x08, 0x11
-_AND, _MINUS, _PLUS, _SHL, _LIT0, _BREG0 = 0x1A, 0x1C, 0x22, 0x24, 0x30, 0x70
+_ADDR, _DEREF, _CONST1U, _CONSTS, _AND = 0x03, 0x06, 0x08, 0x11, 0x1A
+_MINUS, _PLUS, _SHL, _BRA, _SKIP = 0x1C, 0x22, 0x24, 0x28, 0x2F
+_LIT0, _BREG0, _BREGX = 0x30, 0x70, 0x92
 
 # The image's code. The first byte is where debuggers look that take one from a return
 # address; the privilege level 0 to 3 of the saved code segment, times 16, leads from the
@@ -78,6 +85,8 @@ def unwind_image(rows: Iterable[OrcRow], base: int) -> bytes:
     for cie, function in zip((iret, cies[OrcKind.END_OF_STACK]), _FUNCTIONS, strict=True):
         start = code + function.offset
         frame.add_fde(cie, start, start + function.size, b"")
+    stray = frame.add_cie(cfi.define_cfa(_RSP, 8) + _stray_rule(code + _FUNCTIONS[1].offset + 1))
+    frame.add_fde(stray, *_USER_HALF, b"")
     for run in _runs(rows):
         frame.add_fde(cies[run[0][0].kind], run[0][0].start, run[-1][0].end, _program(run))
     return elf_image(base, _EM_X86_64, _CODE, _FUNCTIONS, frame.finish())
@@ -150,6 +159,17 @@ def _interrupt_rules(iret: int) -> bytes:
     return cfi.value_is_expression(_RETURN_ADDRESS, privilege_level + target) + cfi.value_is_cfa(
         _RSP, -_IRET_SIZE
     )
+
+
+def _stray_rule(user_mode: int) -> bytes:
+    """Return the rule: in user mode the caller is `user_mode`, else it is at CFA - 8."""
+    at_user_mode = bytes((_ADDR,)) + user_mode.to_bytes(8, "little")
+    on_stack = bytes((_LIT0 + 8, _MINUS, _DEREF))
+    # Branches count from the end of their own three bytes.
+    skip = bytes((_SKIP,)) + len(at_user_mode).to_bytes(2, "little")
+    branch = bytes((_BRA,)) + len(on_stack + skip).to_bytes(2, "little")
+    test = bytes((_BREGX,)) + cfi.uleb(_CS) + cfi.sleb(0) + bytes((_LIT0 + 3, _AND))
+    return cfi.value_is_expression(_RETURN_ADDRESS, test + branch + on_stack + skip + at_user_mode)
 
 
 def _general_registers() -> bytes:
