@@ -38,7 +38,7 @@ def attach(
     status = context.functions.kdump_open_fdset(context.pointer, len(files), array)
     if status != Status.OK:
         error = context.error
-        context.close()
+        context.abandon()
         raise DumpOpenError(_refusal(library, paths, headers, status, error))
     # Both the VMCOREINFO and the address translation are looked for by OS type.
     attributes.set_string("addrxlat.ostype", "linux")

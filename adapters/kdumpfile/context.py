@@ -72,6 +72,14 @@ class Context:
             return self.error
         return None
 
+    def abandon(self) -> None:
+        """Forget the context without freeing it.
+
+        After opening has failed half-way: libkdumpfile 0.5.1 then frees what it never made.
+        """
+        self._pointer = None
+        self._free.detach()
+
     def close(self) -> None:
         """Free the context; doing it again does nothing."""
         self._pointer = None

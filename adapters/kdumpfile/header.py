@@ -14,6 +14,10 @@ from kdump_gdbserver.domain.errors import FaultReason
 ReadAt = Callable[[int, int], bytes]  # (offset, length), short at the end of the file
 
 
+class UnusableFileError(ValueError):
+    """A file is no dump that can be opened; the message says why, without the path."""
+
+
 class Bounds(Protocol):
     """Which physical memory may be read through libkdumpfile."""
 
@@ -71,6 +75,15 @@ class FileHeader:
         }
 
 
-def reader_of(file: int) -> ReadAt:
-    """Return a function that reads from a file descriptor without moving its position."""
-    return lambda offset, length: os.pread(file, length, offset)
+def reader_of(file: int, size: int) -> ReadAt:
+    """Return a function that reads from a descriptor without moving its position.
+
+    Offsets and lengths come from the dump and may be anything; `size` is the file's.
+    """
+
+    def read_at(offset: int, length: int) -> bytes:
+        if offset < 0 or offset >= size or length <= 0:
+            return b""
+        return os.pread(file, min(length, size - offset), offset)
+
+    return read_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from kdump_gdbserver.adapters.kdumpfile.cut_pages import PAGE_DESCRIPTOR, CutPages
-from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.note_area import Note, parse_notes
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
@@ -27,21 +27,23 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
 
     With `file_size` the last pages are looked up, too, to tell whether they are there;
     without it (the caller knows that the file is cut) `lost` is filled in any case.
+    Raises `UnusableFileError` when headers or bitmap are missing.
     """
     header = FileHeader("kdump")
     raw = read_at(0, _HEADER.size)
     if len(raw) < _HEADER.size:
-        header.truncated = True
-        return header
+        raise UnusableFileError("it ends inside its header (truncated)")
     fields = _HEADER.unpack(raw)
     version, machine = fields[1], fields[6].split(b"\0", 1)[0]
     status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
     header.machine = machine.decode("ascii", "replace") or None
     header.codec = next((name for bit, name in _CODECS if status & bit), None)
     header.truncated = bool(status & _INCOMPLETE)
-    sub = read_at(block_size, _SUB_HEADER.size)
-    if version < 1 or len(sub) < _SUB_HEADER.size:
+    if version < 1:
         return header
+    sub = read_at(block_size, _SUB_HEADER.size)
+    if len(sub) < _SUB_HEADER.size:
+        raise UnusableFileError("it ends inside its header (truncated)")
     values = _SUB_HEADER.unpack(sub)
     header.split = version >= 2 and bool(values[2])
     header.notes = _notes(read_at, version, values)
@@ -100,12 +102,16 @@ class _PageTable:
             self._bitmap_at += self._bitmap_size
 
     def _bitmap(self) -> bytes:
-        return self._read_at(self._bitmap_at, self._bitmap_size)
+        bitmap = self._read_at(self._bitmap_at, self._bitmap_size)
+        if len(bitmap) < self._bitmap_size:
+            raise UnusableFileError("it ends before its pages (truncated)")
+        return bitmap
 
     def is_cut(self, file_size: int) -> bool:
         """Tell whether the file ends before the data of its last pages."""
-        first, last, _ = self._frames
-        bits = int.from_bytes(self._bitmap(), "little") >> first
+        bitmap = self._bitmap()
+        first, last = (min(frame, len(bitmap) * 8) for frame in self._frames[:2])
+        bits = int.from_bytes(bitmap, "little") >> first
         dumped = (bits & ((1 << max(last - first, 0)) - 1)).bit_count()
         checked = min(dumped, _PAGES_CHECKED)
         size = PAGE_DESCRIPTOR.size

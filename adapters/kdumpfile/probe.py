@@ -6,7 +6,7 @@ import os
 import stat
 
 from kdump_gdbserver.adapters.kdumpfile import elf_header, flattened, kdump_header
-from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, reader_of
+from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, UnusableFileError, reader_of
 from kdump_gdbserver.domain.errors import DumpOpenError
 
 _TEXT_SAMPLE = 16
@@ -57,7 +57,7 @@ def _check_kind(path: str, status: os.stat_result) -> None:
 def read_header(path: str, file: int) -> FileHeader:
     """Read what the file's own header says; raise `DumpOpenError` if it is no dump."""
     size = os.fstat(file).st_size or _UNLIMITED  # a device has no size of its own
-    read_at = reader_of(file)
+    read_at = reader_of(file, size)
     try:
         magic = read_at(0, _TEXT_SAMPLE)
         if magic.startswith(elf_header.MAGIC):
@@ -66,8 +66,8 @@ def read_header(path: str, file: int) -> FileHeader:
             return kdump_header.read_kdump_header(read_at, size)
         if magic.startswith(flattened.MAGIC):
             return _flattened(flattened.FlattenedFile(read_at, size))
-    except elf_header.NotACoreError as error:
-        raise DumpOpenError(f"{path}: {error}; give the vmcore file") from None
+    except UnusableFileError as error:
+        raise DumpOpenError(f"{path}: {error}; give a whole vmcore file") from None
     except OSError as error:
         raise DumpOpenError(
             f"{path}: cannot be read ({error.strerror}); check the disk it is on"
