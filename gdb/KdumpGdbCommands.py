@@ -280,6 +280,35 @@ class KdumpMapleTree:
                 return
 
 
+class KdumpPageTables:
+    """A process's page tables, walked through the kernel's direct mapping of all memory.
+
+    `direct` is what to add to a physical address to get the kernel's; `shifts` are the lowest
+    address bits that the tables of each level look at, the top level first; `bits` is how many
+    each looks at; `decode(entry, shift)` returns None or (is it a page, physical address).
+    """
+
+    def __init__(self, memory, direct, shifts, decode, bits=9):
+        self.memory = memory
+        self.direct = direct
+        self.shifts = shifts
+        self.decode = decode
+        self.bits = bits
+
+    def page(self, table, address):
+        """(kernel address of the page, its size) that holds a user address; KdumpUnreadable."""
+        for shift in self.shifts:
+            index = address >> shift & (1 << self.bits) - 1
+            found = self.decode(self.memory.integer(table + 8 * index, 8), shift)
+            if found is None:
+                break
+            is_page, physical = found
+            if is_page:
+                return self.direct + (physical >> shift << shift), 1 << shift
+            table = self.direct + physical
+        raise KdumpUnreadable(address, 1)
+
+
 def kdump_per_cpu_base(symbol, start, offsets, is_right):
     """Where a per-CPU variable lies, as (base, what was tried): its copy is base + offsets[cpu].
 
@@ -337,6 +366,14 @@ def kdump_vmcoreinfo(text):
         except ValueError:
             del notes[name]
     return notes
+
+
+def kdump_number(notes, name):
+    """NUMBER(name) of VMCOREINFO, which is decimal or, with 0x, hex; None if there is none."""
+    try:
+        return int(notes["NUMBER(%s)" % name], 0) % 2**64
+    except (KeyError, ValueError):
+        return None
 
 
 # ------------------------------------------------------------------------------ tasks
@@ -728,29 +765,27 @@ class KdumpX86_64:
         values = layout.read(self.memory, address)
         return address + regs.offset, values["size"], values["xfeatures"]
 
-    def user_page(self, pgd, address):
-        """The kernel address of the page a user address is on, or KdumpUnreadable.
+    def page_tables(self, pgd):
+        """Intel SDM volume 3, "4-Level Paging and 5-Level Paging".
 
-        Walks the page tables through the direct mapping (Intel SDM volume 3, "4-Level Paging
-        and 5-Level Paging"). With page-table isolation mm->pgd maps user addresses too.
+        With page-table isolation mm->pgd maps user addresses too.
         """
         direct = self.kernel.variable("page_offset_base")
         if direct is None:
-            raise KdumpUnreadable(address, 1)
+            return None  # a kernel without KASLR of its memory; not worth more tables here
         hidden = self.kernel.variable("sme_me_mask") or 0  # the encryption bit is no address
+        address_bits = (1 << 52) - (1 << 12) & ~hidden
+
+        def decode(entry, shift):
+            if not entry & 1:
+                return None
+            is_page = shift == 12 or (shift < 39 and bool(entry & 1 << 7))
+            return is_page, entry & address_bits
+
         shifts = [39, 30, 21, 12]
         if self.kernel.variable("__pgtable_l5_enabled", 4):
             shifts.insert(0, 48)
-        table = pgd
-        for shift in shifts:
-            entry = self.memory.integer(table + 8 * (address >> shift & 511), 8)
-            if not entry & 1:
-                raise KdumpUnreadable(address, 1)
-            frame = entry & ((1 << 52) - 1) & ~0xFFF & ~hidden
-            if shift < 39 and (shift == 12 or entry & 1 << 7):
-                return direct + (frame >> shift << shift) + (address % (1 << shift) & ~0xFFF)
-            table = direct + frame
-        raise KdumpUnreadable(address, 1)
+        return KdumpPageTables(self.memory, direct, shifts, decode)
 
 
 class KdumpAarch64:
@@ -813,6 +848,33 @@ class KdumpAarch64:
     def fault_address(self, thread):
         return thread.get("fault") or None
 
+    def page_tables(self, pgd):
+        """Arm ARM, "VMSAv8-64 translation table format descriptors".
+
+        The direct mapping begins at the bottom of the kernel's addresses, before 5.4 in their
+        middle (arch/arm64/include/asm/memory.h); the table itself is in it and tells.
+        """
+        notes = self.kernel.vmcoreinfo()
+        numbers = [kdump_number(notes, name) for name in ("VA_BITS", "PHYS_OFFSET")]
+        if None in numbers or not notes.get("PAGESIZE", "").isdigit():
+            return None
+        va_bits, phys_offset = numbers
+        page_shift = int(notes["PAGESIZE"]).bit_length() - 1
+        half = va_bits - (pgd >> va_bits - 1 & 1)
+        direct = 2**64 - (1 << half) - phys_offset
+        used_bits = 64 - (kdump_number(notes, "TCR_EL1_T1SZ") or 64 - va_bits)
+        address_bits = (1 << 48) - (1 << page_shift)
+
+        def decode(entry, shift):
+            if not entry & 1 or (shift == page_shift and not entry & 2):
+                return None
+            is_page = shift == page_shift or not entry & 2
+            return is_page, entry & address_bits
+
+        step = page_shift - 3
+        shifts = range(page_shift, used_bits, step)
+        return KdumpPageTables(self.kernel.memory, direct, list(reversed(shifts)), decode, step)
+
     def fp_registers(self, task):
         """The FPSIMD registers; where SVE's are in use, their low 128 bits."""
         memory, type_ = self.kernel.memory, self.kernel.type("struct task_struct")
@@ -859,6 +921,7 @@ class KdumpRiscv64:
     narrow = {}
 
     def __init__(self, kernel):
+        self.kernel = kernel
         self.byte_order = kernel.memory.byte_order
 
     @staticmethod
@@ -888,6 +951,22 @@ class KdumpRiscv64:
 
     def fault_address(self, thread):
         return None
+
+    def page_tables(self, pgd):
+        """RISC-V privileged architecture, "Sv39" and its larger kin."""
+        notes = self.kernel.vmcoreinfo()
+        names = ("VA_BITS", "PAGE_OFFSET", "phys_ram_base")
+        va_bits, page_offset, ram = (kdump_number(notes, name) for name in names)
+        if None in (va_bits, page_offset, ram):
+            return None
+
+        def decode(entry, shift):
+            if not entry & 1:
+                return None
+            return bool(entry & 0xE), (entry >> 10 & (1 << 44) - 1) << 12
+
+        shifts = list(reversed(range(12, va_bits, 9)))
+        return KdumpPageTables(self.kernel.memory, page_offset - ram, shifts, decode)
 
     def fp_registers(self, task):
         return {}  # the server's target description has none for this architecture
@@ -980,6 +1059,8 @@ class KdumpKernel:
         arch = KDUMP_ARCHITECTURES[name]
         self.memory = KdumpMemory(kdump_fetch, clean=arch.clean)
         self._variables = {}
+        self._layouts = {}
+        self._notes = None
         # gdb reads the debug information of a source file when it needs something of it, and
         # looks first at what it has: these two files' include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
@@ -1024,9 +1105,15 @@ class KdumpKernel:
         `renamed` maps a member's name in the layout to its path in the type. KdumpError if one
         of `required` or `renamed` is missing, or none is left.
         """
-        type_ = self.type(name)
         paths = {path: path for path in tuple(required) + tuple(optional)}
         paths.update(renamed or {})
+        key = (name, tuple(paths.items()))
+        if key not in self._layouts:
+            self._layouts[key] = self._make_layout(name, paths, optional)
+        return self._layouts[key]
+
+    def _make_layout(self, name, paths, optional):
+        type_ = self.type(name)
         members = {}
         for key, path in paths.items():
             member = kdump_resolve(type_, path)
@@ -1082,6 +1169,11 @@ class KdumpKernel:
         Read from the ELF note that dumps get it from. The text itself is of no use: once a crash
         kernel is loaded, it is in memory that no dump holds.
         """
+        if self._notes is None:
+            self._notes = self._read_vmcoreinfo()
+        return self._notes
+
+    def _read_vmcoreinfo(self):
         pointer = self.find("vmcoreinfo_note")
         if pointer is None:
             return {}
@@ -1384,23 +1476,21 @@ class KdumpSnapshot:
 class KdumpUserMemory:
     """A process's own memory, read through its page tables; gdb sees the kernel's only."""
 
-    PAGE = 4096
-
     def __init__(self, kernel, pgd):
-        self.kernel = kernel
+        self.memory = kernel.memory
         self.pgd = pgd
+        self.tables = kernel.arch.page_tables(pgd)
 
     def fetch(self, address, size):
         """KdumpUnreadable where a page is not in memory, or not in the dump."""
-        user_page = getattr(self.kernel.arch, "user_page", None)
-        if user_page is None:
+        if self.tables is None:
             raise KdumpUnreadable(address, size)
         data = b""
         while len(data) < size:
             at = address + len(data)
-            inside = at % self.PAGE
-            count = min(size - len(data), self.PAGE - inside)
-            data += self.kernel.memory.fetch(user_page(self.pgd, at) + inside, count)
+            page, page_size = self.tables.page(self.pgd, at)
+            inside = at % page_size
+            data += self.memory.fetch(page + inside, min(size - len(data), page_size - inside))
         return data
 
 
@@ -1420,10 +1510,16 @@ class KdumpPaths:
         self.vfsmount = kernel.layout("struct mount", ["mnt"]).offset("mnt")
         self.inode = kernel.layout("struct inode", ["i_ino", "i_sb"])
         self.super_block = kernel.layout("struct super_block", ["s_dev"])
+        self._files = {}
         self._paths = {}
 
     def look(self, file):
         """(path, inode number, "major:minor") of a struct file."""
+        if file not in self._files:
+            self._files[file] = self._look(file)
+        return self._files[file]
+
+    def _look(self, file):
         values = self.file.read(self.memory, file)
         inode = self.inode.read(self.memory, values["f_inode"])
         device = self.super_block.read(self.memory, inode["i_sb"])["s_dev"]
@@ -1652,10 +1748,16 @@ class KdumpProcess:
         )
         self.layouts = {
             "frame": self.kernel.layout("struct pt_regs", self.arch.user_frame),
-            "thread": self.arch.user_thread
-            and self.kernel.layout("struct task_struct", (), (), self.arch.user_thread),
+            "thread": self._thread_layout(),
         }
         self.stack_size = self.kernel.stack_size()
+
+    def _thread_layout(self):
+        """Those of the architecture's members that this kernel has; None if it has none."""
+        type_ = self.kernel.type("struct task_struct")
+        wanted = self.arch.user_thread.items()
+        there = {name: path for name, path in wanted if kdump_resolve(type_, path)}
+        return self.kernel.layout("struct task_struct", (), (), there) if there else None
 
     def _named(self, pid):
         """The task of that pid, if it has, or had, user memory."""
@@ -1826,7 +1928,7 @@ class KdumpProcess:
                 registers[name] = values[member]
         thread = self._thread_values(task)
         registers.update(
-            (name, thread[name]) for name in self.arch.user_thread if name in KDUMP_THREAD_NAMES
+            (name, value) for name, value in thread.items() if name in KDUMP_THREAD_NAMES
         )
         for name, bits in self.arch.narrow.items():
             if name in registers:
@@ -1875,7 +1977,8 @@ def kdump_cpu_registers(task):
             except gdb.error:
                 return {}
             finally:
-                before.switch()
+                if before is not None:
+                    before.switch()
     return {}
 
 

@@ -2,6 +2,8 @@
 
 import itertools
 import struct
+import sys
+import types
 
 import pytest
 from hypothesis import given
@@ -293,7 +295,7 @@ def test_riscv64_rounds_the_frame_up(script):
     kernel.memory_image.map(STACK, stack)
     process = object.__new__(script.KdumpProcess)
     process.kernel, process.arch = kernel, script.KdumpRiscv64(kernel)
-    process.layouts = {"frame": script.KdumpLayout(size, members), "thread": {}}
+    process.layouts = {"frame": script.KdumpLayout(size, members), "thread": None}
     process.stack_size = 0x4000
     registers = process._saved(script.KdumpTask(0, {"stack": STACK}))
     assert registers == {
@@ -416,58 +418,140 @@ def test_special_mappings_have_their_own_names(script):
 
 
 class PagedKernel:
-    """Page tables with one page at `address`, reached through the direct mapping."""
+    """Page tables with one page at `address`, in a kernel that maps all memory directly.
 
-    DIRECT = 0xFF11_0000_0000_0000
+    `shifts` lead to the page, the last being its size; `entry(physical, is_page, shift)` makes
+    a table entry.
+    """
 
-    def __init__(self, script, address, five_levels, leaf_shift, hidden=0):
+    def __init__(self, script, address, *, direct, shifts, entry, table_size=4096):
         self.image = FakeMemory(script)
         self.memory = script.KdumpMemory(self.image.fetch)
-        self.variables = {
-            "page_offset_base": self.DIRECT,
-            "__pgtable_l5_enabled": int(five_levels),
-            "sme_me_mask": hidden,
-        }
-        table, self.pgd = 0x1000, self.DIRECT + 0x1000
-        shifts = ([48] if five_levels else []) + [39, 30, 21, 12]
+        self.variables, self.notes = {}, {}
+        self.pgd, table = (direct + 0x8010_0000) % 2**64, 0x8010_0000
+        mask = table_size // 8 - 1
         for shift in shifts:
-            self.image.map(self.DIRECT + table, bytes(4096))
-            leaf = shift == leaf_shift
-            frame = 1 << shift + 4 if leaf else table + 0x1000
-            entry = frame | 0x8000_0000_0000_0067 | hidden | (leaf and shift > 12) << 7
-            self.image.poke(self.DIRECT + table + 8 * (address >> shift & 511), entry)
-            if leaf:
-                self.frame = frame
-                break
-            table += 0x1000
-        self.offset = address & (1 << leaf_shift) - 1
+            self.image.map((direct + table) % 2**64, bytes(table_size))
+            is_page = shift == shifts[-1]
+            physical = 0x80_0000_0000 if is_page else table + table_size
+            at = (direct + table + 8 * (address >> shift & mask)) % 2**64
+            self.image.poke(at, entry(physical, is_page, shift))
+            table = physical
+        self.page = (direct + 0x80_0000_0000) % 2**64
+        self.inside = address % (1 << shifts[-1])
+
+    def put(self, text):
+        self.image.map(self.page + self.inside, text)
 
     def variable(self, name, size=8):
         return self.variables.get(name)
 
+    def vmcoreinfo(self):
+        return self.notes
+
     def layout(self, name, required=(), optional=(), renamed=None):
         return None
 
+    def address(self, name):
+        return 0xFFFF_8000_0801_0000
 
-@pytest.mark.parametrize("five_levels", [False, True])
-@pytest.mark.parametrize("leaf_shift", [12, 21, 30])
-@pytest.mark.parametrize("hidden", [0, 1 << 47])  # memory encryption
-def test_user_memory_through_page_tables(script, five_levels, leaf_shift, hidden):
-    address = 0x7F12_3456_7000 if not five_levels else 0x7A_7F12_3456_7000
-    kernel = PagedKernel(script, address, five_levels, leaf_shift, hidden)
-    page = kernel.DIRECT + kernel.frame + kernel.offset
-    kernel.image.map(page, b"argument\0" + bytes(4087))
-    kernel.arch = script.KdumpX86_64(kernel)
+
+def check_reading(script, kernel, address):
+    kernel.put(b"argument\0" + bytes(80))
     user = script.KdumpUserMemory(kernel, kernel.pgd)
     assert user.fetch(address, 9) == b"argument\0"
     assert user.fetch(address + 3, 4) == b"umen"
-
-
-def test_user_memory_that_is_not_there_is_said_to_be(script):
-    kernel = PagedKernel(script, 0x1000, False, 12)
-    kernel.arch = script.KdumpX86_64(kernel)
     with pytest.raises(script.KdumpUnreadable):
-        script.KdumpUserMemory(kernel, kernel.pgd).fetch(0x2000, 1)
+        user.fetch(address + (1 << 31), 1)
+
+
+@pytest.mark.parametrize("five_levels", [False, True])
+@pytest.mark.parametrize("leaf", [12, 21, 30])
+@pytest.mark.parametrize("hidden", [0, 1 << 47])  # memory encryption
+def test_user_memory_of_x86_64(script, five_levels, leaf, hidden):
+    def entry(physical, is_page, shift):
+        return physical | 1 << 63 | 0x67 | hidden | (is_page and shift > 12) << 7
+
+    address = 0x7A_7F12_3456_7123 if five_levels else 0x7F12_3456_7123
+    shifts = [
+        shift for shift in (48, 39, 30, 21, 12) if shift >= leaf and (five_levels or shift < 48)
+    ]
+    direct = 0xFF11_0000_0000_0000
+    kernel = PagedKernel(script, address, direct=direct, shifts=shifts, entry=entry)
+    kernel.variables = {
+        "page_offset_base": direct,
+        "__pgtable_l5_enabled": int(five_levels),
+        "sme_me_mask": hidden,
+    }
+    kernel.arch = script.KdumpX86_64(kernel)
+    check_reading(script, kernel, address)
+
+
+# Page size, VA_BITS, bits in use, shifts of the levels: arch/arm64/Kconfig.
+ARM64 = [
+    (4096, 48, 48, [39, 30, 21, 12]),
+    (4096, 39, 39, [30, 21, 12]),
+    (16384, 48, 48, [47, 36, 25, 14]),
+    (65536, 52, 48, [42, 29, 16]),
+]
+
+
+@pytest.mark.parametrize("case", ARM64)
+@pytest.mark.parametrize("block", [False, True])
+@pytest.mark.parametrize("flipped", [True, False])  # since 5.4; before
+def test_user_memory_of_aarch64(script, case, block, flipped):
+    page, va_bits, used, shifts = case
+
+    def entry(physical, is_page, shift):
+        return physical | 1 << 54 | (1 if is_page and shift != shifts[-1] else 3)
+
+    address = 0x3F_1234_5123
+    phys_offset = 0x8000_0000
+    direct = -(1 << va_bits if flipped else 1 << va_bits - 1) - phys_offset
+    kernel = PagedKernel(
+        script,
+        address,
+        direct=direct,
+        shifts=shifts[:-1] if block else shifts,
+        entry=entry,
+        table_size=page,
+    )
+    kernel.notes = {
+        "PAGESIZE": str(page),
+        "NUMBER(VA_BITS)": str(va_bits),
+        "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
+        "NUMBER(PHYS_OFFSET)": hex(phys_offset),
+    }
+    kernel.arch = script.KdumpAarch64(kernel)
+    check_reading(script, kernel, address)
+
+
+@pytest.mark.parametrize("va_bits", [39, 48, 57])
+@pytest.mark.parametrize("leaf", [12, 21])
+def test_user_memory_of_riscv64(script, va_bits, leaf):
+    def entry(physical, is_page, shift):
+        return physical >> 12 << 10 | (0xDF if is_page else 1)
+
+    address, page_offset = 0x3F_1234_5123, 0xFFFF_FFD6_0000_0000
+    shifts = [shift for shift in reversed(range(12, va_bits, 9)) if shift >= leaf]
+    kernel = PagedKernel(
+        script, address, direct=page_offset - 0x8000_0000, shifts=shifts, entry=entry
+    )
+    kernel.notes = {
+        "NUMBER(VA_BITS)": str(va_bits),
+        "NUMBER(PAGE_OFFSET)": hex(page_offset),
+        "NUMBER(phys_ram_base)": "0x80000000",
+    }
+    kernel.arch = script.KdumpRiscv64(kernel)
+    check_reading(script, kernel, address)
+
+
+@pytest.mark.parametrize("arch", ["KdumpX86_64", "KdumpAarch64", "KdumpRiscv64"])
+def test_user_memory_of_a_kernel_that_tells_too_little(script, arch):
+    kernel = PagedKernel(script, 0x1000, direct=1 << 63, shifts=[12], entry=lambda *_: 0)
+    kernel.arch = getattr(script, arch)(kernel)
+    with pytest.raises(script.KdumpUnreadable, match="cannot read 5 bytes at 0x1000"):
+        script.KdumpUserMemory(kernel, kernel.pgd).fetch(0x1000, 5)
 
 
 # -- signals
@@ -505,3 +589,91 @@ def test_string_does_not_reach_behind_its_end(script):
     memory.map(0x1080, b"y" * 128)
     memory.poke(0x1068, int.from_bytes(b"y" * 8, "little"))
     assert reader.string(0x1064, 8) == b"nameyyyy"
+
+
+# -- backtraces
+
+
+def saved_registers(script, **changes):
+    values = dict.fromkeys(script.KDUMP_PT_REGS, 0x1000)
+    kernel = {"rip": 0xFFFF_FFFF_8100_0000, "rsp": 0xFFFF_C900_0000_3F00, "eflags": 0x246}
+    return {**values, **kernel, "cs": 0x10, "ss": 0x18, **changes}
+
+
+def test_registers_of_an_interrupted_kernel_are_known_from_others(script):
+    is_kernel = script.KdumpEntryUnwinder.is_kernel
+    assert is_kernel(saved_registers(script))
+    assert is_kernel(saved_registers(script, ss=0))
+    assert not is_kernel(saved_registers(script, cs=0x33, ss=0x2B))  # user mode
+    assert not is_kernel(saved_registers(script, eflags=0))
+    assert not is_kernel(saved_registers(script, rip=0x40_1000))
+    assert not is_kernel(dict.fromkeys(script.KDUMP_PT_REGS, 0))
+
+
+class Frame:
+    def __init__(self, pc, name, older=None):
+        self._pc, self._name, self._older = pc, name, older
+
+    def inferior_frame(self):
+        return self
+
+    def pc(self):
+        if self._pc is None:
+            raise sys.modules["gdb"].error("PC not available")
+        return self._pc
+
+    def name(self):
+        return self._name
+
+    def older(self):
+        return self._older
+
+    def unwind_stop_reason(self):
+        return 0 if self._older else 3 if self._pc is None else 0
+
+
+ENTRY, KERNEL = 0xFFFF_FFFF_8200_0126, 0xFFFF_FFFF_8100_0000
+
+
+@pytest.fixture
+def shown(script, monkeypatch):
+    """Filters a backtrace given from the newest frame on; returns what is shown of it."""
+    gdb, written = sys.modules["gdb"], []
+    symtab = types.SimpleNamespace(filename="arch/x86/entry/entry_64.S")
+    monkeypatch.setattr(
+        gdb,
+        "find_pc_line",
+        lambda pc: types.SimpleNamespace(symtab=symtab if pc == ENTRY else None),
+        raising=False,
+    )
+    monkeypatch.setattr(gdb, "write", written.append, raising=False)
+    monkeypatch.setattr(gdb, "frame_stop_reason_string", lambda reason: "why", raising=False)
+
+    def run(*frames):
+        older, chain = None, []
+        for pc, name in reversed(frames):
+            older = Frame(pc, name, older)
+            chain.insert(0, older)
+        out = list(script.KdumpEntryFilter().filter(chain))
+        return [getattr(frame, "_name", "unknown") for frame in out], written
+
+    return run
+
+
+def test_backtrace_ends_at_the_entry_from_user_mode(shown):
+    frames = [(KERNEL, "schedule"), (ENTRY, "entry"), (0x7FFF_0000, None), (5, None)]
+    assert shown(*frames) == (["schedule", "entry"], [])
+
+
+def test_backtrace_goes_on_behind_an_interrupt_of_the_kernel(shown):
+    frames = [(KERNEL, "handler"), (ENTRY, "asm_exc"), (KERNEL, "idle"), (ENTRY, "start")]
+    assert shown(*frames) == (["handler", "asm_exc", "idle", "start"], [])
+
+
+def test_backtrace_without_registers_says_so(shown):
+    assert shown((None, None)) == (["unknown"], ["Backtrace stopped: why\n"])
+
+
+def test_user_mode_frames_are_left_alone(shown):
+    frames = [(0x40_1000, "f"), (0x40_2000, None), (0x40_3000, "main")]
+    assert shown(*frames)[0] == ["f", None, "main"]
