@@ -16,7 +16,10 @@ from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 
-_ANSWER = re.compile(rb"(\+?)(?:\$([^#$]*)#([0-9a-f]{2}))?\Z", re.DOTALL)
+# Acknowledgement, output of a monitor command (`O` and hex), and one reply or none.
+_ANSWER = re.compile(
+    rb"(\+?)((?:\$O[0-9a-f]*#[0-9a-f]{2})*)(?:\$([^#$]*)#([0-9a-f]{2}))?\Z", re.DOTALL
+)
 
 
 class FakeFile:
@@ -142,19 +145,41 @@ class Debugger:
         log = ExchangeLog(logger or structlog.get_logger(), log_exchanges)
         self.connection = Connection(view.open_session(), log)
         self.acknowledged = True
+        self.printed = ""
 
     def ask(self, payload: bytes) -> bytes | None:
         """Return the reply to a packet, None when there is none."""
         expected_ack = b"+" if self.acknowledged else b""
         answer = self.connection.receive(packet(payload))
+        while getattr(self.connection, "streaming", False):
+            answer += self.connection.more()
         match = _ANSWER.match(answer)
         assert match is not None, answer
         assert expected_ack == match[1]
-        if match[2] is None:
+        assert payload.startswith(b"qRcmd") or not match[2]
+        if match[3] is None:
             return None
-        assert sum_of(match[2]) == match[3]
-        assert b"*" not in match[2]  # it would stand for a run length
-        return match[2]
+        assert sum_of(match[3]) == match[4]
+        assert b"*" not in match[3]  # it would stand for a run length
+        return match[3]
+
+    def _take_output(self, answer: bytes) -> bytes:
+        """Move a monitor command's output from an answer to `printed`."""
+        while self.connection.streaming:
+            answer += self.connection.more()
+        self.printed = ""
+
+        def take(match: re.Match[bytes]) -> bytes:
+            assert sum_of(b"O" + match[1]) == match[2]
+            self.printed += bytes.fromhex(match[1].decode()).decode()
+            return b""
+
+        return _OUTPUT.sub(take, answer)
+
+    def monitor(self, command: str) -> str:
+        """Return what a monitor command prints."""
+        assert self.ask(b"qRcmd," + command.encode().hex().encode()) == b"OK"
+        return self.printed
 
     def data(self, payload: bytes) -> bytes:
         """Return the reply to a packet that has one, with binary data unescaped."""

@@ -65,7 +65,7 @@ def test_any_packets_get_at_most_one_frame_each_and_nothing_raises(
             debugger.acknowledged = False
         if debugger.connection.closed:
             return
-    assert debugger.data(b"?")[:3] == b"T05"
+    assert debugger.data(b"?")[:3] in {b"T05", b"W00"}
 
 
 @given(st.binary(max_size=400))
@@ -140,9 +140,9 @@ def test_a_client_that_leaves_gets_no_further_answers(payload: bytes, reply: byt
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"!", b"R00", b"bs", b"vRun;ls", b"vAttach;1", b"qRcmd,6869", b"QNonStop:1", b"qCRC:0,1",
-     b"qTStatus", b"qSupport", b"vCont?", b"vMustReplyEmpty", b"jThreadsInfo", b"x0,0", b"\0", b"v",
-     b"q", b"Q", b"qXfer:btrace:read::0,1", b"qXfer:threads:write::0:", b"vFile:chmod:1"],
+    [b"", b"\0", b"v", b"q", b"Q", b"vMustReplyEmpty", b"qSupport", b"vUnheardOf;1", b"qUnheardOf",
+     b"QUnheardOf:1", b"jUnheardOf", b"qXfer:unheard-of:read::0,1", b"qXfer:threads:write::0:",
+     b"vFile:chmod:1", b"qTStatus"],
 )  # fmt: skip
 def test_unknown_packets_get_the_empty_reply(payload: bytes) -> None:
     debugger = Debugger(rich_view())
