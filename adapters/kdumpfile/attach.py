@@ -88,6 +88,11 @@ def _refusal(
                 f"{name}: is not a crash dump that libkdumpfile knows ({words}); "
                 "give a vmcore written by kdump, makedumpfile or QEMU"
             )
+    if header.flattened and header.truncated:
+        return (
+            f"{name}: is truncated, and libkdumpfile does not open a flattened dump without its "
+            f"end ({words}); copy the dump again"
+        )
     if any(part.truncated for part in headers):
         return f"{name}: is truncated too early to be opened ({words}); copy the dump again"
     if header.split and len(paths) == 1:

@@ -22,11 +22,10 @@ _NOTES_LIMIT = 64 << 20
 _PAGES_CHECKED = 512
 
 
-def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
+def read_kdump_header(read_at: ReadAt, file_size: int) -> FileHeader:
     """Read header, sub-header and notes.
 
-    With `file_size` the last pages are looked up, too, to tell whether they are there;
-    without it (the caller knows that the file is cut) `lost` is filled in any case.
+    The last pages are looked up, too, to tell whether `file_size` bytes hold them.
     Raises `UnusableFileError` when headers or bitmap are missing.
     """
     header = FileHeader("kdump")
@@ -52,9 +51,8 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     header.frames = _page_range(version, values, pages)
     header.identity = raw[:_STATUS_AT]
     table = _PageTable(read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames)
-    if file_size is not None and table.is_cut(file_size):
+    if header.truncated or table.is_cut(file_size):
         header.truncated = True
-    if header.truncated or file_size is None:
         header.lost = table.lost_pages()
     return header
 

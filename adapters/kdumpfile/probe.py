@@ -79,11 +79,10 @@ def read_header(path: str, file: int) -> FileHeader:
 
 
 def _flattened(pieces: flattened.FlattenedFile) -> FileHeader:
-    cut = not pieces.complete
     if pieces.read_at(0, 4) == elf_header.MAGIC:
         header = elf_header.read_elf_header(pieces.read_at, _UNLIMITED)
     else:
-        header = kdump_header.read_kdump_header(pieces.read_at, None if cut else _UNLIMITED)
+        header = kdump_header.read_kdump_header(pieces.read_at, _UNLIMITED)
     header.flattened = True
-    header.truncated = header.truncated or cut
+    header.truncated = header.truncated or not pieces.complete
     return header
