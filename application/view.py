@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
+from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
+from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.memory_map import MemoryMap
+from kdump_gdbserver.ports.monitor import Monitor
+from kdump_gdbserver.ports.os_tables import OsTable
 from kdump_gdbserver.ports.remote_files import RemoteFiles
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
@@ -20,7 +25,9 @@ class View:
     `open_memory` makes an address space for one session, `open_thread_locals` what finds
     thread-local variables in it. `current_reason` says how the current thread was chosen.
     `text_segment` is the run-time address of the symbol file's first PT_LOAD, None when
-    symbols need no relocation.
+    symbols need no relocation; `load_offset` is what was added to the file's addresses.
+    With `dump` there are physical memory, a memory map and monitor commands, too; the
+    page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     """
 
     arch: Arch
@@ -34,6 +41,10 @@ class View:
     files: RemoteFiles | None = None
     exec_file: str | None = None
     open_thread_locals: Callable[[AddressSpace], ThreadLocals] | None = None
+    load_offset: int | None = None
+    dump: CrashDump | None = None
+    root_table: int | None = None
+    os_tables: Sequence[OsTable] = ()
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -55,7 +66,23 @@ class ViewSession:
         self.thread_locals: ThreadLocals | None = (
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
+        self.load_offset = view.load_offset
+        self.os_tables = view.os_tables
+        self.facts = view.dump.facts if view.dump else None
+        self.monitor: Monitor | None = None
+        self.memory_map: MemoryMap | None = None
+        self.physical_mode = False
         self.read_memory = memory.read
+        self._view = view
+        self._virtual = memory
+
+    def set_physical_mode(self, physical: bool) -> None:
+        """Let addresses be physical or virtual from now on; `InputError` if there are none."""
+        if physical and self._view.dump is None:
+            raise InputError("this view has no physical memory")
+        memory = self._view.dump.physical() if physical and self._view.dump else self._virtual
+        self.read_memory = memory.read
+        self.physical_mode = physical
 
 
 class DeferredTarget:

@@ -24,11 +24,13 @@ class Thread:
 
     `extra` is the text that gdb prints in brackets after the id, `name` a short
     name of its own, `core` the CPU it was running on at the crash (None: none).
+    `handle` are the bytes by which programs know the thread (a task_struct's address, a
+    pthread_t), in the machine's byte order.
     Registers are made by `load` when first asked for, so that a view with ten
     thousand threads costs nothing for those nobody looks at.
     """
 
-    __slots__ = ("_load", "_registers", "core", "extra", "id", "name")
+    __slots__ = ("_load", "_registers", "core", "extra", "handle", "id", "name")
 
     def __init__(
         self,
@@ -38,8 +40,10 @@ class Thread:
         extra: str = "",
         name: str | None = None,
         core: int | None = None,
+        handle: bytes | None = None,
     ) -> None:
         self.id = id
+        self.handle = handle
         self.extra = extra
         self.name = name
         self.core = core

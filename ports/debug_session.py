@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
+from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
+from kdump_gdbserver.ports.memory_map import MemoryMap
+from kdump_gdbserver.ports.monitor import Monitor
+from kdump_gdbserver.ports.os_tables import OsTable
 from kdump_gdbserver.ports.remote_files import RemoteFiles
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
@@ -52,6 +57,36 @@ class DebugSession(Protocol):
     @property
     def files(self) -> RemoteFiles | None:
         """Files of the dumped machine, for `vFile`."""
+
+    @property
+    def load_offset(self) -> int | None:
+        """What was added to every address of the symbol file, for LLDB; None if unknown."""
+
+    @property
+    def facts(self) -> DumpFacts | None:
+        """What is known of the dump and its machine."""
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """Commands about the dump, for `qRcmd`."""
+
+    @property
+    def memory_map(self) -> MemoryMap | None:
+        """What is mapped, for `qMemoryRegionInfo` and to search memory quickly."""
+
+    @property
+    def os_tables(self) -> Sequence[OsTable]:
+        """Tables about the dumped system, for `qXfer:osdata`."""
+
+    @property
+    def physical_mode(self) -> bool:
+        """Whether addresses are physical ones now; virtual ones at first."""
+
+    def set_physical_mode(self, physical: bool) -> None:
+        """Let addresses be physical or virtual from now on.
+
+        Raises `InputError` when the view has no physical memory.
+        """
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Return the readable bytes at `address`, as `AddressSpace.read` does."""

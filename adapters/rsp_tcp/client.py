@@ -11,6 +11,8 @@ from kdump_gdbserver.adapters.rsp_tcp.encoding import (
     parse_thread_id,
     plain_text,
 )
+from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.statistics import Statistics
 from kdump_gdbserver.domain.threads import Thread
 from kdump_gdbserver.ports.debug_session import DebugSession
 from kdump_gdbserver.ports.remote_files import RemoteFile
@@ -20,20 +22,32 @@ from kdump_gdbserver.ports.remote_files import RemoteFile
 PACKET_SIZE = 0x20000
 
 
+_EPERM = 1
+
+
 @dataclass(slots=True)
 class Client:
     """The protocol state of one connection; packet handlers get it and change it."""
 
     session: DebugSession
+    log: ExchangeLog
     general_thread: Thread = field(init=False)
     multiprocess: bool = False
     error_messages: bool = False
+    error_strings: bool = False  # LLDB's form of error messages
+    lldb: bool = False
+    threads_in_stop_reply: bool = False
+    binary_memory: bool = False  # gdb's `x` was offered to the client
+    bare_binary: bool = False  # LLDB's older `x` was asked for
+    extended: bool = False
+    attached: bool = True
     acknowledge: bool = True
     leaving: bool = False
     listed: int = 0
     objects: dict[str, bytes] = field(default_factory=dict)
     open_files: dict[int, RemoteFile] = field(default_factory=dict)
     symbols_asked: int = 0
+    statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
         self.general_thread = self.session.current
@@ -62,4 +76,26 @@ class Client:
         """Return the error reply: words where the client takes them, else a number."""
         if self.error_messages:
             return b"E." + plain_text(text)
+        if self.error_strings:
+            return b"E%02x;" % code + plain_text(text).hex().encode()
         return b"E%02x" % code
+
+    def refusal(self, text: str) -> bytes:
+        """Return the error reply to what no dump can do.
+
+        Every gdb takes words as the reply to packets that are answered by OK or an error.
+        """
+        if self.lldb:
+            return self.error(text, _EPERM)
+        return b"E." + plain_text(text)
+
+    def start_over(self) -> None:
+        """Forget what the client did to the process it has left, and attach it anew."""
+        self.attached = True
+        self.general_thread = self.session.current
+        self.listed = 0
+        self.objects.clear()
+        self.session.set_physical_mode(False)
+        for file in self.open_files.values():
+            file.close()
+        self.open_files.clear()

@@ -3,45 +3,82 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from kdump_gdbserver.adapters.rsp_tcp.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.dispatch import find_handler
 from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError
 from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.adapters.rsp_tcp.framing import Malformed, Packet, PacketReader, Signal, frame
+from kdump_gdbserver.adapters.rsp_tcp.framing import (
+    Event,
+    Malformed,
+    Packet,
+    PacketReader,
+    Signal,
+    frame,
+)
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 
 _EFAULT = 0x0E
+_PARTS_AT_ONCE = 3  # a short output and its OK go out together
 
 
 class Connection:
     """Answers the packets of one client.
 
     Acknowledgements, retransmission and error replies are dealt with here, once for
-    all packets (GDB manual, "Packet Acknowledgment").
+    all packets (GDB manual, "Packet Acknowledgment"). Long output of a monitor command
+    comes in parts: while `streaming`, `more` has the next one.
     """
 
     def __init__(self, session: DebugSession, log: ExchangeLog) -> None:
         self._reader = PacketReader()
-        self._client = Client(session)
+        self._client = Client(session, log)
         self._log = log
         self._last_frame = b""
+        self._waiting: list[Event] = []
+        self._stream: Iterator[bytes] | None = None
 
     @property
     def closed(self) -> bool:
         """Whether the client has taken its leave; no more bytes should be fed."""
         return self._client.leaving
 
+    @property
+    def streaming(self) -> bool:
+        """Whether `more` has something to send."""
+        return self._stream is not None
+
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the client and return the bytes to send back, maybe none."""
         out: list[bytes] = []
-        for event in self._reader.feed(data):
+        while self._stream is not None:
+            out.append(self.more())
+        self._take(self._reader.feed(data), out)
+        return b"".join(out)
+
+    def more(self) -> bytes:
+        """Return the next part of a long output, and when it ends what was asked since."""
+        if self._stream is None:
+            return b""
+        out: list[bytes] = []
+        self._send_part(out)
+        if self._stream is None:
+            waiting, self._waiting = self._waiting, []
+            self._take(waiting, out)
+        return b"".join(out)
+
+    def _take(self, events: list[Event], out: list[bytes]) -> None:
+        for number, event in enumerate(events, start=1):
             if isinstance(event, Packet):
                 if self._client.acknowledge:
                     out.append(b"+")
                 self._answer(event.payload, out)
                 if self._client.leaving:
+                    break
+                if self._stream is not None:
+                    self._waiting = events[number:]
                     break
             elif isinstance(event, Malformed):
                 self._log.malformed(event.reason)
@@ -50,19 +87,34 @@ class Connection:
             elif event is Signal.NACK:
                 out.append(self._last_frame)
             # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
-        return b"".join(out)
 
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
-        started = time.perf_counter_ns() if self._log.enabled else 0
+        started = time.perf_counter_ns()
         reply = self._reply(payload)
-        if reply is not None:
-            self._last_frame = frame(reply)
-            out.append(self._last_frame)
+        if isinstance(reply, bytes):
+            self._send(reply, out)
+        elif reply is not None:
+            self._stream, reply = reply, None
+            for _ in range(_PARTS_AT_ONCE):
+                self._send_part(out)
         self._reader.verify_checksums = self._client.acknowledge
+        elapsed = time.perf_counter_ns() - started
+        self._client.statistics.count(len(payload), len(reply) if reply else 0, elapsed)
         if self._log.enabled:
-            self._log.exchange(payload, reply, time.perf_counter_ns() - started)
+            self._log.exchange(payload, reply, elapsed)
 
-    def _reply(self, payload: bytes) -> bytes | None:
+    def _send_part(self, out: list[bytes]) -> None:
+        part = next(self._stream, None) if self._stream is not None else None
+        if part is None:
+            self._stream = None
+        else:
+            self._send(part, out)
+
+    def _send(self, reply: bytes, out: list[bytes]) -> None:
+        self._last_frame = frame(reply)
+        out.append(self._last_frame)
+
+    def _reply(self, payload: bytes) -> bytes | Iterator[bytes] | None:
         handler, arguments = find_handler(payload)
         try:
             return handler(self._client, arguments)

@@ -14,6 +14,9 @@ from kdump_gdbserver.domain.threads import ThreadId
 # length), and all that is not printable ASCII.
 _MAX_WORDS = 300
 _NOT_PLAIN = re.compile(r"[^ -~]|[#$*}]")
+# All that is no Char of XML 1.0, section 2.2: a task's name can hold any byte, and one of
+# these would make gdb refuse a whole document.
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -53,6 +56,12 @@ def parse_hex_bytes(digits: bytes) -> bytes:
 def plain_text(text: str) -> bytes:
     """Return words as they can stand in an error reply, which knows no escapes."""
     return _NOT_PLAIN.sub("?", text[:_MAX_WORDS]).encode("ascii")
+
+
+def xml_text(text: str) -> str:
+    """Return text as it can stand between XML tags."""
+    legal = _NOT_XML.sub("?", text)
+    return legal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def encode_text(text: str) -> bytes:

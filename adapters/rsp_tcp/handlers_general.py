@@ -10,11 +10,14 @@ def supported(client: Client, arguments: bytes) -> bytes:
     offered = arguments.split(b";")
     client.multiprocess = b"multiprocess+" in offered
     client.error_messages = b"error-message+" in offered
+    client.binary_memory = True
     features = [
         b"PacketSize=%x" % PACKET_SIZE,
         b"QStartNoAckMode+",
         b"qXfer:features:read+",
         b"qXfer:threads:read+",
+        b"qXfer:osdata:read+",
+        b"binary-upload+",
     ]
     if client.session.auxv is not None:
         features.append(b"qXfer:auxv:read+")
@@ -39,36 +42,25 @@ def attached(client: Client, arguments: bytes) -> bytes:
 
 
 def offsets(client: Client, arguments: bytes) -> bytes:
-    """`qOffsets`: where the symbol file's first segment is, so that KASLR is undone."""
-    text = client.session.text_segment
+    """`qOffsets`: where the symbol file is, so that KASLR is undone.
+
+    gdb is told the address of the first segment. LLDB takes that for an offset, too, but
+    understands the form with offsets, which gdb does not apply to all sections.
+    """
+    text, offset = client.session.text_segment, client.session.load_offset
+    if client.lldb:
+        return b"" if offset is None else b"Text=%x;Data=%x;Bss=%x" % (offset, offset, offset)
     return b"" if text is None else b"TextSeg=%x" % text
-
-
-def detach(client: Client, arguments: bytes) -> bytes:
-    """`D`: the client leaves; the server stays."""
-    client.leaving = True
-    return b"OK"
-
-
-def kill(client: Client, arguments: bytes) -> None:
-    """`k`: a dump cannot be killed; the client leaves and expects no reply."""
-    client.leaving = True
-
-
-def kill_process(client: Client, arguments: bytes) -> bytes:
-    """`vKill`: as `k`, with a reply."""
-    client.leaving = True
-    return b"OK"
 
 
 def refuse_to_run(client: Client, arguments: bytes) -> bytes:
     """`c`, `s`, `vCont` and so on: nothing runs in a crash dump."""
-    return b"E.a crash dump cannot run: it shows one moment only"
+    return client.refusal("a crash dump cannot run: it shows one moment only")
 
 
 def refuse_breakpoint(client: Client, arguments: bytes) -> bytes:
     """`Z`, `z`: nothing runs in a crash dump, so nothing can be stopped."""
-    return b"E.a crash dump cannot run: breakpoints and watchpoints are of no use"
+    return client.refusal("a crash dump cannot run: breakpoints and watchpoints are of no use")
 
 
 def unsupported(client: Client, arguments: bytes) -> bytes:

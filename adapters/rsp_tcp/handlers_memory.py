@@ -17,4 +17,4 @@ def read_memory(client: Client, arguments: bytes) -> bytes:
 
 def refuse_write(client: Client, arguments: bytes) -> bytes:
     """`M`, `X`: a crash dump cannot be changed."""
-    return b"E.a crash dump is read-only: memory cannot be written"
+    return client.refusal("a crash dump is read-only: memory cannot be written")

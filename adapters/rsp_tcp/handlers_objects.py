@@ -11,6 +11,7 @@ from kdump_gdbserver.adapters.rsp_tcp.encoding import (
     object_slice,
     parse_hex_pair,
 )
+from kdump_gdbserver.adapters.rsp_tcp.handlers_osdata import os_data
 from kdump_gdbserver.adapters.rsp_tcp.handlers_threads import thread_list_document
 from kdump_gdbserver.adapters.rsp_tcp.target_description import target_description
 
@@ -44,6 +45,7 @@ _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
     "threads": _threads,
     "auxv": _auxv,
     "exec-file": _exec_file,
+    "osdata": os_data,
 }
 
 

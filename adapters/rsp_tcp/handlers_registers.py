@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.client import Client
-from kdump_gdbserver.adapters.rsp_tcp.encoding import encode_register, encode_registers, parse_hex
+from kdump_gdbserver.adapters.rsp_tcp.encoding import (
+    PacketError,
+    encode_register,
+    encode_registers,
+    parse_hex,
+)
+from kdump_gdbserver.domain.threads import Thread
 
 
 def read_all(client: Client, arguments: bytes) -> bytes:
-    """`g`: all registers of the selected thread."""
-    return encode_registers(client.general_thread.registers)
+    """`g`: all registers of the selected thread, or of the one LLDB names."""
+    return encode_registers(_thread(client, arguments).registers)
 
 
 def read_one(client: Client, arguments: bytes) -> bytes:
-    """`p N`: one register of the selected thread."""
-    return encode_register(client.general_thread.registers, parse_hex(arguments))
+    """`p N`: one register of the selected thread, or of the one LLDB names."""
+    number, _, suffix = arguments.partition(b";")
+    registers = _thread(client, b";" + suffix).registers
+    reply = encode_register(registers, parse_hex(number))
+    if client.lldb and reply.startswith(b"x"):
+        # LLDB knows no x for unavailable digits: it would show made-up bytes.
+        raise PacketError("the register is not in the dump")
+    return reply
+
+
+def _thread(client: Client, arguments: bytes) -> Thread:
+    """Return the thread of LLDB's suffix `;thread:TID;`, else the selected one."""
+    _, named, tid = arguments.partition(b";thread:")
+    return client.find_thread(tid.rstrip(b";")) if named else client.general_thread
 
 
 def refuse_write(client: Client, arguments: bytes) -> bytes:
     """`G`, `P`: a crash dump cannot be changed."""
-    return b"E.a crash dump is read-only: registers cannot be written"
+    return client.refusal("a crash dump is read-only: registers cannot be written")

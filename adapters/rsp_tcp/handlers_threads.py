@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from xml.sax.saxutils import quoteattr
-
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import (
+    PacketError,
     encode_register,
     encode_text,
     format_thread_id,
+    xml_text,
 )
 from kdump_gdbserver.domain.threads import Thread
 
 _IDS_PER_PACKET = PACKET_SIZE // 32
 _SIGTRAP = 5
-# All that is no Char of XML 1.0, section 2.2.
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def select(client: Client, arguments: bytes) -> bytes:
@@ -35,11 +32,18 @@ def is_alive(client: Client, arguments: bytes) -> bytes:
 
 def current(client: Client, arguments: bytes) -> bytes:
     """`qC`: the thread the client looks at."""
+    if not client.attached:
+        raise PacketError("no process is attached")
     return b"QC" + format_thread_id(client.general_thread.id, client.multiprocess)
 
 
 def stop_reason(client: Client, arguments: bytes) -> bytes:
-    """`?`: stopped by SIGTRAP in the view's current thread, with its pc and sp."""
+    """`?`: stopped by SIGTRAP in the view's current thread, with its pc and sp.
+
+    When the client has left the process, the manual's "exited" stands for there being none.
+    """
+    if not client.attached:
+        return b"W00"
     client.general_thread = client.session.current
     return stop_reply(client, client.session.current)
 
@@ -55,11 +59,24 @@ def stop_reply(client: Client, thread: Thread) -> bytes:
     reply += b"thread:%b;" % format_thread_id(thread.id, client.multiprocess)
     if thread.core is not None:
         reply += b"core:%x;" % thread.core
+    if client.lldb:
+        reply += _for_lldb(client, thread)
     return reply
+
+
+def _for_lldb(client: Client, thread: Thread) -> bytes:
+    """Return what only LLDB understands: the name and, if asked for, all threads' ids."""
+    fields = b"hexname:%b;" % encode_text(thread.name or thread.extra).hex().encode()
+    if client.threads_in_stop_reply:
+        ids = (b"%x" % other.id.tid for other in client.session.threads)
+        fields += b"threads:%b;" % b",".join(ids)
+    return fields
 
 
 def list_first(client: Client, arguments: bytes) -> bytes:
     """`qfThreadInfo`: the first part of the thread list."""
+    if not client.attached:
+        return b"l"
     client.listed = 0
     return list_next(client, arguments)
 
@@ -82,20 +99,16 @@ def extra_info(client: Client, arguments: bytes) -> bytes:
 def thread_list_document(client: Client) -> bytes:
     """Return the `threads` object: every thread with its id, core, name and text."""
     lines = ['<?xml version="1.0"?>\n<threads>\n']
-    for thread in client.session.threads:
+    for thread in client.session.threads if client.attached else ():
         thread_id = format_thread_id(thread.id, client.multiprocess).decode()
-        name = f" name={quoteattr(_legal(thread.name))}" if thread.name else ""
+        name = f' name="{_attribute(thread.name)}"' if thread.name else ""
         core = "" if thread.core is None else f' core="{thread.core}"'
-        extra = _text(thread.extra)
-        lines.append(f'<thread id="{thread_id}"{core}{name}>{extra}</thread>\n')
+        handle = "" if thread.handle is None else f' handle="{thread.handle.hex()}"'
+        extra = xml_text(thread.extra)
+        lines.append(f'<thread id="{thread_id}"{core}{name}{handle}>{extra}</thread>\n')
     lines.append("</threads>\n")
     return "".join(lines).encode()
 
 
-def _legal(text: str) -> str:
-    # A task's name can hold any byte; one of these would make gdb refuse the whole list.
-    return _NOT_XML.sub("?", text)
-
-
-def _text(text: str) -> str:
-    return _legal(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _attribute(text: str) -> str:
+    return xml_text(text).replace('"', "&quot;")

@@ -116,3 +116,5 @@ class TcpServer:
             reply = conversation.receive(data)
             if reply:
                 connection.sendall(reply)
+            while conversation.streaming:
+                connection.sendall(conversation.more())

@@ -1,0 +1,19 @@
+"""MemoryRegion: a stretch of an address space all of which is alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRegion:
+    """Addresses from `start` to before `end`; `permissions` are "" where nothing is mapped.
+
+    They are of the letters r, w and x, as the hardware had them. `name` is a file's path
+    or a name such as [stack], "" for none.
+    """
+
+    start: int
+    end: int
+    permissions: str = ""
+    name: str = ""
