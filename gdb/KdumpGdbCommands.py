@@ -15,7 +15,6 @@ prefix on every name. The parts, from the bottom up:
     architectures         what the scheduler saves of a task's registers
     the kernel            symbols, CPUs, tasks
     processes             mappings, paths, user registers, signals of one
-    backtraces            where the kernel was entered
     files                 the sidecar's text, written all or nothing
     commands              what the user types
 
@@ -32,8 +31,6 @@ import struct
 import tempfile
 
 import gdb
-import gdb.unwinder
-from gdb.FrameDecorator import FrameDecorator
 
 # ------------------------------------------------------------------------------ errors
 
@@ -2050,129 +2047,6 @@ def kdump_write(name, text):
         raise KdumpError("cannot write %s: %s" % (path, error.strerror)) from None
 
 
-# ------------------------------------------------------------------------------ backtraces
-
-# Where x86_64 enters the kernel: assembly has line numbers, but tells nothing about the stack.
-KDUMP_ENTRY_FILES = (".S", "/idtentry.h")
-KDUMP_PT_REGS = (
-    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss"
-).split()  # arch/x86/include/asm/ptrace.h; this order is part of the system call ABI
-KDUMP_KERNEL_CS = 0x10
-
-
-def kdump_is_entry_code(pc):
-    """Whether a kernel address is in the assembly through which the kernel is entered."""
-    if pc < KDUMP_USER_END:
-        return False
-    symtab = gdb.find_pc_line(pc).symtab
-    return symtab is not None and symtab.filename.endswith(KDUMP_ENTRY_FILES)
-
-
-class KdumpUnknownFrame(FrameDecorator):
-    """A frame that gdb has no registers for, as an exited task's; shown as plain gdb does."""
-
-    def function(self):
-        return "<unavailable>"
-
-    def address(self):
-        return None
-
-    filename = line = frame_args = frame_locals = address
-
-
-class KdumpEntryFilter:
-    """Ends `bt` where the kernel was entered.
-
-    What gdb finds behind an entry from user mode, or behind the first function of a thread, are
-    not frames but the user's registers, taken for return addresses.
-    """
-
-    name, priority, enabled = "kdump-kernel-entry", 100, True
-
-    def filter(self, frames):
-        for decorated in frames:
-            frame = decorated.inferior_frame()
-            try:
-                pc = frame.pc()
-            except gdb.error:
-                yield KdumpUnknownFrame(decorated)
-                pc = 0
-            else:
-                yield decorated
-            if self.is_entry(frame, pc):
-                return
-        self.tell_end(frame)
-
-    @staticmethod
-    def is_entry(frame, pc):
-        """Whether user mode, or nothing, comes before this frame."""
-        if not kdump_is_entry_code(pc):
-            return False
-        try:
-            older = frame.older()
-            return older is None or older.name() is None
-        except gdb.error:
-            return True
-
-    @staticmethod
-    def tell_end(frame):
-        """Say why a backtrace is not complete: where a filter is in use, gdb itself does not."""
-        reason = frame.unwind_stop_reason()
-        if reason >= gdb.FRAME_UNWIND_UNAVAILABLE:
-            gdb.write("Backtrace stopped: %s\n" % gdb.frame_stop_reason_string(reason))
-
-
-class KdumpEntryUnwinder:
-    """Goes on from where the kernel was interrupted, if it was the kernel that was.
-
-    When entry code calls C code, its stack pointer is at the saved registers, struct pt_regs.
-    """
-
-    name, enabled = "kdump-kernel-entry", True
-
-    class FrameId:
-        def __init__(self, sp, pc):
-            self.sp, self.pc = sp, pc
-
-    def __call__(self, frame):
-        if frame.architecture().name() != KdumpX86_64.gdb_name:
-            return None
-        try:
-            pc = int(frame.read_register("rip")) % 2**64
-            if not kdump_is_entry_code(pc):
-                return None
-            sp = int(frame.read_register("rsp")) % 2**64
-            saved = KdumpMemory(kdump_fetch).words(sp, len(KDUMP_PT_REGS))
-        except (gdb.error, KdumpUnreadable):
-            return None
-        values = {name: saved[number] for number, name in enumerate(KDUMP_PT_REGS)}
-        if not self.is_kernel(values):
-            return None
-        info = frame.create_unwind_info(self.FrameId(sp, pc))
-        for name in KDUMP_PT_REGS:
-            if name not in ("orig_rax", "cs", "ss", "eflags"):
-                type_ = frame.read_register(name).type
-                info.add_saved_register(name, gdb.Value(values[name]).cast(type_))
-        return info
-
-    @staticmethod
-    def is_kernel(values):
-        """Whether these are registers of kernel mode, and not just any words on the stack."""
-        return (
-            values["cs"] & 0xFFFF == KDUMP_KERNEL_CS
-            and values["ss"] & 0xFFFF in (0, 0x18)
-            and values["rip"] >= KDUMP_USER_END
-            and values["rsp"] >= KDUMP_USER_END
-            and values["eflags"] & 2  # always set
-        )
-
-
-def kdump_improve_backtraces():
-    """Install the two; sourcing the script again replaces them."""
-    gdb.frame_filters[KdumpEntryFilter.name] = KdumpEntryFilter()
-    gdb.unwinder.register_unwinder(None, KdumpEntryUnwinder(), replace=True)
-
-
 # ------------------------------------------------------------------------------ commands
 
 
@@ -2320,4 +2194,3 @@ class KdumpSaveProcessJson(KdumpCommand):
 KdumpKernelPs()
 KdumpSaveKernelJson()
 KdumpSaveProcessJson()
-kdump_improve_backtraces()

@@ -303,7 +303,6 @@ def test_help_tells_the_usage(script, command):
 
 def test_every_name_in_the_shared_name_space_has_the_prefix(script):
     allowed = {"contextlib", "gdb", "json", "os", "pathlib", "re", "struct", "tempfile"}
-    allowed.add("FrameDecorator")
     names = {name for name in vars(script) if not name.startswith("__")} - allowed
     assert [name for name in names if not name.lower().startswith("kdump")] == []
 

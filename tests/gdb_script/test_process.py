@@ -2,8 +2,6 @@
 
 import itertools
 import struct
-import sys
-import types
 
 import pytest
 from hypothesis import given
@@ -589,91 +587,3 @@ def test_string_does_not_reach_behind_its_end(script):
     memory.map(0x1080, b"y" * 128)
     memory.poke(0x1068, int.from_bytes(b"y" * 8, "little"))
     assert reader.string(0x1064, 8) == b"nameyyyy"
-
-
-# -- backtraces
-
-
-def saved_registers(script, **changes):
-    values = dict.fromkeys(script.KDUMP_PT_REGS, 0x1000)
-    kernel = {"rip": 0xFFFF_FFFF_8100_0000, "rsp": 0xFFFF_C900_0000_3F00, "eflags": 0x246}
-    return {**values, **kernel, "cs": 0x10, "ss": 0x18, **changes}
-
-
-def test_registers_of_an_interrupted_kernel_are_known_from_others(script):
-    is_kernel = script.KdumpEntryUnwinder.is_kernel
-    assert is_kernel(saved_registers(script))
-    assert is_kernel(saved_registers(script, ss=0))
-    assert not is_kernel(saved_registers(script, cs=0x33, ss=0x2B))  # user mode
-    assert not is_kernel(saved_registers(script, eflags=0))
-    assert not is_kernel(saved_registers(script, rip=0x40_1000))
-    assert not is_kernel(dict.fromkeys(script.KDUMP_PT_REGS, 0))
-
-
-class Frame:
-    def __init__(self, pc, name, older=None):
-        self._pc, self._name, self._older = pc, name, older
-
-    def inferior_frame(self):
-        return self
-
-    def pc(self):
-        if self._pc is None:
-            raise sys.modules["gdb"].error("PC not available")
-        return self._pc
-
-    def name(self):
-        return self._name
-
-    def older(self):
-        return self._older
-
-    def unwind_stop_reason(self):
-        return 0 if self._older else 3 if self._pc is None else 0
-
-
-ENTRY, KERNEL = 0xFFFF_FFFF_8200_0126, 0xFFFF_FFFF_8100_0000
-
-
-@pytest.fixture
-def shown(script, monkeypatch):
-    """Filters a backtrace given from the newest frame on; returns what is shown of it."""
-    gdb, written = sys.modules["gdb"], []
-    symtab = types.SimpleNamespace(filename="arch/x86/entry/entry_64.S")
-    monkeypatch.setattr(
-        gdb,
-        "find_pc_line",
-        lambda pc: types.SimpleNamespace(symtab=symtab if pc == ENTRY else None),
-        raising=False,
-    )
-    monkeypatch.setattr(gdb, "write", written.append, raising=False)
-    monkeypatch.setattr(gdb, "frame_stop_reason_string", lambda reason: "why", raising=False)
-
-    def run(*frames):
-        older, chain = None, []
-        for pc, name in reversed(frames):
-            older = Frame(pc, name, older)
-            chain.insert(0, older)
-        out = list(script.KdumpEntryFilter().filter(chain))
-        return [getattr(frame, "_name", "unknown") for frame in out], written
-
-    return run
-
-
-def test_backtrace_ends_at_the_entry_from_user_mode(shown):
-    frames = [(KERNEL, "schedule"), (ENTRY, "entry"), (0x7FFF_0000, None), (5, None)]
-    assert shown(*frames) == (["schedule", "entry"], [])
-
-
-def test_backtrace_goes_on_behind_an_interrupt_of_the_kernel(shown):
-    frames = [(KERNEL, "handler"), (ENTRY, "asm_exc"), (KERNEL, "idle"), (ENTRY, "start")]
-    assert shown(*frames) == (["handler", "asm_exc", "idle", "start"], [])
-
-
-def test_backtrace_without_registers_says_so(shown):
-    assert shown((None, None)) == (["unknown"], ["Backtrace stopped: why\n"])
-
-
-def test_user_mode_frames_are_left_alone(shown):
-    frames = [(0x40_1000, "f"), (0x40_2000, None), (0x40_3000, "main")]
-    assert shown(*frames)[0] == ["f", None, "main"]
