@@ -44,6 +44,10 @@ WANTED = (
     "rewind_stack_and_make_dead",
     "rewind_stack_do_exit",
     "secondary_startup_64",
+    "vdso_end",
+    "vdso_image_32",
+    "vdso_image_64",
+    "vdso_start",
 )
 
 # Bounds on what a damaged dump can make us read, in bytes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kdump_gdbserver.application import vdso
 from kdump_gdbserver.application.mapped_files import Mappings, is_file
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
@@ -39,12 +40,18 @@ class ProcessMemory(AddressSpace):
     """
 
     def __init__(
-        self, dumped: AddressSpace, mappings: Mappings, source: PageSource, page_size: int
+        self,
+        dumped: AddressSpace,
+        mappings: Mappings,
+        page_size: int,
+        source: PageSource,
+        vdso_pages: PageSource | None = None,
     ) -> None:
-        """Read `dumped` first; `page_size` is in bytes."""
+        """Read `dumped` first; `page_size` is in bytes. `vdso_pages` has those of the vDSO."""
         self._dumped = dumped
         self._mappings = mappings
         self._source = source
+        self._vdso = vdso_pages
         self._page_size = page_size
 
     def read(self, address: int, length: int) -> bytes:
@@ -75,6 +82,8 @@ class ProcessMemory(AddressSpace):
             length = min(length, page_end - address, vma.end - address)
             if is_file(vma):
                 return self._source.supply(vma, address, length, fault)
+            if vma.path == vdso.PATH and self._vdso is not None:
+                return self._vdso.supply(vma, address, length, fault)
             if fault.reason is FaultReason.UNMAPPED and _is_zero_filled(vma):
                 return bytes(length)
             raise

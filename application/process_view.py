@@ -19,8 +19,11 @@ from kdump_gdbserver.application.process_registers import (
 )
 from kdump_gdbserver.application.sysroot import Sysroot
 from kdump_gdbserver.application.thread_locals import GlibcThreadLocals
+from kdump_gdbserver.application.vdso import PATH as VDSO
+from kdump_gdbserver.application.vdso import VdsoPages, find_vdso
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
@@ -45,11 +48,12 @@ def open_process_view(
     page_size = dump.facts.page_size
     crash_time = dump.vmcoreinfo.crash_time
     files = Sysroot(sysroot, mappings, open_dumped(), page_size, crash_time) if sysroot else None
+    survey = survey_kernel(dump)
+    vdso = _find_vdso(image, survey, dump, arch, open_dumped())
 
     def open_memory() -> AddressSpace:
-        return ProcessMemory(open_dumped(), mappings, files or NoPageSource(), page_size)
+        return ProcessMemory(open_dumped(), mappings, page_size, files or NoPageSource(), vdso)
 
-    survey = survey_kernel(dump)
     cpus = _cpus_of(image, survey)
     values = {
         thread.tid: process_values(
@@ -94,6 +98,15 @@ def _dumped_memory(dump: CrashDump, image: ProcessImage) -> Callable[[], Address
             ) from None
 
     return open_dumped
+
+
+def _find_vdso(
+    image: ProcessImage, survey: KernelSurvey, dump: CrashDump, arch: Arch, memory: AddressSpace
+) -> VdsoPages | None:
+    for vma in image.vmas:
+        if vma.path == VDSO:
+            return find_vdso(survey, dump.facts.arch, arch, vma, memory)
+    return None
 
 
 def _cpus_of(image: ProcessImage, survey: KernelSurvey) -> Mapping[int, int]:
