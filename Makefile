@@ -25,14 +25,14 @@ help: ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## install what the program and its tests need (root: Debian packages; else below ~/.cache)
-	@scripts/setup python gdb --optional $(REAL_NEEDS)
+	@scripts/setup python gdb --optional libkdumpfile $(REAL_NEEDS)
 
 demo: ## serve a small sample dump and look at it with gdb
 	@scripts/setup python gdb
 	scripts/demo
 
 test: setup check ## check the code, then run every test
-	@$(PYTEST) $(TESTS)
+	@scripts/test $(TESTS)
 
 unit: ## run the tests that need no dump and no gdb
 	@scripts/setup python

@@ -9,6 +9,7 @@ gdbserver      gdbserver
 gcc            gcc libc6-dev
 binutils       binutils
 qemu           qemu-system-x86
+libkdumpfile   libkdumpfile10
 makedumpfile   makedumpfile
 crash          crash
 lldb           lldb
@@ -29,6 +30,7 @@ has() { # NEED
     gcc) echo 'int main(void) { return 0; }' | gcc -x c -static -o /dev/null - ;;
     binutils) objcopy --version ;;
     qemu) echo quit | qemu-system-x86_64 -accel tcg -nodefaults -display none -S -monitor stdio ;;
+    libkdumpfile) find_libkdumpfile ;;
     makedumpfile) makedumpfile -v ;;
     *) "$1" --version ;;
     esac
@@ -52,6 +54,15 @@ find_pip_wheel() {
     local wheel
     for wheel in {"$KDUMP_GDBSERVER_DEBROOT",}/usr/share/python-wheels/pip-*.whl; do
         [ ! -e "$wheel" ] || { say "$wheel" && return; }
+    done
+    return 1
+}
+
+# The oldest libkdumpfile in use, Debian's, to test with beside the one that pip brings.
+find_libkdumpfile() {
+    local library
+    for library in {,"$KDUMP_GDBSERVER_DEBROOT"}/usr/lib/*-linux-gnu/libkdumpfile.so.10; do
+        [ ! -e "$library" ] || { say "$library" && return; }
     done
     return 1
 }
