@@ -155,7 +155,9 @@ class OrcTables:
         return low
 
     def _read(self, first: int, count: int) -> list[RawEntry]:
-        if not 0 < count <= _MAX_SLICE:
+        if count <= 0:
+            return []
+        if count > _MAX_SLICE:
             raise ValueError(f"{count} ORC entries")
         at = self._ips + _IP_SIZE * first
         ips = struct.unpack(f"<{count}i", self._memory.read_exact(at, _IP_SIZE * count))
@@ -176,9 +178,9 @@ def to_rows(
 
     Of entries for one address the last one counts, as for the kernel.
     """
-    ends = [*(entry[0] for entry in entries[1:]), high]
+    ends = [entry[0] for entry in entries[1:]]
     rows: list[OrcRow] = []
-    for (start, sp_offset, bp_offset, flags), end in zip(entries, ends, strict=True):
+    for (start, sp_offset, bp_offset, flags), end in zip(entries, (*ends, high), strict=False):
         if max(start, low) >= min(end, high):
             continue
         kind = orc_format.kind(flags)
