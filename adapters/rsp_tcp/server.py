@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
+import time
 from typing import Any
 
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
@@ -14,6 +16,9 @@ from kdump_gdbserver.ports.debug_session import DebugTarget
 
 _RECEIVE_SIZE = 0x10000
 _BACKLOG = 16
+# Why a client may not be had though others are still served, and when to look again.
+_PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_RETRY_AFTER = 0.1  # seconds
 
 
 class TcpServer:
@@ -64,10 +69,14 @@ class TcpServer:
         while not self._stopping:
             try:
                 connection, peer = self._listener.accept()
-            except OSError:
+            except OSError as error:
                 if self._stopping:
                     break
-                raise
+                if error.errno not in _PASSING:
+                    raise
+                self._logger.warning("cannot take a client", reason=error.strerror)
+                time.sleep(_RETRY_AFTER)
+                continue
             if once:
                 self._listener.close()
                 self._serve_client(connection, peer)
@@ -101,6 +110,8 @@ class TcpServer:
             log.info("client left")
         except OSError as error:
             log.info("client lost", reason=str(error))
+        except InputError as error:
+            log.error("cannot show this dump; the client is dropped", reason=str(error))
         except Exception:
             log.exception("internal error; this client is dropped")
         finally:

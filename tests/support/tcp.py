@@ -1,0 +1,93 @@
+"""A served view on the loopback interface, and a client on a real socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+from kdump_gdbserver.adapters.rsp_tcp.server import TcpServer
+from tests.support.sessions import packet
+
+TIMEOUT = 10.0  # seconds; for a test to fail instead of hanging
+HOST = "127.0.0.1"
+
+
+class TcpClient:
+    """A client that speaks RSP in ack mode over a socket."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection((HOST, port), TIMEOUT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, payload: bytes) -> None:
+        self.socket.sendall(packet(payload))
+
+    def receive(self) -> bytes:
+        """Return the next reply's payload; `EOFError` when the server has hung up."""
+        data = b""
+        while b"#" not in data or len(data) < data.index(b"#") + 3:
+            part = self.socket.recv(0x10000)
+            if not part:
+                raise EOFError(data)
+            data += part
+        self.socket.sendall(b"+")
+        return data[data.index(b"$") + 1 : data.index(b"#")]
+
+    def ask(self, payload: bytes) -> bytes:
+        self.send(payload)
+        return self.receive()
+
+    def hung_up(self) -> bool:
+        """Whether the server closes the connection, now or within the timeout."""
+        try:
+            while self.socket.recv(0x1000):
+                pass
+        except ConnectionError:
+            pass
+        return True
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def abort(self) -> None:
+        """Close with a reset, as a client that crashed would."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+class Served:
+    """A server that runs in a thread, and the clients it has."""
+
+    def __init__(self, server: TcpServer, once: bool) -> None:
+        self.port = server.listen(HOST, 0)
+        self.thread = threading.Thread(target=server.serve, kwargs={"once": once}, daemon=True)
+        self.thread.start()
+        self._clients: list[TcpClient] = []
+
+    def connect(self) -> TcpClient:
+        self._clients.append(TcpClient(self.port))
+        return self._clients[-1]
+
+    def ended(self) -> bool:
+        """Whether the server ends, now or within the timeout."""
+        self.thread.join(TIMEOUT)
+        return not self.thread.is_alive()
+
+    def close_clients(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+@contextlib.contextmanager
+def serving(server: TcpServer, once: bool = False) -> Iterator[Served]:
+    """Serve on a free port in the background."""
+    served = Served(server, once)
+    try:
+        yield served
+    finally:
+        served.close_clients()
+        server.stop()
+        assert served.ended()
