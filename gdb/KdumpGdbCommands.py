@@ -669,17 +669,15 @@ class KdumpX86_64:
         "gs": "thread.gsindex",
         "fs_base": "thread.fsbase",
         "gs_base": "thread.gsbase",
+        "tls": "thread.tls_array",
         "cr2": "thread.cr2",
         "trap_nr": "thread.trap_nr",
     }
+    KEPT = ("ds", "es", "fs", "gs", "fs_base", "gs_base")
     # What of the user's registers the CPU still holds while it runs the kernel.
     kept_in_kernel = ("ds", "es", "fs", "gs", "fs_base")
-    user32 = {
-        **{"r" + name: "e" + name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")},
-        **{name: name for name in ("cs", "ss", "ds", "es", "fs", "gs", "eflags")},
-        "rip": "eip",
-        "orig_rax": "orig_eax",
-    }
+    only64 = tuple("r%d" % n for n in range(8, 16))
+    TLS_SEGMENTS = (12, 13, 14)  # GDT_ENTRY_TLS_MIN to _MAX, arch/x86/include/asm/segment.h
     narrow = {"eflags": 32, "cs": 16, "ss": 16, "ds": 16, "es": 16, "fs": 16, "gs": 16}
     USER_CS, USER32_CS = 0x33, 0x23  # arch/x86/include/asm/segment.h
     PAGE_FAULT = 14  # X86_TRAP_PF
@@ -717,16 +715,33 @@ class KdumpX86_64:
         return auxv_is_32 and registers.get("cs") == self.USER32_CS
 
     def compat_registers(self, registers):
-        return {
-            self.user32[name]: value & 0xFFFFFFFF
-            for name, value in registers.items()
-            if name in self.user32
-        }
+        """Those that 32-bit code has, by the names the kernel keeps them under."""
+        return {name: value for name, value in registers.items() if name not in self.only64}
 
     def compat_fp_registers(self, registers):
         """Without the vector registers that only 64-bit code has."""
         gone = re.compile(r"[xy]mm([89]|1\d)")
         return {name: value for name, value in registers.items() if not gone.match(name)}
+
+    def thread_registers(self, thread):
+        """The segments and their bases, from thread_struct.
+
+        Where a selector names one of the thread's own segments, as those of 32-bit programs do,
+        the segment has the base; without FSGSBASE thread_struct then says 0 (x86_fsbase_read_task()
+        in arch/x86/kernel/process_64.c).
+        """
+        registers = {name: thread[name] for name in self.KEPT if name in thread}
+        segments = self.memory.split(thread.get("tls", b""))
+        for name in ("fs", "gs"):
+            number = registers.get(name, 0) >> 3
+            if number in self.TLS_SEGMENTS and segments:
+                registers[name + "_base"] = self.segment_base(segments[number - 12])
+        return registers
+
+    @staticmethod
+    def segment_base(descriptor):
+        """Intel SDM volume 3, "Segment Descriptors"."""
+        return descriptor >> 16 & 0xFFFFFF | (descriptor >> 56) << 24
 
     def fault_address(self, thread):
         """The address of the last page fault that became a signal."""
@@ -837,10 +852,17 @@ class KdumpAarch64:
     def is_user_mode(self, registers):
         return registers.get("cpsr", 5) & self.EL_MASK == 0
 
+    @staticmethod
+    def thread_registers(thread):
+        return {"tpidr": thread["tpidr"]} if "tpidr" in thread else {}
+
     def is_compat(self, registers, auxv_is_32):
-        if registers.get("cpsr", 0) & self.AARCH32:
-            raise KdumpError("32-bit ARM processes are not supported")
-        return False
+        return bool(registers.get("cpsr", 0) & self.AARCH32)
+
+    def compat_registers(self, registers):
+        return registers  # the server knows which are whose (Arm ARM, D1.20.1)
+
+    compat_fp_registers = compat_registers
 
     def fault_address(self, thread):
         return thread.get("fault") or None
@@ -940,6 +962,10 @@ class KdumpRiscv64:
 
     def is_user_mode(self, registers):
         return registers.get("pc", KDUMP_USER_END) < KDUMP_USER_END
+
+    @staticmethod
+    def thread_registers(thread):
+        return {}
 
     def is_compat(self, registers, auxv_is_32):
         if auxv_is_32:
@@ -1800,16 +1826,19 @@ class KdumpProcess:
         return content
 
     def _executable(self, paths, mappings):
-        """(path, where it is loaded): its lowest mapping, which is what `file -o` wants."""
+        """(path, start of its first executable mapping).
+
+        The earlier script had the first executable mapping of all, which is the same one unless
+        something odd is mapped below the executable.
+        """
         try:
             exe, inode, device = paths.look(self.mm.values["exe_file"])
         except KdumpError as error:
             self.problems.append("executable: %s" % error)
             exe, inode, device = None, None, None
-        starts = [
-            vma["start"] for vma in mappings if (vma["inode"], vma["dev"]) == (inode, device)
-        ] or [vma["start"] for vma in mappings if "x" in vma["perms"]]
-        return exe, min(starts, default=0)
+        code = [vma for vma in mappings if "x" in vma["perms"]]
+        own = [vma for vma in code if (vma["inode"], vma["dev"]) == (inode, device)]
+        return exe, min((vma["start"] for vma in own or code), default=0)
 
     def _command_line(self):
         start, end = self.mm.values["arg_start"], self.mm.values["arg_end"]
@@ -1891,8 +1920,8 @@ class KdumpProcess:
             return {}, None
         if task.cpu is None:
             return registers, None
-        for name in self.arch.user_thread:
-            registers.pop(name, None)  # of its last sleep, which may be long ago
+        for name in self.arch.thread_registers(self._thread_values(task)):
+            registers.pop(name)  # of its last sleep, which may be long ago
         for name in self.arch.kept_in_kernel:
             if name in on_cpu:
                 registers[name] = on_cpu[name]
@@ -1923,18 +1952,11 @@ class KdumpProcess:
                     registers["x%d" % number] = value
             else:
                 registers[name] = values[member]
-        thread = self._thread_values(task)
-        registers.update(
-            (name, value) for name, value in thread.items() if name in KDUMP_THREAD_NAMES
-        )
+        registers.update(self.arch.thread_registers(self._thread_values(task)))
         for name, bits in self.arch.narrow.items():
             if name in registers:
                 registers[name] &= (1 << bits) - 1
         return registers
-
-
-# The members of user_thread that are registers.
-KDUMP_THREAD_NAMES = ("ds", "es", "fs", "gs", "fs_base", "gs_base", "tpidr")
 
 
 def kdump_auxv(saved, byte_order):
@@ -1982,7 +2004,7 @@ def kdump_cpu_registers(task):
 def kdump_frame_registers(frame):
     """The general registers of a frame that are known, by name, unsigned."""
     arch = KDUMP_ARCHITECTURES[frame.architecture().name()]
-    names = list(arch.user_frame.values()) + list(KDUMP_THREAD_NAMES)
+    names = list(arch.user_frame.values()) + list(arch.user_thread)
     if "regs" in names:
         names += ["x%d" % n for n in range(31)]
     registers = {}

@@ -230,10 +230,14 @@ def x86_process(script, stack_size, padding, values):
     frame = script.KdumpLayout(168, members)
     names = script.KdumpX86_64.user_thread
     thread = script.KdumpLayout(
-        64, {name: script.KdumpMember(8 * n, 8) for n, name in enumerate(names)}
+        72,
+        {
+            name: script.KdumpMember(8 * n, 8, "bytes" if name == "tls" else "int")
+            for n, name in enumerate(names)
+        },
     )
     kernel = StackKernel(script, {"struct inactive_task_frame": frame}, stack_size)
-    kernel.memory_image.map(0xFFFF_8880_0000_0000, struct.pack("<8Q", *range(1, 9)))
+    kernel.memory_image.map(0xFFFF_8880_0000_0000, struct.pack("<9Q", *range(1, 10)))
     stack = bytearray(stack_size)
     at = stack_size - padding - 168
     stack[at : at + 168] = struct.pack("<21Q", *(values[name] for name in PT_REGS))
@@ -324,16 +328,30 @@ def test_a_cpu_in_the_kernel_leaves_the_stack_and_what_it_kept(script, monkeypat
     assert "gs_base" not in registers  # the kernel's while it runs; the user's is nowhere
 
 
-def test_compat_registers_have_i386_names(script):
+def test_compat_registers_are_those_of_32_bit_code(script):
     process = x86_process(script, 0x4000, 0, pt_regs(cs=0x23, ip=0xF7F0_0549))
     task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK})
     registers = process._saved(task)
     assert process.arch.is_compat(registers, True)
     compat = process.arch.compat_registers(registers)
-    assert sorted(compat) == sorted(
-        "eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs orig_eax".split()
-    )
-    assert compat["eip"] == 0xF7F0_0549
+    general = "rax rbx rcx rdx rsi rdi rbp rsp rip eflags orig_rax"
+    segments = "cs ss ds es fs gs fs_base gs_base"
+    assert sorted(compat) == sorted(f"{general} {segments}".split())
+    assert compat["rip"] == 0xF7F0_0549
+
+
+def test_thread_pointer_of_32_bit_code_is_in_its_own_segment(script):
+    """Selector 0x63 is the first of them; thread_struct may say 0 for its base."""
+    arch = x86_process(script, 0x4000, 0, pt_regs()).arch
+    descriptors = struct.pack("<3Q", 0xF7CF_F3EF_D500_FFFF, 0x12CF_F334_5678_FFFF, 0)
+    thread = {"fs": 0, "gs": 0x63, "fs_base": 7, "gs_base": 0, "tls": descriptors}
+    assert arch.thread_registers(thread) == {
+        "fs": 0,
+        "gs": 0x63,
+        "fs_base": 7,
+        "gs_base": 0xF7EF_D500,
+    }
+    assert arch.thread_registers({**thread, "gs": 0x6B})["gs_base"] == 0x1234_5678
 
 
 def test_x32_is_no_compat_process(script):
