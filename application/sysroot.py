@@ -43,7 +43,8 @@ class Sysroot:
     """The files below a directory, checked against what a process has mapped.
 
     A file is the mapped one when its build-id is that in the process's memory. Where the
-    two cannot be compared, inode number and a time of modification before the crash decide.
+    two cannot be compared, what the inodes tell decides: size and time of modification, or
+    else the number and that there was no modification since the crash.
     """
 
     def __init__(
@@ -115,15 +116,21 @@ class Sysroot:
                 return _Checked(file, image)
             problem = f"{path} in the sysroot has build-id {ours}, the mapped file {theirs}"
             return _Checked(file, image, problem, other=True)
+        return _Checked(file, image, self._other_inode(vma, path, file))
+
+    def _other_inode(self, vma: Vma, path: str, file: HostFile) -> str:
+        """Return why a file is not proved to be the mapped one by its inode, "" if it is."""
         if path != vma.path:
-            return _Checked(file, image, f"{path} was deleted, and has no build-id to compare")
-        if file.inode != vma.inode:
-            problem = f"{path} in the sysroot cannot be proved to be the mapped file"
-            return _Checked(file, image, f"{problem}: no build-id to compare, another inode")
+            return f"{path} was deleted, and has no build-id to compare"
+        if vma.file_size is not None and vma.file_mtime is not None:
+            if (vma.file_size, vma.file_mtime) == (file.size, file.modified):
+                return ""
+            return f"{path} in the sysroot has another size or time of modification"
+        if vma.inode != file.inode:
+            return f"{path} in the sysroot is not proved to be the mapped file (no build-id)"
         if self._crash_time is not None and file.modified > self._crash_time:
-            problem = f"{path} in the sysroot was modified after the crash"
-            return _Checked(file, image, problem)
-        return _Checked(file, image)
+            return f"{path} in the sysroot was modified after the crash"
+        return ""
 
     def _mapped_build_id(self, vma: Vma) -> str | None:
         read = self._mappings.file_reader(vma, self._memory.read)

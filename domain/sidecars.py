@@ -125,6 +125,8 @@ class Vma:
     """One mapping: user addresses from `start` to before `end`, as /proc/PID/maps has it.
 
     `offset` is in bytes, `dev` is major:minor in hex, `path` may be "" or "[stack]".
+    `file_size` in bytes and `file_mtime` in whole seconds since the epoch are those of
+    the mapped file's inode at the crash.
     """
 
     start: int
@@ -134,6 +136,8 @@ class Vma:
     dev: str = "00:00"
     inode: int = 0
     path: str = ""
+    file_size: int | None = None
+    file_mtime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,17 @@ def _vmas(source: Source, vmas: list[wire.Mapping], arch: Arch) -> Iterable[Vma]
         _require_address(source, f"vmas[{index}].end", vma.end, arch)
         if vma.start >= vma.end:
             raise source.error(f"vmas[{index}].end", "is not above the start")
-        yield Vma(vma.start, vma.end, vma.perms, vma.offset, vma.dev, vma.inode, vma.path)
+        yield Vma(
+            vma.start,
+            vma.end,
+            vma.perms,
+            vma.offset,
+            vma.dev,
+            vma.inode,
+            vma.path,
+            vma.file_size,
+            vma.file_mtime,
+        )
 
 
 def _auxv(source: Source, text: str, mode: int) -> bytes:

@@ -103,6 +103,8 @@ class Mapping(Struct, gc=False):
     dev: Device = "00:00"
     inode: Unsigned = 0
     path: str = ""
+    file_size: Unsigned | None = None
+    file_mtime: Unsigned | None = None
 
 
 class LegacyProcess(Struct):

@@ -106,6 +106,8 @@ def _vma(vma: Vma) -> dict[str, object]:
         dev=vma.dev,
         inode=vma.inode,
         path=vma.path,
+        file_size=vma.file_size,
+        file_mtime=vma.file_mtime,
     )
 
 
