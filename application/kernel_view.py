@@ -39,6 +39,8 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         open_memory=dump.kernel,
         text_segment=_text_segment(dump, survey, symbol_file),
         current_reason=survey.panic.reason,
+        load_offset=dump.vmcoreinfo.kaslr_offset,
+        dump=dump,
     )
     return with_entry_code(view, survey)
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
+from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 
@@ -43,6 +44,16 @@ class CrashDump(AddressSpaceFactory, Protocol):
 
     def cpu_notes(self) -> Sequence[CpuNote]:
         """Return the CPUs' prstatus notes in the order of the dump."""
+
+    def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
+        """Walk to a virtual address through the kernel's page table.
+
+        With `root_table` through the one of a process, given as in `process`. Raises
+        `MemoryFault` when no page table is known or its top cannot be found.
+        """
+
+    def file_place(self, physical: int) -> FilePlace | None:
+        """Return where the page of a physical address is in the files, None: nowhere."""
 
     def close(self) -> None:
         """Let the file and all memory go; reading afterwards is an error."""

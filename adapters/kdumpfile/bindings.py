@@ -184,6 +184,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "addrxlat_ctx_clear_err": (None, (ctypes.c_void_p,)),
     "addrxlat_pte_format": (ctypes.c_int, (ctypes.c_char_p,)),
     "addrxlat_walk": (ctypes.c_int, (ctypes.POINTER(Step),)),
+    "addrxlat_launch": (ctypes.c_int, (ctypes.POINTER(Step), ctypes.c_uint64)),
+    "addrxlat_step": (ctypes.c_int, (ctypes.POINTER(Step),)),
     "addrxlat_fulladdr_conv": (
         ctypes.c_int,
         (ctypes.POINTER(FullAddress), ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p),

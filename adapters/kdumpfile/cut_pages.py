@@ -54,10 +54,7 @@ class CutPages:
 
     def is_lost(self, frame: int) -> bool:
         """Whether a page was dumped but its data, or its descriptor, is gone."""
-        byte = frame // 8
-        if not self.first <= frame < self.end or byte >= len(self._bitmap):
-            return False
-        if not self._bitmap[byte] >> frame % 8 & 1:
+        if not self._was_dumped(frame):
             return False
         index = self._rank(frame) - self._skipped
         raw = self._read_at(
@@ -67,6 +64,23 @@ class CutPages:
             return True
         offset, size, _, _ = PAGE_DESCRIPTOR.unpack(raw)
         return not size or size > self._page_size or len(self._read_at(offset, size)) < size
+
+    def descriptor(self, frame: int) -> tuple[int, int, int] | None:
+        """Return a page's offset and length in the file and its flags, None when not there."""
+        if not self._was_dumped(frame) or self.is_lost(frame):
+            return None
+        index = self._rank(frame) - self._skipped
+        at = self._descriptors_at + index * PAGE_DESCRIPTOR.size
+        offset, size, flags, _ = PAGE_DESCRIPTOR.unpack(self._read_at(at, PAGE_DESCRIPTOR.size))
+        return offset, size, flags
+
+    def _was_dumped(self, frame: int) -> bool:
+        byte = frame // 8
+        return (
+            self.first <= frame < self.end
+            and byte < len(self._bitmap)
+            and bool(self._bitmap[byte] >> frame % 8 & 1)
+        )
 
     def _rank(self, frame: int) -> int:
         """Return how many pages before `frame` were dumped."""

@@ -28,13 +28,21 @@ class Bounds(Protocol):
         """Return why the byte at `address` is not there."""
 
 
+class Pages(Protocol):
+    """The pages that a kdump-compressed file holds."""
+
+    def descriptor(self, frame: int) -> tuple[int, int, int] | None:
+        """Return a page's offset and length in the file and its flags, None when not there."""
+
+
 @dataclass(slots=True)
 class FileHeader:
     """The facts of a dump file's own header.
 
     `machine` is uname's or ELF's name of the machine, None when the file does not tell.
     `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds, `lost` the pages that a truncated file has lost. `frames` are the first
+    ELF dump holds, `lost` the pages that a truncated file has lost; `pages` reads the table of
+    those that a kdump-compressed one holds. `frames` are the first
     page frame of this file, the one behind the last, and how many the whole dump has;
     `identity` is the same in all parts of a dump.
     """
@@ -49,6 +57,7 @@ class FileHeader:
     flattened: bool = False
     extents: Extents | None = None
     lost: Bounds | None = None
+    pages: Callable[[], Pages] | None = None
     frames: tuple[int, int, int] = (0, 0, 0)
     identity: bytes = b""
 

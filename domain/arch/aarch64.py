@@ -92,4 +92,17 @@ AARCH64 = Arch(
     dump_names={"pstate": "cpsr", "lr": "x30", "fp": "x29"},
     vmcoreinfo_marks=("NUMBER(kimage_voffset)",),
     triple="aarch64-unknown-linux-gnu",
+    # Arm ARM, D8.3, stage 1 descriptors.
+    entry_flags=(
+        ("valid", 0),
+        ("table/page", 1),
+        ("user", 6),
+        ("read-only", 7),
+        ("accessed", 10),
+        ("not-global", 11),
+        ("dirty", 51),
+        ("contiguous", 52),
+        ("no-execute (kernel)", 53),
+        ("no-execute (user)", 54),
+    ),
 )

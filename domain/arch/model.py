@@ -121,7 +121,8 @@ class Arch:
     descriptions use, `pointer_size` is in bytes. `features` are always there;
     `optional` ones (floating point, vectors) only in views that have their values.
     `dump_names` maps names used by dumps and sidecars to gdb's. `vmcoreinfo_marks`
-    are VMCOREINFO keys that no other architecture writes.
+    are VMCOREINFO keys that no other architecture writes. `entry_flags` are the flags of a
+    page-table entry: name and bit.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Arch:
     dump_names: Mapping[str, str] = field(default_factory=dict)
     vmcoreinfo_marks: tuple[str, ...] = ()
     triple: str = ""
+    entry_flags: tuple[tuple[str, int], ...] = ()
     _layouts: dict[tuple[str, ...], RegisterLayout] = field(default_factory=dict, repr=False)
 
     def layout(self, *optional: str) -> RegisterLayout:

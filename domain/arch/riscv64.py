@@ -37,4 +37,15 @@ RISCV64 = Arch(
     dump_names={"epc": "pc", "s0": "fp", **{f"x{i}": name for i, name in enumerate(_NAMES)}},
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
+    # RISC-V privileged specification, "Sv39".
+    entry_flags=(
+        ("valid", 0),
+        ("read", 1),
+        ("write", 2),
+        ("execute", 3),
+        ("user", 4),
+        ("global", 5),
+        ("accessed", 6),
+        ("dirty", 7),
+    ),
 )

@@ -141,4 +141,17 @@ X86_64 = Arch(
     dump_names={"rflags": "eflags", "orig_ax": "orig_rax"},
     vmcoreinfo_marks=("SYMBOL(init_top_pgt)", "NUMBER(pgtable_l5_enabled)"),
     triple="x86_64-unknown-linux-gnu",
+    # Intel SDM volume 3, 4.5; bit 7 is PAT in the lowest table and "page size" above.
+    entry_flags=(
+        ("present", 0),
+        ("write", 1),
+        ("user", 2),
+        ("write-through", 3),
+        ("no-cache", 4),
+        ("accessed", 5),
+        ("dirty", 6),
+        ("large/PAT", 7),
+        ("global", 8),
+        ("no-execute", 63),
+    ),
 )
