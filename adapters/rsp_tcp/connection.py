@@ -119,6 +119,8 @@ class Connection:
         try:
             return handler(self._client, arguments)
         except MemoryFault as fault:
+            if self._log.enabled:
+                self._log.fault(fault)
             return self._client.error(str(fault), _EFAULT)
         except PacketError as error:
             return self._client.error(error.text, error.code)

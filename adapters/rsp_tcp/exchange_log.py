@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdump_gdbserver.domain.errors import MemoryFault
+
 # More of a packet than this tells a reader of the log nothing.
 _SHOWN = 120
 
@@ -28,6 +30,15 @@ class ExchangeLog:
             reply=None if reply is None else _shown(reply),
             reply_bytes=0 if reply is None else len(reply),
             microseconds=nanoseconds // 1000,
+        )
+
+    def fault(self, fault: MemoryFault) -> None:
+        """Log why memory could not be read; clients get to know of it no more than a number."""
+        self._logger.debug(
+            "cannot read memory",
+            address=f"{fault.address:#x}",
+            reason=fault.reason.value,
+            detail=fault.detail,
         )
 
     def malformed(self, reason: str) -> None:
