@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection, SymbolTableSection
 
@@ -21,31 +21,22 @@ class ElfSymbolFile:
     def __init__(self, path: str) -> None:
         """Read the headers; raise `InputError` when `path` is no readable ELF file."""
         self.path = path
-        self.build_id: str | None = None
-        try:
-            with Path(path).open("rb") as file:
-                elf = ELFFile(file)
-                loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
-                if not loads:
-                    raise InputError(f"{path}: has no PT_LOAD segment; give the linked vmlinux")
-                self.first_segment = int(loads[0]["p_vaddr"])
-                self.build_id = _build_id(elf)
-        except OSError as error:
-            raise InputError(
-                f"{path}: {error.strerror or error}; give the vmlinux of the dumped kernel"
-            ) from error
-        except (ELFError, ValueError, LookupError) as error:
-            raise InputError(
-                f"{path}: not an ELF file ({error or 'bad header'}); give the uncompressed vmlinux"
-                " with debuginfo, not a bzImage"
-            ) from error
+        with _reading(path) as elf:
+            loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
+            if not loads:
+                raise InputError(f"{path}: has no PT_LOAD segment; give the linked vmlinux")
+            self.first_segment = int(loads[0]["p_vaddr"])
+            self.build_id = _build_id(elf)
 
     def symbols(self, names: Collection[str]) -> Mapping[str, int]:
-        """Return the values of those of the named symbols that the symbol table has."""
+        """Return the values of those of the named symbols that the symbol table has.
+
+        Raises `InputError` when the table is damaged or the file is there no longer.
+        """
         wanted = set(names)
         found: dict[str, int] = {}
-        with Path(self.path).open("rb") as file:
-            for section in ELFFile(file).iter_sections():
+        with _reading(self.path) as elf:
+            for section in elf.iter_sections():
                 if isinstance(section, SymbolTableSection):
                     for symbol in section.iter_symbols():
                         if symbol.name in wanted:
@@ -59,6 +50,26 @@ class ElfSymbolFileOpener:
     def open(self, path: str) -> ElfSymbolFile:
         """See `SymbolFileOpener.open`."""
         return ElfSymbolFile(path)
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[ELFFile]:
+    """Open an ELF file; make an `InputError` of all that can be wrong with it."""
+    try:
+        with Path(path).open("rb") as file:
+            yield ELFFile(file)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror or error}; give the vmlinux of the dumped kernel"
+        ) from error
+    except Exception as error:  # pyelftools: what a damaged file makes it stumble over
+        reason = (str(error).splitlines() or ["bad header"])[0]
+        raise InputError(
+            f"{path}: not a sound ELF file ({reason}); give the uncompressed vmlinux"
+            " with debuginfo, not a bzImage"
+        ) from error
 
 
 def _build_id(elf: ELFFile) -> str | None:

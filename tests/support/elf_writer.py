@@ -1,0 +1,49 @@
+"""Writes small ELF files: a segment, a build-id note, a symbol table."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+_SHT_SYMTAB, _SHT_STRTAB, _SHT_NOTE = 2, 3, 7
+
+
+def write_elf(
+    symbols: Mapping[str, int],
+    segments: tuple[int, ...] = (0xFFFFFFFF81000000,),
+    build_id: bytes | None = b"\xab\xcd" * 10,
+    *,
+    machine: int = 62,
+) -> bytes:
+    """Write an ELF64 little-endian file with PT_LOADs at these addresses."""
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in symbols)
+    table, at = bytes(24), 1
+    for name, value in symbols.items():
+        table += struct.pack("<IBBHQQ", at, 0x11, 0, 0xFFF1, value, 8)
+        at += len(name) + 1
+    note = b"" if build_id is None else struct.pack("<3I4s", 4, len(build_id), 3, b"GNU") + build_id
+    section_names = b"\0.note.gnu.build-id\0.symtab\0.strtab\0.shstrtab\0"
+    sections = [  # name, type, data, link, entry size
+        (b".note.gnu.build-id", _SHT_NOTE, note, 0, 0),
+        (b".symtab", _SHT_SYMTAB, table, 3, 24),
+        (b".strtab", _SHT_STRTAB, names, 0, 0),
+        (b".shstrtab", _SHT_STRTAB, section_names, 0, 0),
+    ]
+    body_at = 64 + 56 * len(segments)
+    body, headers = b"", bytes(64)
+    for name, kind, data, link, entry in sections:
+        body += b"\0" * (-len(body) % 8)
+        headers += struct.pack(
+            "<2I4Q2I2Q", section_names.index(b"\0" + name + b"\0") + 1, kind, 0, 0,
+            body_at + len(body), len(data), link, 0, 8, entry,
+        )  # fmt: skip
+        body += data
+    body += b"\0" * (-len(body) % 8)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
+        "<2HI3QI6H", 2, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
+        len(sections) + 1, len(sections),
+    )  # fmt: skip
+    programs = b"".join(
+        struct.pack("<2I6Q", 1, 5, 0, address, address, 0, 0, 4096) for address in segments
+    )
+    return header + programs + body + headers

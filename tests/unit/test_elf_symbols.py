@@ -1,0 +1,107 @@
+"""ElfSymbolFile: what a vmlinux tells, and what is said of files that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFile, ElfSymbolFileOpener
+from kdump_gdbserver.domain.errors import InputError
+from tests.support.elf_writer import write_elf
+
+SYMBOLS = {"_text": 0xFFFFFFFF81000000, "panic_cpu": 0xFFFFFFFF82001234, "current_task": 0x1FC00}
+
+
+@pytest.fixture
+def vmlinux(tmp_path: Path) -> Callable[[bytes], str]:
+    """Write a file and return its path."""
+
+    def write(content: bytes) -> str:
+        path = tmp_path / "vmlinux"
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+def test_build_id_segment_and_symbols(vmlinux: Callable[[bytes], str]) -> None:
+    file = ElfSymbolFileOpener().open(vmlinux(write_elf(SYMBOLS, (0x1000, 0x9000))))
+    assert (file.build_id, file.first_segment) == ("abcd" * 10, 0x1000)
+    assert file.symbols(("panic_cpu", "no_such")) == {"panic_cpu": 0xFFFFFFFF82001234}
+    assert file.symbols(tuple(SYMBOLS)) == SYMBOLS
+    assert file.symbols(()) == {}
+
+
+def test_a_file_without_build_id_has_none(vmlinux: Callable[[bytes], str]) -> None:
+    assert ElfSymbolFile(vmlinux(write_elf({}, build_id=None))).build_id is None
+
+
+def refused(open_: Callable[[], object]) -> str:
+    with pytest.raises(InputError) as caught:
+        open_()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x7fELF", b"MZ" + bytes(512), b"#!/bin/sh\n", write_elf({})[:70], b"\0" * 64]
+)
+def test_what_is_no_elf_is_refused(vmlinux: Callable[[bytes], str], content: bytes) -> None:
+    path = vmlinux(content)
+    message = refused(lambda: ElfSymbolFile(path))
+    assert message.startswith(f"{path}: ")
+    assert "give the" in message
+
+
+def test_an_elf_file_that_was_not_linked_is_refused(vmlinux: Callable[[bytes], str]) -> None:
+    path = vmlinux(write_elf(SYMBOLS, ()))
+    assert "PT_LOAD" in refused(lambda: ElfSymbolFile(path))
+
+
+def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
+    for path, said in ((tmp_path / "gone", "No such file"), (tmp_path, "Is a directory")):
+        message = refused(lambda path=path: ElfSymbolFile(str(path)))  # type: ignore[misc]
+        assert message.startswith(f"{path}: {said}")
+
+
+def test_a_file_that_is_gone_when_symbols_are_wanted_is_an_input_error(
+    vmlinux: Callable[[bytes], str],
+) -> None:
+    path = vmlinux(write_elf(SYMBOLS))
+    file = ElfSymbolFile(path)
+    Path(path).unlink()
+    assert path in refused(lambda: file.symbols(("panic_cpu",)))
+
+
+@given(st.data())
+def test_a_damaged_file_gives_answers_or_an_input_error(
+    vmlinux: Callable[[bytes], str], data: st.DataObject
+) -> None:
+    content = bytearray(write_elf(SYMBOLS))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = vmlinux(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    try:
+        file = ElfSymbolFile(path)
+        assert isinstance(file.first_segment, int)
+        assert file.build_id is None or file.build_id.islower() or file.build_id.isdigit()
+        file.symbols(("panic_cpu",))
+    except InputError as error:
+        assert path in str(error)
+
+
+@given(st.binary(max_size=3), st.integers(0, 63))
+def test_any_header_gives_answers_or_an_input_error(
+    vmlinux: Callable[[bytes], str], noise: bytes, at: int
+) -> None:
+    content = bytearray(write_elf(SYMBOLS))
+    content[at : at + len(noise)] = noise
+    try:
+        ElfSymbolFile(vmlinux(bytes(content))).symbols(("panic_cpu",))
+    except InputError:
+        return
