@@ -16,10 +16,10 @@ from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 
-# Acknowledgement, output of a monitor command (`O` and hex), and one reply or none.
-_ANSWER = re.compile(
-    rb"(\+?)((?:\$O[0-9a-f]*#[0-9a-f]{2})*)(?:\$([^#$]*)#([0-9a-f]{2}))?\Z", re.DOTALL
-)
+# Acknowledgement, and one reply or none.
+_ANSWER = re.compile(rb"(\+?)(?:\$([^#$]*)#([0-9a-f]{2}))?\Z", re.DOTALL)
+# A part of the output of a monitor command.
+_OUTPUT = re.compile(rb"\$O((?:[0-9a-f]{2})*)#([0-9a-f]{2})")
 
 
 class FakeFile:
@@ -151,17 +151,17 @@ class Debugger:
         """Return the reply to a packet, None when there is none."""
         expected_ack = b"+" if self.acknowledged else b""
         answer = self.connection.receive(packet(payload))
-        while getattr(self.connection, "streaming", False):
-            answer += self.connection.more()
+        if payload.startswith(b"qRcmd"):
+            answer = self._take_output(answer)
+        assert not self.connection.streaming
         match = _ANSWER.match(answer)
         assert match is not None, answer
         assert expected_ack == match[1]
-        assert payload.startswith(b"qRcmd") or not match[2]
-        if match[3] is None:
+        if match[2] is None:
             return None
-        assert sum_of(match[3]) == match[4]
-        assert b"*" not in match[3]  # it would stand for a run length
-        return match[3]
+        assert sum_of(match[2]) == match[3]
+        assert b"*" not in match[2]  # it would stand for a run length
+        return match[2]
 
     def _take_output(self, answer: bytes) -> bytes:
         """Move a monitor command's output from an answer to `printed`."""
