@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.monitor import DumpMonitor
+from kdump_gdbserver.application.monitor_target import MonitorTarget
+from kdump_gdbserver.application.page_table_map import PageTableMap
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.errors import InputError
@@ -28,6 +32,8 @@ class View:
     symbols need no relocation; `load_offset` is what was added to the file's addresses.
     With `dump` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
+    `memory_map` is there where more is known than page tables tell; `title` names what is
+    shown.
     """
 
     arch: Arch
@@ -45,6 +51,8 @@ class View:
     dump: CrashDump | None = None
     root_table: int | None = None
     os_tables: Sequence[OsTable] = ()
+    memory_map: MemoryMap | None = None
+    title: str = "the kernel"
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -69,12 +77,35 @@ class ViewSession:
         self.load_offset = view.load_offset
         self.os_tables = view.os_tables
         self.facts = view.dump.facts if view.dump else None
-        self.monitor: Monitor | None = None
-        self.memory_map: MemoryMap | None = None
         self.physical_mode = False
         self.read_memory = memory.read
         self._view = view
         self._virtual = memory
+
+    @functools.cached_property
+    def monitor(self) -> Monitor | None:
+        """Commands about the dump."""
+        view = self._view
+        if view.dump is None:
+            return None
+        current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
+        return DumpMonitor(
+            MonitorTarget(
+                session=self,
+                dump=view.dump,
+                root_table=view.root_table,
+                shown=f"{len(view.threads)} threads of {view.title}",
+                current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
+            )
+        )
+
+    @property
+    def memory_map(self) -> MemoryMap | None:
+        """What is mapped; nothing is known of physical addresses."""
+        view = self._view
+        if view.dump is None or self.physical_mode:
+            return None
+        return view.memory_map or PageTableMap(view.dump, view.root_table)
 
     def set_physical_mode(self, physical: bool) -> None:
         """Let addresses be physical or virtual from now on; `InputError` if there are none."""

@@ -55,6 +55,9 @@ class CrashDump(AddressSpaceFactory, Protocol):
     def file_place(self, physical: int) -> FilePlace | None:
         """Return where the page of a physical address is in the files, None: nowhere."""
 
+    def stored_memory(self) -> int:
+        """Return how many bytes of physical memory the dump holds."""
+
     def close(self) -> None:
         """Let the file and all memory go; reading afterwards is an error."""
 

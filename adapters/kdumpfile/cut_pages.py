@@ -65,6 +65,10 @@ class CutPages:
         offset, size, _, _ = PAGE_DESCRIPTOR.unpack(raw)
         return not size or size > self._page_size or len(self._read_at(offset, size)) < size
 
+    def count(self) -> int:
+        """Return how many pages were dumped to this file."""
+        return self._rank(self.end) - self._skipped
+
     def descriptor(self, frame: int) -> tuple[int, int, int] | None:
         """Return a page's offset and length in the file and its flags, None when not there."""
         if not self._was_dumped(frame) or self.is_lost(frame):

@@ -40,6 +40,10 @@ class Extents:
             return self._extents[index]
         return None
 
+    def total(self) -> int:
+        """Return how many bytes there are in all."""
+        return sum(extent.end - extent.start for extent in self._extents)
+
     def available(self, address: int, length: int) -> int:
         """Return how many of `length` bytes from `address` on are there without a gap."""
         at, end = address, address + length

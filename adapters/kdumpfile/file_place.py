@@ -26,6 +26,17 @@ def find_place(
     return None
 
 
+def stored_memory(headers: Sequence[FileHeader], page_size: int) -> int:
+    """Return how many bytes of memory the files hold."""
+    total = 0
+    for header in headers:
+        if header.extents is not None:
+            total += header.extents.total()
+        elif header.pages is not None:
+            total += header.pages().count() * page_size
+    return total
+
+
 def _rearranged(header: FileHeader) -> str:
     return ", at this offset of the rearranged dump" if header.flattened else ""
 

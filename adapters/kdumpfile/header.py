@@ -31,6 +31,9 @@ class Bounds(Protocol):
 class Pages(Protocol):
     """The pages that a kdump-compressed file holds."""
 
+    def count(self) -> int:
+        """Return how many pages were dumped to this file."""
+
     def descriptor(self, frame: int) -> tuple[int, int, int] | None:
         """Return a page's offset and length in the file and its flags, None when not there."""
 

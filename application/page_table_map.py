@@ -1,0 +1,71 @@
+"""What is mapped in an address space, by its page tables."""
+
+from __future__ import annotations
+
+from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.memory_map import MemoryRegion
+from kdump_gdbserver.domain.page_walk import PageWalk
+from kdump_gdbserver.ports.crash_dump import CrashDump
+
+_KERNEL_HALF = 1 << 63
+# Pages of a region that are looked at beyond the one that was asked for.
+_LOOK_AHEAD = 512
+
+
+class PageTableMap:
+    """The pages of the kernel, or of a process and the kernel; a `ports.MemoryMap`."""
+
+    def __init__(self, dump: CrashDump, root_table: int | None) -> None:
+        self._dump = dump
+        self._root_table = root_table
+
+    def region(self, address: int) -> MemoryRegion:
+        """See `MemoryMap.region`; goes on through pages and holes of the same kind."""
+        arch = self._dump.facts.arch
+        last = arch.pointer_mask + 1
+        start, end, permissions = self._part(address)
+        for _ in range(_LOOK_AHEAD):
+            if end >= last:
+                break
+            try:
+                _, following, others = self._part(end)
+            except MemoryFault:
+                break
+            if others != permissions:
+                break
+            end = following
+        return MemoryRegion(start, min(end, last), permissions)
+
+    def _part(self, address: int) -> tuple[int, int, str]:
+        root = None if address >= _KERNEL_HALF else self._root_table
+        walk = self._dump.page_walk(address, root)
+        start = address - address % walk.span
+        if walk.physical is not None:
+            return start, start + walk.span, permissions_of(self._dump.facts.arch, walk)
+        if walk.fault not in (FaultReason.UNMAPPED, FaultReason.SWAPPED):
+            raise MemoryFault(address, walk.fault or FaultReason.UNMAPPED, walk.detail)
+        return start, start + walk.span, ""
+
+
+def permissions_of(arch: Arch, walk: PageWalk) -> str:
+    """Return r, w and x as the walk's entries allow them together."""
+    bits = dict(arch.entry_flags)
+
+    def everywhere(name: str) -> bool:
+        return all(entry.value >> bits[name] & 1 for entry in walk.entries)
+
+    def nowhere(name: str) -> bool:
+        return not any(entry.value >> bits[name] & 1 for entry in walk.entries)
+
+    def of_page(name: str) -> bool:
+        return bool(walk.entries) and bool(walk.entries[-1].value >> bits[name] & 1)
+
+    if arch.name == "x86_64":
+        write, execute = everywhere("write"), nowhere("no-execute")
+    elif arch.name == "aarch64":
+        kind = "no-execute (kernel)" if walk.address >> 63 else "no-execute (user)"
+        write, execute = not of_page("read-only"), not of_page(kind)
+    else:
+        write, execute = of_page("write"), of_page("execute")
+    return "r" + "w" * write + "x" * execute
