@@ -307,11 +307,11 @@ class KdumpPageTables:
 
 
 def kdump_per_cpu_base(symbol, start, offsets, is_right):
-    """Where a per-CPU variable lies, as (base, what was tried): its copy is base + offsets[cpu].
+    """The base of a per-CPU variable, None if unknown: a CPU's copy is at base + offsets[cpu].
 
     `symbol` and `start` are the variable and __per_cpu_start as gdb has them, `offsets` maps a
     CPU to __per_cpu_offset[cpu], `is_right(cpu, address)` looks whether that CPU's copy lies
-    there.
+    there, or says None if the dump does not have the address.
 
     A kernel whose per-CPU section is part of its image (all but x86_64 before 6.15) just adds
     the offset to the symbol. Where the section is linked at 0 instead, the symbol must not be
@@ -322,7 +322,8 @@ def kdump_per_cpu_base(symbol, start, offsets, is_right):
     if start is not None:
         tried.append(symbol - start)
     for base in tried:
-        if all(is_right(cpu, (base + offset) % 2**64) for cpu, offset in offsets.items()):
+        found = [is_right(cpu, (base + offset) % 2**64) for cpu, offset in offsets.items()]
+        if True in found and False not in found:
             return base
     return None
 
@@ -1047,53 +1048,13 @@ def kdump_architecture_name():
     return gdb.selected_frame().architecture().name()
 
 
-class KdumpKernel:
-    """The kernel in the dump, as gdb's symbols and the target's memory tell it."""
+class KdumpSymbols:
+    """What gdb knows of the kernel: where its variables are, and how its structures look."""
 
-    TASK_MEMBERS = (
-        "pid",
-        "tgid",
-        "flags",
-        "comm",
-        "exit_state",
-        "mm",
-        "stack",
-        "signal",
-        "real_parent",
-        "real_cred",
-        "tasks.next",
-    )
-    TASK_OPTIONAL = (
-        "thread_node.next",
-        "thread_node.prev",
-        "thread_group.next",
-        "thread_pid",
-    )
-
-    def __init__(self):
-        if not gdb.selected_inferior().threads():
-            raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
-        name = kdump_architecture_name()
-        if name not in KDUMP_ARCHITECTURES:
-            raise KdumpError(
-                "architecture %s is not supported (%s are)"
-                % (name, ", ".join(sorted(KDUMP_ARCHITECTURES)))
-            )
-        arch = KDUMP_ARCHITECTURES[name]
-        self.memory = KdumpMemory(kdump_fetch, clean=arch.clean)
+    def __init__(self, memory):
+        self.memory = memory
         self._variables = {}
         self._layouts = {}
-        self._notes = None
-        # gdb reads the debug information of a source file when it needs something of it, and
-        # looks first at what it has: these two files' include almost all types used below.
-        self.init_pid_ns = self.address("init_pid_ns")
-        self.runqueues = self.address("runqueues")
-        self.arch = arch(self)
-        self.task_layout = self._task_layout()
-        self.init_task = self.address("init_task")
-        self._check_match()
-
-    # -- symbols
 
     def find(self, name):
         """The address of a symbol as gdb has it, or None."""
@@ -1147,6 +1108,59 @@ class KdumpKernel:
         if not members:
             raise KdumpError("%s has no known member: kernel not supported" % name)
         return KdumpLayout(type_.sizeof, members)
+
+    def variable(self, name, size=8):
+        """The value of a kernel variable of `size` bytes, or None if there is none."""
+        if name not in self._variables:
+            address = self.find(name)
+            value = None if address is None else self.memory.integer(address, size)
+            self._variables[name] = value
+        return self._variables[name]
+
+
+class KdumpKernel(KdumpSymbols):
+    """The kernel in the dump, as gdb's symbols and the target's memory tell it."""
+
+    TASK_MEMBERS = (
+        "pid",
+        "tgid",
+        "flags",
+        "comm",
+        "exit_state",
+        "mm",
+        "stack",
+        "signal",
+        "real_parent",
+        "real_cred",
+        "tasks.next",
+    )
+    TASK_OPTIONAL = (
+        "thread_node.next",
+        "thread_node.prev",
+        "thread_group.next",
+        "thread_pid",
+    )
+
+    def __init__(self):
+        if not gdb.selected_inferior().threads():
+            raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
+        name = kdump_architecture_name()
+        if name not in KDUMP_ARCHITECTURES:
+            raise KdumpError(
+                "architecture %s is not supported (%s are)"
+                % (name, ", ".join(sorted(KDUMP_ARCHITECTURES)))
+            )
+        arch = KDUMP_ARCHITECTURES[name]
+        super().__init__(KdumpMemory(kdump_fetch, clean=arch.clean))
+        self._notes = None
+        # gdb reads the debug information of a source file when it needs something of it, and
+        # looks first at what it has: these two files' include almost all types used below.
+        self.init_pid_ns = self.address("init_pid_ns")
+        self.runqueues = self.address("runqueues")
+        self.arch = arch(self)
+        self.task_layout = self._task_layout()
+        self.init_task = self.address("init_task")
+        self._check_match()
 
     def _task_layout(self):
         type_ = self.type("struct task_struct")
@@ -1248,97 +1262,6 @@ class KdumpKernel:
                     return end - start
         raise KdumpError("the size of kernel stacks is not known: kernel not supported")
 
-    # -- CPUs
-
-    def read_cpus(self, problems):
-        """The CPUs as [{"cpu", "curr", "idle", "online"}], from their runqueues.
-
-        "curr" is what the CPU was running; comparing pids would not tell, as every CPU's idle
-        task has pid 0, and some dumps have CPU numbers where pids belong.
-        """
-        layout = self.layout("struct rq", ["curr", "idle"], ["cpu"])
-        offsets = self._per_cpu_offsets()
-        base = self._runqueues(layout, offsets, problems)
-        if base is None:
-            return []
-        online = self._online_cpus()
-        cpus = []
-        for cpu, offset in sorted(offsets.items()):
-            try:
-                values = layout.read(self.memory, (base + offset) % 2**64)
-            except KdumpUnreadable as error:
-                problems.append("runqueue of CPU %d: %s" % (cpu, error))
-                continue
-            cpus.append(
-                {
-                    "cpu": cpu,
-                    "curr": values["curr"],
-                    "idle": values["idle"],
-                    "online": not online or cpu in online,
-                }
-            )
-        return cpus
-
-    def _online_cpus(self):
-        """The CPUs in use before the crash.
-
-        A panic takes the other CPUs out of the online mask as it stops them (stop_this_cpu() in
-        arch/x86/kernel/process.c), but not out of the active mask, as unplugging a CPU does.
-        """
-        masks = [self._cpu_mask(name) for name in ("__cpu_online_mask", "__cpu_active_mask")]
-        return set().union(*(mask for mask in masks if mask))
-
-    def _runqueues(self, layout, offsets, problems):
-        """What to add to a CPU's offset to get its runqueue's address, or None."""
-
-        def is_right(cpu, address):
-            try:
-                values = layout.read(self.memory, address)
-                name = self._read_comm(values["idle"]) if values["idle"] else b"swapper"
-            except KdumpUnreadable:
-                return False
-            return values.get("cpu", cpu) == cpu and name.startswith(b"swapper")
-
-        base = kdump_per_cpu_base(self.runqueues, self.find("__per_cpu_start"), offsets, is_right)
-        if base is None:
-            problems.append(
-                "runqueues are not where vmlinux says: the idle tasks of other CPUs, and which "
-                "task ran on which CPU, stay unknown"
-            )
-        return base
-
-    def _read_comm(self, task):
-        member = self.task_layout.members["comm"]
-        return self.memory.fetch(task + member.offset, member.size)
-
-    def _per_cpu_offsets(self):
-        """{possible CPU: its __per_cpu_offset}; a kernel for one CPU has no such array."""
-        table = self.find("__per_cpu_offset")
-        if table is None:
-            return {0: 0}
-        possible = self._cpu_mask("__cpu_possible_mask")
-        if not possible:
-            return {}
-        words = self.memory.words(table, max(possible) + 1)
-        return {cpu: words[cpu] for cpu in possible}
-
-    def _cpu_mask(self, name):
-        """The CPUs in a struct cpumask, or None if there is none of that name."""
-        address = self.find(name)
-        if address is None:
-            return None
-        count = self.variable("nr_cpu_ids", 4) or 8 * self.type("struct cpumask").sizeof
-        data = self.memory.fetch(address, (count + 63) // 64 * 8)
-        return [cpu for cpu in kdump_bits(data, self.memory.byte_order) if cpu < count]
-
-    def variable(self, name, size=8):
-        """The value of a kernel variable of `size` bytes, or None if there is none."""
-        if name not in self._variables:
-            address = self.find(name)
-            value = None if address is None else self.memory.integer(address, size)
-            self._variables[name] = value
-        return self._variables[name]
-
     # -- tasks
 
     def read_tasks(self, progress=None):
@@ -1346,12 +1269,16 @@ class KdumpKernel:
         signal_layout = self.layout("struct signal_struct", (), ["thread_head.next", "nr_threads"])
         table = KdumpTaskTable(self.memory, self.task_layout, signal_layout, progress)
         problems = table.problems
-        cpus = self.read_cpus(problems)
+        try:
+            cpus = KdumpCpus(self, problems).read()
+        except KdumpError as error:
+            problems.append("CPUs: %s" % error)
+            cpus = []
         idle = self._idle_tasks(table, cpus)
         table.walk_lists(self.init_task)
         torn = bool(problems)
         known = {task.values.get("thread_pid") for task in table.found()}
-        extra = table.walk_pids(self._pid_tasks(known, problems))
+        extra = table.walk_pids(KdumpPids(self, problems).tasks(known))
         if torn and extra:
             problems.append("%d more task(s) found by their pids" % extra)
         running = {cpu["curr"]: cpu["cpu"] for cpu in cpus if cpu["online"]}
@@ -1374,43 +1301,144 @@ class KdumpKernel:
             tasks.append(task)
         return tasks
 
-    def _pid_tasks(self, known, problems):
+
+class KdumpCpus:
+    """Finds the CPUs and what they ran, from their runqueues (kernel/sched/sched.h)."""
+
+    def __init__(self, kernel, problems):
+        self.kernel = kernel
+        self.problems = problems
+
+    def read(self):
+        """The CPUs as [{"cpu", "curr", "idle", "online"}], from their runqueues.
+
+        "curr" is what the CPU was running; comparing pids would not tell, as every CPU's idle
+        task has pid 0, and some dumps have CPU numbers where pids belong.
+        """
+        layout = self.kernel.layout("struct rq", ["curr", "idle"], ["cpu"])
+        offsets = self._per_cpu_offsets()
+        base = self._runqueues(layout, offsets)
+        if base is None:
+            return []
+        online = self._online_cpus()
+        cpus = []
+        for cpu, offset in sorted(offsets.items()):
+            try:
+                values = layout.read(self.kernel.memory, (base + offset) % 2**64)
+            except KdumpUnreadable as error:
+                self.problems.append("runqueue of CPU %d: %s" % (cpu, error))
+                continue
+            cpus.append(
+                {
+                    "cpu": cpu,
+                    "curr": values["curr"],
+                    "idle": values["idle"],
+                    "online": not online or cpu in online,
+                }
+            )
+        return cpus
+
+    def _online_cpus(self):
+        """The CPUs in use before the crash.
+
+        A panic takes the other CPUs out of the online mask as it stops them (stop_this_cpu() in
+        arch/x86/kernel/process.c), but not out of the active mask, as unplugging a CPU does.
+        """
+        masks = [self._cpu_mask(name) for name in ("__cpu_online_mask", "__cpu_active_mask")]
+        return set().union(*(mask for mask in masks if mask))
+
+    def _runqueues(self, layout, offsets):
+        """What to add to a CPU's offset to get its runqueue's address, or None."""
+
+        def is_right(cpu, address):
+            try:
+                values = layout.read(self.kernel.memory, address)
+                name = self._read_comm(values["idle"]) if values["idle"] else b"swapper"
+            except KdumpUnreadable:
+                return None  # not in the dump
+            return values.get("cpu", cpu) == cpu and name.startswith(b"swapper")
+
+        base = kdump_per_cpu_base(
+            self.kernel.runqueues, self.kernel.find("__per_cpu_start"), offsets, is_right
+        )
+        if base is None:
+            self.problems.append(
+                "runqueues are not where vmlinux says: the idle tasks of other CPUs, and which "
+                "task ran on which CPU, stay unknown"
+            )
+        return base
+
+    def _read_comm(self, task):
+        member = self.kernel.task_layout.members["comm"]
+        return self.kernel.memory.fetch(task + member.offset, member.size)
+
+    def _per_cpu_offsets(self):
+        """{possible CPU: its __per_cpu_offset}; a kernel for one CPU has no such array."""
+        table = self.kernel.find("__per_cpu_offset")
+        if table is None:
+            return {0: 0}
+        possible = self._cpu_mask("__cpu_possible_mask")
+        if not possible:
+            return {}
+        words = self.kernel.memory.words(table, max(possible) + 1)
+        return {cpu: words[cpu] for cpu in possible}
+
+    def _cpu_mask(self, name):
+        """The CPUs in a struct cpumask, or None if there is none of that name."""
+        address = self.kernel.find(name)
+        if address is None:
+            return None
+        count = (
+            self.kernel.variable("nr_cpu_ids", 4) or 8 * self.kernel.type("struct cpumask").sizeof
+        )
+        data = self.kernel.memory.fetch(address, (count + 63) // 64 * 8)
+        return [cpu for cpu in kdump_bits(data, self.kernel.memory.byte_order) if cpu < count]
+
+
+class KdumpPids:
+    """Finds tasks by the pids handed out: the second source, see KdumpTaskTable."""
+
+    def __init__(self, kernel, problems):
+        self.kernel = kernel
+        self.problems = problems
+
+    def tasks(self, known):
         """Yield the address of the task of each pid that init_pid_ns has handed out.
 
         Those of the struct pids in `known` are left out, which saves most reads.
         """
         try:
-            tree, root = self._pid_tree()
-            pid = self.layout("struct pid", ["tasks"])
-            link = self.layout("struct task_struct", ["pid_links"]).offset("pid_links")
+            tree, root = self._tree()
+            pid = self.kernel.layout("struct pid", ["tasks"])
+            link = self.kernel.layout("struct task_struct", ["pid_links"]).offset("pid_links")
         except KdumpError as error:
-            problems.append("pid tree not read: %s" % error)
+            self.problems.append("pid tree not read: %s" % error)
             return
-        for entry in tree.entries(root, problems):
-            address = self.memory.clean(entry)
+        for entry in tree.entries(root, self.problems):
+            address = self.kernel.memory.clean(entry)
             if address in known:
                 continue
             try:
                 # tasks[PIDTYPE_PID], an hlist_head: the task whose thread id this is.
-                first = self.memory.pointer(address + pid.offset("tasks"))
+                first = self.kernel.memory.pointer(address + pid.offset("tasks"))
             except KdumpUnreadable as error:
-                problems.append("pid tree: %s" % error)
+                self.problems.append("pid tree: %s" % error)
                 continue
             if first:
                 yield first - link
 
-    def _pid_tree(self):
+    def _tree(self):
         """(KdumpRadixTree, root entry) of the initial pid name space."""
         try:
             path, node, mark = "idr.idr_rt.xa_head", "struct xa_node", 2
-            namespace = self.layout("struct pid_namespace", [path])
-            nodes = self.layout(node, ["slots"])
+            namespace = self.kernel.layout("struct pid_namespace", [path])
+            nodes = self.kernel.layout(node, ["slots"])
         except KdumpError:  # before 4.20
             path, node, mark = "idr.idr_rt.rnode", "struct radix_tree_node", 1
-            namespace = self.layout("struct pid_namespace", [path])
-            nodes = self.layout(node, ["slots"])
-        values = namespace.read(self.memory, self.init_pid_ns)
-        return KdumpRadixTree(self.memory, nodes, mark), values[path]
+            namespace = self.kernel.layout("struct pid_namespace", [path])
+            nodes = self.kernel.layout(node, ["slots"])
+        values = namespace.read(self.kernel.memory, self.kernel.init_pid_ns)
+        return KdumpRadixTree(self.kernel.memory, nodes, mark), values[path]
 
 
 class KdumpSnapshot:
@@ -1985,7 +2013,7 @@ def kdump_cpu_registers(task):
     In the kernel view the server calls such a thread "CPU #N ...", in the view with tasks
     'pid P LWP T "NAME"'.
     """
-    wanted = re.compile(r"\((?:CPU #%x\b|pid \d+ LWP %d )" % (task.cpu, task.pid))
+    wanted = re.compile(r"\((?:CPU #%d\b|pid \d+ LWP %d )" % (task.cpu, task.pid))
     before = gdb.selected_thread()
     for thread in sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num):
         text = gdb.execute("info threads %s" % thread.num, to_string=True)
@@ -2011,22 +2039,10 @@ def kdump_frame_registers(frame):
     for name in names:
         try:
             value = frame.read_register(name)
-            registers[name] = int.from_bytes(kdump_value_bytes(value), "little")
+            registers[name] = int(value) % 2 ** (8 * value.type.sizeof)
         except (gdb.error, ValueError):
             continue  # not known, or not of this architecture
     return registers
-
-
-def kdump_value_bytes(value):
-    """The bytes of a register's value, whatever gdb's type for it is."""
-    size = value.type.sizeof
-    number = gdb.lookup_type("unsigned char").array(size - 1)
-    raw = value.cast(gdb.lookup_type("unsigned long")) if size == 8 else value
-    try:
-        return (int(raw) % 2 ** (8 * size)).to_bytes(size, "little")
-    except gdb.error:
-        parts = value.cast(number)
-        return bytes(int(parts[n]) for n in range(size))
 
 
 # ------------------------------------------------------------------------------ files

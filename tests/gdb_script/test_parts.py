@@ -46,6 +46,16 @@ def test_one_wrong_cpu_is_enough_to_refuse(script):
     assert script.kdump_per_cpu_base(LINKED, 0, AREAS, right(truth)) is None
 
 
+def test_a_cpu_that_is_not_in_the_dump_does_not_count(script):
+    truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
+
+    def look(cpu, address):
+        return None if cpu == 1 else truth[cpu] == address
+
+    assert script.kdump_per_cpu_base(LINKED + KASLR, KASLR, AREAS, look) == LINKED
+    assert script.kdump_per_cpu_base(LINKED, 0, AREAS, lambda cpu, address: None) is None
+
+
 @given(st.sets(st.integers(0, 255)), st.sampled_from(["little", "big"]))
 def test_cpu_masks(script, cpus, byte_order):
     words = [0, 0, 0, 0]
