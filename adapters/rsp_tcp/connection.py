@@ -37,6 +37,7 @@ class Connection:
         self._client = Client(session, log)
         self._log = log
         self._last_frame = b""
+        self._fault: MemoryFault | None = None
         self._waiting: list[Event] = []
         self._stream: Iterator[bytes] | None = None
 
@@ -101,7 +102,7 @@ class Connection:
         elapsed = time.perf_counter_ns() - started
         self._client.statistics.count(len(payload), len(reply) if reply else 0, elapsed)
         if self._log.enabled:
-            self._log.exchange(payload, reply, elapsed)
+            self._log.exchange(payload, reply, elapsed, self._fault)
 
     def _send_part(self, out: list[bytes]) -> None:
         part = next(self._stream, None) if self._stream is not None else None
@@ -116,11 +117,11 @@ class Connection:
 
     def _reply(self, payload: bytes) -> bytes | Iterator[bytes] | None:
         handler, arguments = find_handler(payload)
+        self._fault = None
         try:
             return handler(self._client, arguments)
         except MemoryFault as fault:
-            if self._log.enabled:
-                self._log.fault(fault)
+            self._fault = fault
             return self._client.error(str(fault), _EFAULT)
         except PacketError as error:
             return self._client.error(error.text, error.code)

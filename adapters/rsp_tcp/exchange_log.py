@@ -22,23 +22,25 @@ class ExchangeLog:
         self._logger = logger
         self.enabled = enabled
 
-    def exchange(self, request: bytes, reply: bytes | None, nanoseconds: int) -> None:
-        """Log one packet, its reply (None: none was due) and the time it took."""
+    def exchange(
+        self,
+        request: bytes,
+        reply: bytes | None,
+        nanoseconds: int,
+        fault: MemoryFault | None = None,
+    ) -> None:
+        """Log one packet, its reply (None: none was due) and the time it took.
+
+        `fault` is why memory could not be read; most clients get no more than a number.
+        """
+        why = {} if fault is None else {"fault": str(fault)}
         self._logger.debug(
             "rsp",
             request=_shown(request),
             reply=None if reply is None else _shown(reply),
             reply_bytes=0 if reply is None else len(reply),
             microseconds=nanoseconds // 1000,
-        )
-
-    def fault(self, fault: MemoryFault) -> None:
-        """Log why memory could not be read; clients get to know of it no more than a number."""
-        self._logger.debug(
-            "cannot read memory",
-            address=f"{fault.address:#x}",
-            reason=fault.reason.value,
-            detail=fault.detail,
+            **why,
         )
 
     def malformed(self, reason: str) -> None:
