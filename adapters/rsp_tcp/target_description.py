@@ -1,11 +1,10 @@
 """The target description: which registers there are, as XML for the debugger.
 
-Source: GDB manual, appendix "Target Descriptions".
+Source: GDB manual, appendix "Target Descriptions". Names are those of our own declarations,
+plain words all, and stand in the XML as they are.
 """
 
 from __future__ import annotations
-
-from xml.sax.saxutils import quoteattr
 
 from kdump_gdbserver.domain.arch.model import (
     Arch,
@@ -35,7 +34,7 @@ def _type(definition: TypeDefinition) -> str:
 def _register(register: Register) -> str:
     group = f' group="{register.group}"' if register.group else ""
     return (
-        f'<reg name={quoteattr(register.name)} bitsize="{register.bits}"'
+        f'<reg name="{register.name}" bitsize="{register.bits}"'
         f' type="{register.type}"{group}/>'
     )
 
