@@ -1,0 +1,313 @@
+"""The command line: options, printed lines, exit status, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dependency_injector import providers
+
+from kdump_gdbserver.cli import console
+from kdump_gdbserver.cli.arguments import parse_arguments
+from kdump_gdbserver.cli.container import Container
+from kdump_gdbserver.cli.main import main
+from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import CrashDump
+from tests.support.elf_writer import write_elf
+from tests.support.fake_dump import FakeDump, FakeSymbolFile, facts_of
+from tests.support.fake_kernel import fake_kernel
+from tests.support.tcp import HOST, TIMEOUT, TcpClient
+
+KERNEL = fake_kernel(possible=3, pids={2: 42}, panic_cpu=2)
+
+
+class FakeOpener:
+    """An opener that gives one dump and remembers what it was asked."""
+
+    def __init__(self, dump: FakeDump) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self._dump = dump
+
+    def describe_library(self) -> str:
+        return "libfake 1.0 from nowhere"
+
+    def open(
+        self, paths: Any, *, arch: str | None = None, vmcoreinfo: bytes | None = None
+    ) -> CrashDump:
+        self.asked.append((tuple(paths), arch, vmcoreinfo))
+        if paths == ["/no/such"]:
+            raise InputError("/no/such: No such file or directory; give the path of a vmcore")
+        return self._dump  # type: ignore[return-value]
+
+
+@pytest.fixture
+def opener() -> Iterator[FakeOpener]:
+    """The container gives out a fake dump, whatever file is named."""
+    fake = FakeOpener(KERNEL.dump())
+    with Container.opener.override(providers.Object(fake)):
+        yield fake
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """`main` takes over SIGTERM; give it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def served(*options: str, ask: Callable[[TcpClient], None]) -> int:
+    """Run `main` with `--once` and one client; return the exit status."""
+    port = free_port()
+    failures: list[BaseException] = []
+
+    def visit() -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                client = TcpClient(port)
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        try:
+            ask(client)
+        except BaseException as error:
+            failures.append(error)
+        client.close()
+
+    visitor = threading.Thread(target=visit, daemon=True)
+    visitor.start()
+    status = main(["-f", "vmcore", "-a", HOST, "-p", str(port), "--once", *options])
+    visitor.join(TIMEOUT)
+    if failures:
+        raise failures[0]
+    return status
+
+
+def test_serving_prints_how_to_connect_and_ends_with_status_0(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(client: TcpClient) -> None:
+        assert client.ask(b"qC") == b"QC3"
+        text = KERNEL.symbols["_text"]
+        assert client.ask(b"qOffsets") == b"TextSeg=%x" % text
+        assert client.ask(b"m%x,4" % text) == b"90909090"
+
+    assert served(ask=ask) == 0
+    out, err = capsys.readouterr()
+    assert f"Waiting for incoming connection on {HOST} port " in out
+    assert "file <vmlinux> -o 0x1e000000" in out
+    assert f"target remote {HOST}:" in out
+    assert err == ""
+    assert opener.asked == [(("vmcore",), None, None)]
+
+
+def test_options_reach_the_opener(opener: FakeOpener, tmp_path: Path) -> None:
+    note = tmp_path / "vmcoreinfo"
+    note.write_bytes(b"OSRELEASE=6.1\n")
+    status = served(
+        "-f", "part2", "--arch", "x86_64", "--vmcoreinfo", str(note), ask=lambda _: None
+    )
+    assert status == 0
+    assert opener.asked == [(("vmcore", "part2"), "x86_64", b"OSRELEASE=6.1\n")]
+
+
+def test_a_vmlinux_of_another_kernel_is_warned_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    vmlinux = tmp_path / "vmlinux"
+    vmlinux.write_bytes(write_elf({}, build_id=b"\x11" * 20))
+    kernel = KERNEL.with_vmcoreinfo(lambda text: text + f"BUILD-ID={'22' * 20}\n")
+    with Container.opener.override(providers.Object(FakeOpener(kernel.dump()))):
+        assert served("-v", str(vmlinux), ask=lambda _: None) == 0
+    out, err = capsys.readouterr()
+    assert f"file {vmlinux} -o 0x1e000000" in out
+    assert err.count("\n") == 1
+    for word in ("warning", str(vmlinux), "11" * 20, "22" * 20):
+        assert word in err
+
+
+def test_every_packet_is_logged_as_json_when_asked(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served("-d", "--log-json", ask=lambda client: client.ask(b"qC") and None)
+    entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    exchanges = [entry for entry in entries if entry["event"] == "rsp"]
+    assert [(entry["request"], entry["reply"]) for entry in exchanges] == [("qC", "QC3")]
+    assert all(entry["client"].startswith(f"{HOST}:") for entry in entries)
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run `main`, which must fail with status 2 and one line; return the line."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("kdump-gdbserver: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_dump_that_cannot_be_opened(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "/no/such: No such file" in failing(capsys, "-f", "/no/such")
+
+
+def test_a_vmlinux_that_is_none(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(b"MZ" + bytes(100))
+    assert str(image) in failing(capsys, "-f", "vmcore", "-v", str(image))
+
+
+def test_vmcoreinfo_that_is_not_there(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for path in (tmp_path / "gone", tmp_path):
+        assert f"{path}: " in failing(capsys, "-f", "vmcore", "--vmcoreinfo", str(path))
+
+
+def test_a_port_in_use(opener: FakeOpener, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server((HOST, 0)) as other:
+        port = str(other.getsockname()[1])
+        message = failing(capsys, "-f", "vmcore", "-a", HOST, "-p", port)
+    assert f"port {port}: Address already in use" in message
+    assert "--port 0" in message
+
+
+def test_version_names_the_library(opener: FakeOpener, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith("kdump-gdbserver ")
+    assert out.endswith("\nlibfake 1.0 from nowhere\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "-f VMCORE"),
+        (["-f"], "expected one argument"),
+        (["-f", "x", "-p", "http"], "'http' is not a port"),
+        (["-f", "x", "-p", "65536"], "'65536' is not a port"),
+        (["-f", "x", "-p", "-1"], "'-1' is not a port"),
+        (["-f", "x", "--ver"], "unrecognized arguments"),
+        (["-f", "x", "y"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments(arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_defaults() -> None:
+    options = parse_arguments(["-f", "a", "-f", "b"])
+    assert (options.file, options.address, options.port) == (["a", "b"], "localhost", 1234)
+    assert not (options.once or options.debug or options.log_json)
+    assert (options.vmlinux, options.arch, options.vmcoreinfo) == (None, None, None)
+
+
+def test_the_container_wants_only_what_is_asked_of_it() -> None:
+    """A library user sets a path and takes the view; no server, no logging."""
+    container = Container()
+    container.opener.override(providers.Object(FakeOpener(KERNEL.dump())))
+    container.config.file.from_value(["vmcore"])
+    session = container.target().open_session()
+    assert session.current.extra == "CPU #2 pid 42"
+    assert container.target() is container.target()
+
+
+def test_nothing_is_read_when_a_container_is_made() -> None:
+    fake = FakeOpener(KERNEL.dump())
+    container = Container()
+    container.opener.override(providers.Object(fake))
+    container.config.file.from_value(["vmcore"])
+    assert fake.asked == []
+    container.dump()
+    container.dump()
+    assert len(fake.asked) == 1
+
+
+def test_the_invitation_without_kaslr_has_no_offset() -> None:
+    lines = console.invitation("localhost", 1234, "vmlinux", Vmcoreinfo({})).splitlines()
+    assert lines[:4] == [
+        "Waiting for incoming connection on localhost port 1234",
+        "In gdb execute the following command(s) to connect:",
+        "file vmlinux",
+        "target remote localhost:1234",
+    ]
+
+
+def test_warnings() -> None:
+    import dataclasses
+
+    sound = KERNEL.dump()
+    assert console.warnings_about(sound, None, None) == []
+    assert console.warnings_about(sound, FakeSymbolFile({}, build_id="11"), "v") == []
+    broken = FakeDump(facts=dataclasses.replace(facts_of(), truncated=True))
+    truncated, bare = console.warnings_about(broken, None, None)
+    assert "/nowhere/vmcore is truncated" in truncated
+    assert "--vmcoreinfo" in bare
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kdump_gdbserver.cli.main", *arguments],
+        capture_output=True, text=True, timeout=60, check=False, **options,
+    )  # fmt: skip
+
+
+def test_the_program_itself_has_help_and_no_traceback(tmp_path: Path) -> None:
+    helped = run("--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "--file" in helped.stdout
+    failed = run("-f", str(tmp_path / "no such dump"))
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "kdump-gdbserver: error: " in failed.stderr
+
+
+def test_sigterm_and_sigint_end_a_serving_program_with_status_0(tmp_path: Path) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text(
+        "from dependency_injector import providers\n"
+        "from kdump_gdbserver.cli.container import Container\n"
+        "from kdump_gdbserver.cli.main import main\n"
+        "from tests.support.fake_kernel import fake_kernel\n"
+        "Container.dump.override(providers.Object(fake_kernel().dump()))\n"
+        f"raise SystemExit(main(['-f', 'x', '-a', '{HOST}', '-p', '0']))\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert "Waiting" in process.stdout.readline()
+            process.send_signal(number)
+            assert process.wait(TIMEOUT) == 0
+            assert process.stderr.read() == ""
