@@ -33,6 +33,7 @@ _OTHER = (
     "secondary_startup_64",
 )
 _MAX_ENTRY_TEXT = 1 << 20
+_KERNEL_HALF = 1 << 63
 
 
 def entry_unwind_image(
@@ -58,7 +59,7 @@ def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
         (addresses["__start_orc_unwind"], addresses["__stop_orc_unwind"]),
     )
     low, high = addresses["__entry_text_start"], addresses["__entry_text_end"]
-    if not low < high <= low + _MAX_ENTRY_TEXT:
+    if not _KERNEL_HALF <= low < high <= low + _MAX_ENTRY_TEXT:
         raise ValueError(f"entry text from {low:#x} to {high:#x}")
     entries = tables.slice(low, high)
     orc_format = recognize_format(entries)
@@ -67,6 +68,8 @@ def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
         last.add("ret_from_fork")
     rows = to_rows(entries, low, high, orc_format)
     for name in sorted(last.union(_OTHER) & addresses.keys()):
+        if addresses[name] < _KERNEL_HALF:
+            continue
         with suppress(MemoryFault, ValueError):
             function = tables.function(addresses[name], orc_format)
             rows[:0] = _without_caller(function) if name in last else function

@@ -43,9 +43,7 @@ def advance(delta: int) -> bytes:
 
 
 def define_cfa(register: int, offset: int) -> bytes:
-    """CFA = register + offset."""
-    if offset < 0:
-        return b"\x12" + uleb(register) + sleb(_factored(offset))  # DW_CFA_def_cfa_sf
+    """CFA = register + offset, which is zero or above."""
     return b"\x0c" + uleb(register) + uleb(offset)
 
 

@@ -179,27 +179,20 @@ def to_rows(
     Of entries for one address the last one counts, as for the kernel.
     """
     ends = [entry[0] for entry in entries[1:]]
-    rows: list[OrcRow] = []
-    for (start, sp_offset, bp_offset, flags), end in zip(entries, (*ends, high), strict=False):
-        if max(start, low) >= min(end, high):
-            continue
-        kind = orc_format.kind(flags)
-        try:
-            registers = OrcRegister(flags & 0xF), OrcRegister(flags >> 4 & 0xF)
-        except ValueError:
-            kind = None
-        if kind in (None, OrcKind.UNDEFINED, OrcKind.END_OF_STACK):
-            row = OrcRow(max(start, low), min(end, high), kind or OrcKind.UNDEFINED)
-        else:
-            assert kind is not None
-            row = OrcRow(
-                max(start, low),
-                min(end, high),
-                kind,
-                registers[0],
-                sp_offset,
-                registers[1],
-                bp_offset,
-            )
-        rows.append(row)
-    return rows
+    clipped = (
+        (max(entry[0], low), min(end, high), entry)
+        for entry, end in zip(entries, (*ends, high), strict=False)
+    )
+    return [_row(start, end, entry, orc_format) for start, end, entry in clipped if start < end]
+
+
+def _row(start: int, end: int, entry: RawEntry, orc_format: OrcFormat) -> OrcRow:
+    _, sp_offset, bp_offset, flags = entry
+    kind = orc_format.kind(flags) or OrcKind.UNDEFINED
+    if kind in (OrcKind.UNDEFINED, OrcKind.END_OF_STACK):
+        return OrcRow(start, end, kind)
+    try:
+        sp_register, bp_register = OrcRegister(flags & 0xF), OrcRegister(flags >> 4 & 0xF)
+    except ValueError:
+        return OrcRow(start, end, OrcKind.UNDEFINED)
+    return OrcRow(start, end, kind, sp_register, sp_offset, bp_register, bp_offset)

@@ -138,7 +138,10 @@ def _cfa(row: OrcRow) -> bytes:
         return cfi.define_cfa_expression(_word_at(register, 0, row.sp_offset))
     if row.sp_register in (OrcRegister.SP_INDIRECT, OrcRegister.BP_INDIRECT):
         return cfi.define_cfa_expression(_word_at(register, row.sp_offset, above))
-    return cfi.define_cfa(register, row.sp_offset + above)
+    offset = row.sp_offset + above
+    if offset < 0:
+        return cfi.define_cfa_expression(_address(register, offset))
+    return cfi.define_cfa(register, offset)
 
 
 def _caller_rbp(row: OrcRow) -> bytes:
