@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from typing import Any
 
@@ -11,16 +12,28 @@ from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
 
 
 class Context:
-    """One kdump_ctx_t; it is freed when closed, or when nothing refers to it any more."""
+    """One kdump_ctx_t; it is freed when closed, or when nothing refers to it any more.
 
-    def __init__(self, functions: Bindings, pointer: int | None) -> None:
-        """Take over a pointer from libkdumpfile; `files` are kept open with the context."""
+    `lock` is one for all contexts of a dump, and every call into libkdumpfile needs it:
+    its clones share a cache of the file's blocks, and one thread's block is overwritten
+    while another decompresses it (seen as crashes of 0.5.1 and of `.so.12`). It can be
+    taken again by its owner, because the garbage collector may free a context anywhere.
+    """
+
+    def __init__(
+        self, functions: Bindings, pointer: int | None, shared: Context | None = None
+    ) -> None:
+        """Take over a pointer from libkdumpfile, of a clone when there is one `shared` with.
+
+        `files` are kept open with the context.
+        """
         if not pointer:
             raise MemoryError("libkdumpfile could not allocate a context")
         self.functions: Any = functions
-        self.files: DumpFiles | None = None
+        self.files: DumpFiles | None = shared.files if shared else None
+        self.lock: threading.RLock = shared.lock if shared else threading.RLock()
         self._pointer: int | None = pointer
-        self._free = weakref.finalize(self, functions.kdump_free, pointer)
+        self._free = weakref.finalize(self, _free, functions, pointer, self.lock)
 
     @classmethod
     def new(cls, functions: Bindings) -> Context:
@@ -29,9 +42,8 @@ class Context:
 
     def clone(self, flags: int = 0) -> Context:
         """Return a context over the same file, with error text and translation state of its own."""
-        clone = Context(self.functions, self.functions.kdump_clone(self.pointer, flags))
-        clone.files = self.files
-        return clone
+        with self.lock:
+            return Context(self.functions, self.functions.kdump_clone(self.pointer, flags), self)
 
     @property
     def pointer(self) -> int:
@@ -82,5 +94,11 @@ class Context:
 
     def close(self) -> None:
         """Free the context; doing it again does nothing."""
-        self._pointer = None
-        self._free()
+        with self.lock:
+            self._pointer = None
+            self._free()
+
+
+def _free(functions: Any, pointer: int, lock: threading.RLock) -> None:
+    with lock:
+        functions.kdump_free(pointer)

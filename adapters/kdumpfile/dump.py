@@ -7,15 +7,17 @@ import weakref
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
-from kdump_gdbserver.adapters.kdumpfile.bindings import KVADDR, MACHPHYSADDR
+from kdump_gdbserver.adapters.kdumpfile.bindings import MACHPHYSADDR
 from kdump_gdbserver.adapters.kdumpfile.context import Context
-from kdump_gdbserver.adapters.kdumpfile.cut_pages import CutParts
+from kdump_gdbserver.adapters.kdumpfile.dumped_pages import DumpedParts
 from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
+from kdump_gdbserver.adapters.kdumpfile.file_place import find_place, stored_memory
 from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
 from kdump_gdbserver.adapters.kdumpfile.header import Bounds, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
 from kdump_gdbserver.adapters.kdumpfile.page_cache import PageCache
+from kdump_gdbserver.adapters.kdumpfile.page_walker import PageWalker
 from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.translation import (
     KernelTranslator,
@@ -24,6 +26,7 @@ from kdump_gdbserver.adapters.kdumpfile.translation import (
 )
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
+from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 _Space = ElfMemory | KdumpAddressSpace | TranslatedAddressSpace
@@ -36,7 +39,9 @@ class KdumpfileDump:
     """An open dump; implements `ports.crash_dump.CrashDump`.
 
     Every address space has a clone of the context, which shares the file and the page
-    cache; libkdumpfile locks what is shared.
+    cache. Reads of a plain ELF dump run side by side; libkdumpfile takes one thread at a
+    time, for one page table or one buffer of pages. Locks are taken in the order of this
+    object, the address space, the context.
     """
 
     def __init__(
@@ -52,9 +57,9 @@ class KdumpfileDump:
         self._facts = facts
         self._vmcoreinfo = vmcoreinfo
         self._header = headers[0]
-        lost = [header.lost for header in headers if header.lost is not None]
-        self._cache, self._virtual = PageCache(facts.page_size), PageCache(facts.page_size)
-        self._bounds: Bounds | None = CutParts(lost) if lost else headers[0].extents
+        self._headers = headers
+        self._cache = PageCache(facts.page_size)
+        self._bounds = _bounds(headers, facts.page_size)
         self._notes: tuple[CpuNote, ...] | None = None
         self._files = context.files = files
         self._spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
@@ -72,7 +77,7 @@ class KdumpfileDump:
 
     def cpu_notes(self) -> Sequence[CpuNote]:
         """Return the CPUs' prstatus notes in the order of the dump."""
-        with self._lock:
+        with self._lock, self._context.lock:
             if self._notes is None:
                 notes = read_cpu_notes(Attributes(self._context), self._facts.arch)
                 self._notes = tuple(notes)
@@ -80,24 +85,43 @@ class KdumpfileDump:
 
     def kernel(self) -> AddressSpace:
         """Kernel virtual memory, through the kernel's own page tables."""
-        with self._lock:
-            if self._bounds is None:
-                return self._keep(KdumpAddressSpace(self._context.clone(), KVADDR, self._virtual))
+        with self._lock, self._context.lock:
             translator = KernelTranslator(self._context.clone())
             return self._translated(translator, _KERNEL_HALF, _END)
 
     def physical(self) -> AddressSpace:
         """The machine's physical memory."""
-        with self._lock:
+        with self._lock, self._context.lock:
             return self._keep(self._physical())
 
     def process(self, root_table: int) -> AddressSpace:
         """Virtual memory below the page table at `root_table`, physical or kernel virtual."""
-        with self._lock:
+        with self._lock, self._context.lock:
             if root_table >= _KERNEL_HALF:
                 root_table = self._physical_address(root_table)
             translator = ProcessTranslator(self._context.clone(), self._facts.arch, root_table)
             return self._translated(translator, 0, translator.end)
+
+    def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
+        """See `CrashDump.page_walk`."""
+        with self._lock, self._context.lock:
+            if root_table is not None and root_table >= _KERNEL_HALF:
+                root_table = self._physical_address(root_table)
+            walker = PageWalker(self._context.clone(), self._facts.arch, root_table)
+            try:
+                return walker.walk(address)
+            finally:
+                walker.close()
+
+    def file_place(self, physical: int) -> FilePlace | None:
+        """See `CrashDump.file_place`."""
+        self._files[0]  # raises when closed
+        return find_place(self._facts.paths, self._headers, self._facts.page_size, physical)
+
+    def stored_memory(self) -> int:
+        """See `CrashDump.stored_memory`."""
+        self._files[0]
+        return stored_memory(self._headers, self._facts.page_size)
 
     def close(self) -> None:
         """Let the file and all memory go; reading afterwards raises `ValueError`."""
@@ -129,3 +153,11 @@ class KdumpfileDump:
         """Remember a space as long as it is in use, to close it with the dump."""
         self._spaces.add(space)
         return space
+
+
+def _bounds(headers: Sequence[FileHeader], page_size: int) -> Bounds | None:
+    """Return which physical memory the files hold, None when only libkdumpfile knows."""
+    parts = [header.held for header in headers if header.held is not None]
+    if len(parts) > 1:
+        return DumpedParts(parts, page_size)
+    return parts[0] if parts else headers[0].extents

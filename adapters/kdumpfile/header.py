@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kdump_gdbserver.adapters.kdumpfile.extents import Extents
 from kdump_gdbserver.adapters.kdumpfile.note_area import NT_PRSTATUS, Note
 from kdump_gdbserver.domain.errors import FaultReason
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.adapters.kdumpfile.dumped_pages import DumpedPages
 
 ReadAt = Callable[[int, int], bytes]  # (offset, length), short at the end of the file
 
@@ -44,10 +47,9 @@ class FileHeader:
 
     `machine` is uname's or ELF's name of the machine, None when the file does not tell.
     `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds, `lost` the pages that a truncated file has lost; `pages` reads the table of
-    those that a kdump-compressed one holds. `frames` are the first
-    page frame of this file, the one behind the last, and how many the whole dump has;
-    `identity` is the same in all parts of a dump.
+    ELF dump holds, `held` the pages of a kdump-compressed one; `pages` reads their table.
+    `frames` are the first page frame of this file, the one behind the last, and how many
+    the whole dump has; `identity` is the same in all parts of a dump.
     """
 
     form: str
@@ -59,7 +61,7 @@ class FileHeader:
     split: bool = False
     flattened: bool = False
     extents: Extents | None = None
-    lost: Bounds | None = None
+    held: DumpedPages | None = None
     pages: Callable[[], Pages] | None = None
     frames: tuple[int, int, int] = (0, 0, 0)
     identity: bytes = b""

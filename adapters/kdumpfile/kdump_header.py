@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
-from kdump_gdbserver.adapters.kdumpfile.cut_pages import PAGE_DESCRIPTOR, CutPages
+from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named
+from kdump_gdbserver.adapters.kdumpfile.dumped_pages import PAGE_DESCRIPTOR, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.note_area import Note, parse_notes
 
@@ -22,10 +24,11 @@ _NOTES_LIMIT = 64 << 20
 _PAGES_CHECKED = 512
 
 
-def read_kdump_header(read_at: ReadAt, file_size: int) -> FileHeader:
+def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     """Read header, sub-header and notes.
 
-    The last pages are looked up, too, to tell whether `file_size` bytes hold them.
+    The last pages are looked up, too, to tell whether `file_size` bytes hold them; not
+    so without it, in a flattened file, which tells that by its end.
     Raises `UnusableFileError` when headers or bitmap are missing.
     """
     header = FileHeader("kdump")
@@ -38,23 +41,31 @@ def read_kdump_header(read_at: ReadAt, file_size: int) -> FileHeader:
     header.machine = machine.decode("ascii", "replace") or None
     header.codec = next((name for bit, name in _CODECS if status & bit), None)
     header.truncated = bool(status & _INCOMPLETE)
-    if version < 1:
-        return header
-    sub = read_at(block_size, _SUB_HEADER.size)
-    if len(sub) < _SUB_HEADER.size:
+    if header.machine is not None and arch_named(header.machine) is None:
+        return header  # the layout may be another
+    header.frames = 0, pages, pages
+    if version >= 1:
+        _read_sub_header(header, read_at, block_size, version)
+    header.identity = raw[:_STATUS_AT]
+    table = _PageTable(read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames)
+    header.pages = lambda: table.pages(header.truncated)
+    if file_size is not None:
+        table.require_bitmap()
+        header.truncated = header.truncated or table.is_cut(file_size)
+        header.held = table.pages(header.truncated)
+    return header
+
+
+def _read_sub_header(header: FileHeader, read_at: ReadAt, block_size: int, version: int) -> None:
+    raw = read_at(block_size, _SUB_HEADER.size)
+    if len(raw) < _SUB_HEADER.size:
         raise UnusableFileError("it ends inside its header (truncated)")
-    values = _SUB_HEADER.unpack(sub)
+    values = _SUB_HEADER.unpack(raw)
     header.split = version >= 2 and bool(values[2])
     header.notes = _notes(read_at, version, values)
     # QEMU writes level 1 but leaves no page out: its zero pages all point to one copy.
     header.dump_level = 0 if header.from_qemu else values[1]
-    header.frames = _page_range(version, values, pages)
-    header.identity = raw[:_STATUS_AT]
-    table = _PageTable(read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames)
-    if header.truncated or table.is_cut(file_size):
-        header.truncated = True
-        header.lost = table.lost_pages()
-    return header
+    header.frames = _page_range(version, values, header.frames[2])
 
 
 def _notes(read_at: ReadAt, version: int, values: tuple[int, ...]) -> list[Note]:
@@ -92,22 +103,25 @@ class _PageTable:
         self._read_at = read_at
         self._block_size = block_size
         self._frames = frames
-        self._bitmap_at = header_blocks * block_size
-        self._bitmap_size = bitmap_blocks * block_size
-        self._descriptors_at = self._bitmap_at + self._bitmap_size
-        if frames[2] <= self._bitmap_size * 8 // 2:  # a bitmap of memory comes before
-            self._bitmap_size //= 2
-            self._bitmap_at += self._bitmap_size
+        at, size = header_blocks * block_size, bitmap_blocks * block_size
+        self._descriptors_at = at + size
+        if frames[2] <= size * 8 // 2:  # a bitmap of memory comes before
+            size = bitmap_blocks // 2 * block_size
+            at += size
+        self._at, self._size = at, size
 
+    @functools.cached_property
     def _bitmap(self) -> bytes:
-        bitmap = self._read_at(self._bitmap_at, self._bitmap_size)
-        if len(bitmap) < self._bitmap_size:
+        return self._read_at(self._at, self._size)
+
+    def require_bitmap(self) -> None:
+        """Raise `UnusableFileError` when the bitmap is not whole."""
+        if len(self._bitmap) < self._size:
             raise UnusableFileError("it ends before its pages (truncated)")
-        return bitmap
 
     def is_cut(self, file_size: int) -> bool:
         """Tell whether the file ends before the data of its last pages."""
-        bitmap = self._bitmap()
+        bitmap = self._bitmap
         first, last = (min(frame, len(bitmap) * 8) for frame in self._frames[:2])
         bits = int.from_bytes(bitmap, "little") >> first
         dumped = (bits & ((1 << max(last - first, 0)) - 1)).bit_count()
@@ -120,12 +134,13 @@ class _PageTable:
             offset + size > file_size for offset, size, _, _ in PAGE_DESCRIPTOR.iter_unpack(raw)
         )
 
-    def lost_pages(self) -> CutPages:
-        """Return the pages whose data is missing."""
-        return CutPages(
+    def pages(self, truncated: bool) -> DumpedPages:
+        """Return which pages are in the file."""
+        return DumpedPages(
             self._read_at,
-            bitmap=self._bitmap(),
+            bitmap=self._bitmap,
             descriptors_at=self._descriptors_at,
             page_size=self._block_size,
             frames=self._frames,
+            truncated=truncated,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import cast
 
 from kdump_gdbserver.adapters.kdumpfile.bindings import Status
@@ -44,9 +43,8 @@ class KdumpAddressSpace(AddressSpace):
         self._bounds = bounds
         self._cache = cache
         self._page_size = cache.page_size
-        self._closed = False
         self._files = context.files
-        self._lock = threading.Lock()
+        self._lock = context.lock
         self._kdump_read = context.functions.kdump_read
         self._buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
         self._address = ctypes.addressof(self._buffer)
@@ -55,28 +53,30 @@ class KdumpAddressSpace(AddressSpace):
 
     def read(self, address: int, length: int) -> bytes:
         """See `AddressSpace.read`; raises `ValueError` when the dump is closed."""
-        if self._bounds is not None and length > 0:
+        offset = address % self._page_size
+        in_page = 0 < length <= self._page_size - offset
+        if in_page and (page := self._cache.get(address - offset)) is not None:
+            self.context.require_open()
+            return page[offset : offset + length]
+        if length > 0 and self._bounds is not None:
             length = self._bounds.available(address, length)
             if not length:
                 raise MemoryFault(address, self._bounds.reason(address))
-        offset = address % self._page_size
-        if 0 < length <= self._page_size - offset and 0 <= address < _END:
-            return self._read_cached(address, offset, length)
+        if in_page and 0 <= address < _END:
+            return self._read_page(address, offset, length)
         if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= _END:
             return self._read_some(address, length)
         return self._read_any(address, length)
 
-    def _read_cached(self, address: int, offset: int, length: int) -> bytes:
-        """Read from one page, the whole of which is kept."""
-        page = self._cache.get(address - offset)
-        if page is None:
-            try:
-                page = self._read_some(address - offset, self._page_size)
-            except MemoryFault as fault:
-                raise MemoryFault(address, fault.reason, fault.detail) from None
+    def _read_page(self, address: int, offset: int, length: int) -> bytes:
+        """Read from one page, which is kept if all of it is in the dump."""
+        size = self._page_size
+        try:
+            page = self._read_some(address - offset, size)
+        except MemoryFault as fault:
+            raise MemoryFault(address, fault.reason, fault.detail) from None
+        if self._bounds is None or self._bounds.available(address - offset, size) == size:
             self._cache.put(address - offset, page)
-        elif self._closed:
-            self.context.require_open()
         return page[offset : offset + length]
 
     def _read_some(self, address: int, length: int) -> bytes:
@@ -119,5 +119,4 @@ class KdumpAddressSpace(AddressSpace):
     def close(self) -> None:
         """Free the context once no read is under way."""
         with self._lock:
-            self._closed = True
             self.context.close()

@@ -48,6 +48,7 @@ class Translator:
     def __init__(self, context: Context) -> None:
         """Take the context over; a set-up that fails is told by each `translate`."""
         self._context = context
+        self._lock = context.lock
         functions = self._functions = context.functions
         ctx, system = ctypes.c_void_p(), ctypes.c_void_p()
         status = functions.kdump_get_addrxlat(
@@ -77,7 +78,17 @@ class Translator:
         return None if method.kind == KIND_NONE else method
 
     def translate(self, address: int) -> int:
-        """Return the physical address; raise `MemoryFault` when there is none."""
+        """Return the physical address of `address`.
+
+        Raises `MemoryFault` when there is none, `ValueError` when the dump is closed.
+        """
+        with self._lock:
+            self._context.require_open()
+            if self._refusal is not None:
+                raise MemoryFault(address, *self._refusal)
+            return self._translate(address)
+
+    def _translate(self, address: int) -> int:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -87,12 +98,6 @@ class Translator:
     def _refuse(self, detail: str, reason: FaultReason = FaultReason.UNMAPPED) -> None:
         """Let every translation fail, unless there is a reason for that already."""
         self._refusal = self._refusal or (reason, detail)
-
-    def _require_usable(self, address: int) -> None:
-        """Raise when the context is closed, or translation was never possible."""
-        self._context.require_open()
-        if self._refusal is not None:
-            raise MemoryFault(address, *self._refusal)
 
     def _fault(self, address: int, status: int) -> MemoryFault:
         reasons = _REASONS if status > 0 else REASONS
@@ -111,9 +116,7 @@ class KernelTranslator(Translator):
         self._reference = ctypes.byref(self._full)
         self._convert = context.functions.addrxlat_fulladdr_conv
 
-    def translate(self, address: int) -> int:
-        """See `Translator.translate`."""
-        self._require_usable(address)
+    def _translate(self, address: int) -> int:
         full = self._full
         full.addr = address
         full.as_ = KVADDR
@@ -153,12 +156,8 @@ class ProcessTranslator(Translator):
         bits: int = sum(form.fieldsz[: form.nfields]) or _ANY_BITS
         return 1 << (bits if self._arch.name == "aarch64" else bits - 1)
 
-    def translate(self, address: int) -> int:
-        """See `Translator.translate`; pages that were swapped out are told apart.
-
-        Pages that are only hidden from the hardware (`hidden_pages`) are found.
-        """
-        self._require_usable(address)
+    def _translate(self, address: int) -> int:
+        # Swapped-out pages are told apart, pages only hidden from the hardware are found.
         step = self._step
         step.base.addr = address
         step.base.as_ = KVADDR

@@ -271,6 +271,55 @@ def test_two_threads_read_the_right_bytes(machine: CrashDump) -> None:
     assert failures == []
 
 
+def test_threads_do_not_share_blocks_of_the_file(opener: KdumpfileOpener, tmp_path: Path) -> None:
+    # More pages than any cache of libkdumpfile holds, read in pieces that ours does not keep.
+    pages = {n: (b"%08x" % n) * (PAGE // 16) + noise(1, n)[: PAGE // 2] for n in range(4096)}
+    memory = b"".join(pages.values())
+    dump = opener.open([write(tmp_path, kdump(pages, len(pages)))])
+    failures: list[int] = []
+
+    def hammer(seed: int) -> None:
+        physical = dump.physical()
+        for turn in range(1500):
+            at = (turn * 7919 + seed * 104729) * PAGE % (len(memory) - 4 * PAGE)
+            if physical.read(at, 3 * PAGE) != memory[at : at + 3 * PAGE]:
+                failures.append(at)
+
+    threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    dump.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_closing_while_others_read(opener: KdumpfileOpener, tmp_path: Path, form: str) -> None:
+    dump = opener.open([write(tmp_path, dump_bytes(form))])
+    spaces = [dump.kernel(), dump.process(Machine.USER_ROOT), dump.physical()]
+    ended: list[str] = []
+
+    def read_on(space: AddressSpace, address: int) -> None:
+        try:
+            while True:
+                space.read(address, 2 * PAGE)
+        except ValueError as error:
+            ended.append(str(error))
+
+    threads = [
+        threading.Thread(target=read_on, args=pair)
+        for pair in zip(spaces, (Machine.TEXT, Machine.USER, 0), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    dump.close()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert ended == ["the dump is closed"] * 3
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_reading_a_closed_dump_is_an_error(
     opener: KdumpfileOpener, tmp_path: Path, form: str

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener, probe
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.kdumpfile.library import HOW_TO_GET, load_library
 from kdump_gdbserver.domain.arch import ARCHITECTURES
 from kdump_gdbserver.domain.errors import (
@@ -351,7 +351,7 @@ def test_paths_that_are_no_files(
     def denied(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(probe.os, "open", denied)
+    monkeypatch.setattr("os.open", denied)
     assert "permission denied" in refusal(opener, str(tmp_path / "secret"))
 
 
