@@ -31,10 +31,10 @@ def write_elf(
     ]
     body_at = 64 + 56 * len(segments)
     body, headers = b"", bytes(64)
-    for name, kind, data, link, entry in sections:
+    for section, kind, data, link, entry in sections:
         body += b"\0" * (-len(body) % 8)
         headers += struct.pack(
-            "<2I4Q2I2Q", section_names.index(b"\0" + name + b"\0") + 1, kind, 0, 0,
+            "<2I4Q2I2Q", section_names.index(b"\0" + section + b"\0") + 1, kind, 0, 0,
             body_at + len(body), len(data), link, 0, 8, entry,
         )  # fmt: skip
         body += data

@@ -8,8 +8,11 @@ from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressS
 from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk, TableEntry
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
+_PHYSICAL = (1 << 48) - 1
+_SPANS = (1 << 12, 1 << 21, 1 << 30, 1 << 39)  # of an entry in each table, bytes
 # A named piece of memory: where it is and what it holds.
 Segments = Mapping[str, tuple[int, bytes]]
 
@@ -32,6 +35,8 @@ def facts_of(arch: Arch = X86_64, *, cpu_count: int = 0, hypervisor: bool = Fals
 class FakeDump:
     """A dump made of named segments.
 
+    Without `physical`, physical memory is the kernel's at addresses cut to 48 bits, and
+    page walks lead there.
     `damage` is laid between the kernel's memory and its reader, to fake a broken dump.
     """
 
@@ -51,7 +56,9 @@ class FakeDump:
         self.notes = tuple(notes)
         self.facts = facts or facts_of(cpu_count=len(self.notes))
         self.closed = False
-        self._physical = physical or {}
+        self._physical = physical or {
+            name: (address & _PHYSICAL, data) for name, (address, data) in self.segments.items()
+        }
         self._processes = processes or {}
         self._damage = damage
 
@@ -66,6 +73,35 @@ class FakeDump:
         if root_table not in self._processes:
             raise MemoryFault(root_table, FaultReason.UNMAPPED, "no such page table")
         return space_of(self._processes[root_table])
+
+    def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
+        if root_table is not None and root_table not in self._processes:
+            raise MemoryFault(root_table, FaultReason.UNMAPPED, "no such page table")
+        segments = self.segments if root_table is None else self._processes[root_table]
+        for level, span in enumerate(_SPANS, start=1):
+            start = address - address % span
+            hit = any(
+                at < start + span and start < at + len(data) for at, data in segments.values()
+            )
+            if hit and level > 1:
+                break  # the hole is as wide as the span before
+            if hit:
+                entry = TableEntry(1, 0x1000, start & _PHYSICAL | 1)
+                return PageWalk(address, (entry,), span, address & _PHYSICAL, span)
+            hole = PageWalk(
+                address, (TableEntry(level, 0x2000, 0),), span, fault=FaultReason.UNMAPPED
+            )
+        return hole
+
+    def file_place(self, physical: int) -> FilePlace | None:
+        page = physical - physical % _SPANS[0]
+        for at, data in self._physical.values():
+            if at < page + _SPANS[0] and page < at + len(data):
+                return FilePlace(self.facts.paths[0], page, _SPANS[0], "as it is")
+        return None
+
+    def stored_memory(self) -> int:
+        return sum(len(data) for _, data in self._physical.values())
 
     def cpu_notes(self) -> Sequence[CpuNote]:
         return self.notes

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from dependency_injector import providers
 
 from kdump_gdbserver.cli import console
@@ -48,7 +49,7 @@ class FakeOpener:
         self.asked.append((tuple(paths), arch, vmcoreinfo))
         if paths == ["/no/such"]:
             raise InputError("/no/such: No such file or directory; give the path of a vmcore")
-        return self._dump  # type: ignore[return-value]
+        return self._dump
 
 
 @pytest.fixture
@@ -60,11 +61,12 @@ def opener() -> Iterator[FakeOpener]:
 
 
 @pytest.fixture(autouse=True)
-def sigterm() -> Iterator[None]:
-    """`main` takes over SIGTERM; give it back."""
+def as_before() -> Iterator[None]:
+    """`main` takes over SIGTERM and the log; give them back."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+    structlog.reset_defaults()
 
 
 def free_port() -> int:
@@ -147,7 +149,10 @@ def test_a_vmlinux_of_another_kernel_is_warned_of(
 def test_every_packet_is_logged_as_json_when_asked(
     opener: FakeOpener, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    served("-d", "--log-json", ask=lambda client: client.ask(b"qC") and None)
+    def ask(client: TcpClient) -> None:
+        client.ask(b"qC")
+
+    served("-d", "--log-json", ask=ask)
     entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     exchanges = [entry for entry in entries if entry["event"] == "rsp"]
     assert [(entry["request"], entry["reply"]) for entry in exchanges] == [("qC", "QC3")]
