@@ -29,8 +29,23 @@ import pathlib
 import re
 import struct
 import tempfile
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Set,
+    Tuple,
+)
 
-import gdb
+if TYPE_CHECKING:
+    gdb: Any  # type checkers would take this file's folder for gdb's module
+else:
+    import gdb
 
 # ------------------------------------------------------------------------------ errors
 
@@ -42,7 +57,7 @@ class KdumpError(Exception):
 class KdumpUnreadable(KdumpError):
     """The dump does not hold the memory at `address`."""
 
-    def __init__(self, address, size):
+    def __init__(self, address: int, size: int) -> None:
         super().__init__("cannot read %d bytes at 0x%x" % (size, address))
         self.address = address
 
@@ -61,22 +76,28 @@ class KdumpMemory:
     an address as a pointer holds it to the address itself (see KdumpAarch64.clean).
     """
 
-    def __init__(self, fetch, byte_order="little", pointer_size=8, clean=None):
+    def __init__(
+        self,
+        fetch: Callable[[int, int], bytes],
+        byte_order: Any = "little",
+        pointer_size: int = 8,
+        clean: Optional[Callable[[int], int]] = None,
+    ) -> None:
         self._fetch = fetch
         self.byte_order = byte_order
         self.pointer_size = pointer_size
         self.clean = clean or (lambda address: address)
 
-    def fetch(self, address, size):
+    def fetch(self, address: int, size: int) -> bytes:
         return self._fetch(address % 2**64, size)  # a bad pointer less an offset may be negative
 
-    def integer(self, address, size):
+    def integer(self, address: int, size: int) -> int:
         return int.from_bytes(self.fetch(address, size), self.byte_order)
 
-    def pointer(self, address):
+    def pointer(self, address: int) -> int:
         return self.clean(self.integer(address, self.pointer_size))
 
-    def string(self, address, limit=4096):
+    def string(self, address: int, limit: int = 4096) -> bytes:
         """The bytes from `address` up to a NUL, at most `limit`.
 
         Never asks for a byte of the page behind the one that holds the NUL.
@@ -89,11 +110,11 @@ class KdumpMemory:
                 break
         return text.split(b"\0", 1)[0][:limit]
 
-    def words(self, address, count):
+    def words(self, address: int, count: int) -> List[int]:
         """`count` unsigned integers of pointer size from `address` on."""
         return self.split(self.fetch(address, self.pointer_size * count))
 
-    def split(self, data):
+    def split(self, data: bytes) -> List[int]:
         """The unsigned integers of pointer size in `data`."""
         size = self.pointer_size
         return [
@@ -107,7 +128,7 @@ class KdumpMember:
 
     __slots__ = ("kind", "offset", "size")
 
-    def __init__(self, offset, size, kind="int"):
+    def __init__(self, offset: int, size: int, kind: str = "int") -> None:
         self.offset = offset
         self.size = size
         self.kind = kind
@@ -120,41 +141,41 @@ class KdumpLayout:
     the server and back.
     """
 
-    def __init__(self, size, members):
+    def __init__(self, size: int, members: Dict[str, KdumpMember]) -> None:
         self.size = size
         self.members = members
         self.low = min(m.offset for m in members.values())
         self.high = max(m.offset + m.size for m in members.values())
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.members
 
-    def offset(self, name):
+    def offset(self, name: str) -> int:
         return self.members[name].offset
 
-    def read(self, memory, address):
+    def read(self, memory: KdumpMemory, address: int) -> Dict[str, Any]:
         """{member: value} of the structure at `address`; arrays come as bytes."""
         data = memory.fetch(address + self.low, self.high - self.low)
         return self.decode(memory, data)
 
-    def decode(self, memory, data):
+    def decode(self, memory: KdumpMemory, data: bytes) -> Dict[str, Any]:
         """The same from `data`, which begins with the first byte of the first member."""
-        values = {}
+        values: Dict[str, Any] = {}
         for name, member in self.members.items():
             start = member.offset - self.low
             piece = data[start : start + member.size]
-            if member.kind != "bytes":
-                piece = int.from_bytes(piece, memory.byte_order)
-                if member.kind == "pointer":
-                    piece = memory.clean(piece)
-            values[name] = piece
+            if member.kind == "bytes":
+                values[name] = piece
+            else:
+                number = int.from_bytes(piece, memory.byte_order)
+                values[name] = memory.clean(number) if member.kind == "pointer" else number
         return values
 
 
 # ------------------------------------------------------------------------------ kernel structures
 
 
-def kdump_list(head, first, next_of, what):
+def kdump_list(head: int, first: int, next_of: Callable[[int], int], what: str) -> Iterator[int]:
     """Yield the nodes of a circular list (include/linux/list.h), without its head.
 
     `first` is the first node and `next_of(node)` the one after `node`. A list that loops or
@@ -182,16 +203,16 @@ class KdumpRadixTree:
 
     MAX_DEPTH = 11  # 64 slots a node, 64-bit indices
 
-    def __init__(self, memory, node_layout, inner_mark):
+    def __init__(self, memory: KdumpMemory, node_layout: KdumpLayout, inner_mark: int) -> None:
         self.memory = memory
         self.layout = node_layout
         self.inner_mark = inner_mark
 
-    def entries(self, root, problems):
+    def entries(self, root: int, problems: List[str]) -> Iterator[int]:
         """Yield the leaf pointers below the entry `root`; unreadable branches go to `problems`."""
         return self._below(root, problems, set(), 0)
 
-    def _below(self, entry, problems, seen, depth):
+    def _below(self, entry: int, problems: List[str], seen: Set[int], depth: int) -> Iterator[int]:
         if entry & 3 == 0:
             if entry:
                 yield entry
@@ -226,7 +247,9 @@ class KdumpMapleTree:
     LAST = 2**64 - 1
     MAX_DEPTH = 16
 
-    def __init__(self, memory, range_layout, arange_layout):
+    def __init__(
+        self, memory: KdumpMemory, range_layout: KdumpLayout, arange_layout: KdumpLayout
+    ) -> None:
         self.memory = memory
         self.layouts = {
             self.LEAF: range_layout,
@@ -234,7 +257,7 @@ class KdumpMapleTree:
             self.ARANGE: arange_layout,
         }
 
-    def entries(self, root, problems):
+    def entries(self, root: int, problems: List[str]) -> Iterator[int]:
         """Yield the entries in the order of their indices; unreadable parts go to `problems`."""
         if root & 3 == 2 and root > 4096:
             for entry in self._below(root, self.LAST, problems, set(), 0):
@@ -242,7 +265,9 @@ class KdumpMapleTree:
         elif root & 3 == 0 and root:
             yield self.memory.clean(root)
 
-    def _below(self, pointer, last, problems, seen, depth):
+    def _below(
+        self, pointer: int, last: int, problems: List[str], seen: Set[int], depth: int
+    ) -> Iterator[int]:
         node = self.memory.clean(pointer & ~0xFF)
         kind = pointer >> 3 & 0xF
         if node in seen or depth > self.MAX_DEPTH:
@@ -265,7 +290,7 @@ class KdumpMapleTree:
             elif entry & 3 == 0 and entry:
                 yield self.memory.clean(entry)
 
-    def _slots(self, values, last):
+    def _slots(self, values: Dict[str, Any], last: int) -> Iterator[Tuple[int, int]]:
         """(entry, last index) of the slots in use."""
         pivots = self.memory.split(values["pivot"])
         for number, entry in enumerate(self.memory.split(values["slot"])):
@@ -285,14 +310,21 @@ class KdumpPageTables:
     each looks at; `decode(entry, shift)` returns None or (is it a page, physical address).
     """
 
-    def __init__(self, memory, direct, shifts, decode, bits=9):
+    def __init__(
+        self,
+        memory: KdumpMemory,
+        direct: int,
+        shifts: List[int],
+        decode: Callable[[int, int], Optional[Tuple[bool, int]]],
+        bits: int = 9,
+    ) -> None:
         self.memory = memory
         self.direct = direct
         self.shifts = shifts
         self.decode = decode
         self.bits = bits
 
-    def page(self, table, address):
+    def page(self, table: int, address: int) -> Tuple[int, int]:
         """(kernel address of the page, its size) that holds a user address; KdumpUnreadable."""
         for shift in self.shifts:
             index = address >> shift & (1 << self.bits) - 1
@@ -306,7 +338,12 @@ class KdumpPageTables:
         raise KdumpUnreadable(address, 1)
 
 
-def kdump_per_cpu_base(symbol, start, offsets, is_right):
+def kdump_per_cpu_base(
+    symbol: int,
+    start: Optional[int],
+    offsets: Dict[int, int],
+    is_right: Callable[[int, int], Optional[bool]],
+) -> Optional[int]:
     """The base of a per-CPU variable, None if unknown: a CPU's copy is at base + offsets[cpu].
 
     `symbol` and `start` are the variable and __per_cpu_start as gdb has them, `offsets` maps a
@@ -328,7 +365,7 @@ def kdump_per_cpu_base(symbol, start, offsets, is_right):
     return None
 
 
-def kdump_bits(data, byte_order):
+def kdump_bits(data: bytes, byte_order: Any) -> List[int]:
     """The numbers of the bits set in a kernel bitmap (include/linux/bitmap.h)."""
     words = [data[at : at + 8] for at in range(0, len(data), 8)]
     return [
@@ -339,7 +376,7 @@ def kdump_bits(data, byte_order):
     ]
 
 
-def kdump_build_id(notes, byte_order):
+def kdump_build_id(notes: bytes, byte_order: Any) -> Optional[str]:
     """The build-id in a notes section as hex, or None. Format: elf(5), "Notes (Nhdr)"."""
     mark = "<" if byte_order == "little" else ">"
     at = 0
@@ -353,7 +390,7 @@ def kdump_build_id(notes, byte_order):
     return None
 
 
-def kdump_vmcoreinfo(text):
+def kdump_vmcoreinfo(text: bytes) -> Dict[str, str]:
     """The lines NAME=VALUE of a VMCOREINFO text; what is not such a line is left out."""
     lines = text.split(b"\0", 1)[0].decode("ascii", "replace").splitlines()
     pairs = [line.split("=", 1) for line in lines if "=" in line]
@@ -366,7 +403,7 @@ def kdump_vmcoreinfo(text):
     return notes
 
 
-def kdump_number(notes, name):
+def kdump_number(notes: Dict[str, str], name: str) -> Optional[int]:
     """NUMBER(name) of VMCOREINFO, which is decimal or, with 0x, hex; None if there is none."""
     try:
         return int(notes["NUMBER(%s)" % name], 0) % 2**64
@@ -385,7 +422,7 @@ KDUMP_TASK_IDLE = 0x402  # TASK_UNINTERRUPTIBLE | TASK_NOLOAD
 KDUMP_TASK_HIDDEN = 0x1000 | 0x8000  # TASK_RTLOCK_WAIT, TASK_FROZEN: shown as D
 
 
-def kdump_state_letter(state, exit_state):
+def kdump_state_letter(state: int, exit_state: int) -> str:
     """The letter ps(1) shows: __task_state_index() in include/linux/sched.h."""
     if state & KDUMP_TASK_IDLE == KDUMP_TASK_IDLE:
         return "I"
@@ -394,7 +431,7 @@ def kdump_state_letter(state, exit_state):
     return KDUMP_STATES[((state | exit_state) & KDUMP_TASK_REPORT).bit_length()]
 
 
-def kdump_text(raw):
+def kdump_text(raw: bytes) -> str:
     """A kernel string as text: what is not printable (nor UTF-8) becomes \\xNN."""
     text = raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
     return "".join(
@@ -409,33 +446,33 @@ KDUMP_USER_END = 1 << 63  # user addresses are below, kernel ones above
 class KdumpTask:
     """One task_struct as it was read: `values` holds the members, `address` where it lies."""
 
-    def __init__(self, address, values):
+    def __init__(self, address: int, values: Dict[str, Any]) -> None:
         self.address = address
         self.values = values
-        self.idle_cpu = None  # number of the CPU whose idle task this is
-        self.cpu = None  # number of the CPU it was running on at the crash
+        self.idle_cpu: Optional[int] = None  # number of the CPU whose idle task this is
+        self.cpu: Optional[int] = None  # number of the CPU it was running on at the crash
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self.values[name]
         except KeyError:
             raise AttributeError(name) from None
 
     @property
-    def is_kthread(self):
+    def is_kthread(self) -> bool:
         return self.idle_cpu is not None or bool(self.flags & KDUMP_PF_KTHREAD)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The command name; a kernel thread's in brackets, as ps(1) has it."""
         comm = kdump_text(self.comm)
         return "[%s]" % comm if self.is_kthread else comm
 
     @property
-    def state_letter(self):
+    def state_letter(self) -> str:
         return kdump_state_letter(self.state, self.exit_state)
 
-    def doubt(self):
+    def doubt(self) -> Optional[str]:
         """Why this cannot be a task, or None: memory reached through a bad pointer is not one."""
         if not 0 <= self.pid <= KDUMP_PID_LIMIT or not 0 <= self.tgid <= KDUMP_PID_LIMIT:
             return "pid %d, tgid %d" % (self.pid, self.tgid)
@@ -451,17 +488,23 @@ class KdumpTaskTable:
     from the lists, and a task being born or dying may have no pid.
     """
 
-    def __init__(self, memory, layout, signal_layout, progress=None):
+    def __init__(
+        self,
+        memory: KdumpMemory,
+        layout: KdumpLayout,
+        signal_layout: KdumpLayout,
+        progress: Optional[Callable[[int], None]] = None,
+    ) -> None:
         self.memory = memory
         self.layout = layout
         self.signal_layout = signal_layout
         self.progress = progress or (lambda count: None)
-        self.problems = []
-        self._tasks = {}  # address: KdumpTask, in the order of finding
-        self._groups = {}  # tgid: [KdumpTask], likewise
-        self._by_pid = {}
+        self.problems: List[str] = []
+        self._tasks: Dict[int, KdumpTask] = {}  # by address
+        self._groups: Dict[int, List[KdumpTask]] = {}  # by tgid, in the order of finding
+        self._by_pid: Dict[int, KdumpTask] = {}
 
-    def at(self, address):
+    def at(self, address: int) -> KdumpTask:
         """The task at `address`; KdumpUnreadable or KdumpCorrupt if there is none."""
         address %= 2**64
         task = self._tasks.get(address)
@@ -474,7 +517,7 @@ class KdumpTaskTable:
             self.progress(len(self._tasks))
         return task
 
-    def add(self, task):
+    def add(self, task: KdumpTask) -> None:
         """Count a task in, once; two of one pid cannot be, so the first one found is kept."""
         other = self._by_pid.setdefault(task.pid, task)
         if other is not task:
@@ -483,11 +526,11 @@ class KdumpTaskTable:
         elif task not in self._groups.setdefault(task.tgid, []):
             self._groups[task.tgid].append(task)
 
-    def found(self):
+    def found(self) -> List[KdumpTask]:
         """Every task added: process by process, threads behind their leader."""
         return [task for group in self._groups.values() for task in group]
 
-    def walk_lists(self, init_task):
+    def walk_lists(self, init_task: int) -> None:
         """Add every task on the list that begins at init_task, with its threads."""
         offset = self.layout.offset("tasks.next")
         first = self.at(init_task).values["tasks.next"]
@@ -495,7 +538,7 @@ class KdumpTaskTable:
             self.add(leader)
             self._walk_threads(leader)
 
-    def walk_pids(self, pids):
+    def walk_pids(self, pids: Iterable[int]) -> int:
         """Add the tasks at the addresses `pids` yields that no list led to; return how many."""
         count = 0
         for address in pids:
@@ -510,7 +553,7 @@ class KdumpTaskTable:
                 count += 1
         return count
 
-    def _walk_threads(self, leader):
+    def _walk_threads(self, leader: KdumpTask) -> None:
         """Add the other threads of a process.
 
         signal->thread_head exists in every kernel since 3.14; the older task->thread_group went
@@ -535,7 +578,7 @@ class KdumpTaskTable:
         for task in self._walk(head, first, key, "threads of pid %d" % leader.pid):
             self.add(task)
 
-    def _walk(self, head, first, key, what):
+    def _walk(self, head: int, first: int, key: str, what: str) -> Iterator[KdumpTask]:
         """Yield the tasks on a list; what goes wrong ends it and is kept in `problems`."""
         offset = self.layout.offset(key)
         nodes = kdump_list(head, first, lambda node: self.at(node - offset).values[key], what)
@@ -558,14 +601,14 @@ KDUMP_X87, KDUMP_SSE, KDUMP_AVX = 1, 2, 4  # bits of XCR0 and XSTATE_BV
 KDUMP_MXCSR_INIT = 0x1F80
 
 
-def kdump_xsave(data, features):
+def kdump_xsave(data: bytes, features: int) -> Dict[str, int]:
     """gdb's x87, SSE and AVX registers from an XSAVE area (Intel SDM volume 1, chapter 13).
 
     `features` says which components the kernel saves (0: an FXSAVE area, no header). One that
     the header leaves out was in its initial state, which is as good as saved.
     """
 
-    def field(at, size):
+    def field(at: int, size: int) -> int:
         return int.from_bytes(data[at : at + size], "little")
 
     present, compacted = KDUMP_X87 | KDUMP_SSE, False
@@ -584,7 +627,7 @@ def kdump_xsave(data, features):
     return registers
 
 
-def kdump_x87(field):
+def kdump_x87(field: Callable[[int, int], int]) -> Dict[str, int]:
     """The x87 registers of an FXSAVE area (Intel SDM volume 1, "FXSAVE Area")."""
     status = field(2, 2)
     st = [field(32 + 16 * n, 10) for n in range(8)]
@@ -602,14 +645,14 @@ def kdump_x87(field):
     return registers
 
 
-def kdump_x87_initial():
+def kdump_x87_initial() -> Dict[str, int]:
     """The x87 registers after FNINIT."""
     registers = {"st%d" % n: 0 for n in range(8)}
     registers.update(fctrl=0x37F, fstat=0, ftag=0xFFFF, fop=0, fioff=0, fiseg=0, fooff=0, foseg=0)
     return registers
 
 
-def kdump_x87_tags(valid, top, st):
+def kdump_x87_tags(valid: int, top: int, st: List[int]) -> int:
     """The full tag word: two bits a register, where FXSAVE keeps one (in use or not).
 
     Bit and tag count physical registers; st(i) is physical register top + i, modulo 8.
@@ -631,7 +674,71 @@ def kdump_x87_tags(valid, top, st):
 # ------------------------------------------------------------------------------ architectures
 
 
-class KdumpX86_64:
+class KdumpArchitecture:
+    """What has to be known of an architecture; the defaults fit more than one."""
+
+    name = ""  # as uname -m has it
+    gdb_name = ""
+    saved: Dict[str, str] = {}  # members of task_struct that switch_registers() needs
+    user_frame: Dict[str, str] = {}  # members of struct pt_regs: gdb's registers
+    stack_padding: Tuple[int, ...] = (0,)  # bytes that may be between pt_regs and stack end
+    stack_align = 1  # the size of pt_regs is rounded up to a multiple of it
+    user_thread: Dict[str, str] = {}  # members of task_struct with more of the user's state
+    # What of the user's registers the CPU still holds while it runs the kernel.
+    kept_in_kernel: Tuple[str, ...] = ()
+    narrow: Dict[str, int] = {}  # bits of the registers that are not as wide as their place
+
+    def __init__(self, kernel: "KdumpKernel") -> None:
+        self.kernel = kernel
+        self.memory = kernel.memory
+
+    @staticmethod
+    def clean(address: int) -> int:
+        """An address as a pointer holds it, without what is not part of the address."""
+        return address
+
+    def switch_registers(self, task: KdumpTask) -> Dict[str, int]:
+        """What the scheduler saved of a task's registers when it switched to another."""
+        raise NotImplementedError
+
+    def is_user_frame(self, values: Dict[str, Any]) -> bool:
+        """Whether these members of pt_regs are registers of user mode."""
+        raise NotImplementedError
+
+    def is_user_mode(self, registers: Dict[str, int]) -> bool:
+        """Whether a CPU with these registers was in user mode."""
+        raise NotImplementedError
+
+    def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
+        """Whether a thread with these registers runs 32-bit code."""
+        return False
+
+    def compat_registers(self, registers: Dict[str, int]) -> Dict[str, int]:
+        """Those that 32-bit code has, by the names the kernel keeps them under."""
+        return registers
+
+    def compat_fp_registers(self, registers: Dict[str, int]) -> Dict[str, int]:
+        """The same of the floating-point registers."""
+        return registers
+
+    def thread_registers(self, thread: Dict[str, Any]) -> Dict[str, int]:
+        """The user's registers among the values of `user_thread`."""
+        return {}
+
+    def fault_address(self, thread: Dict[str, Any]) -> Optional[int]:
+        """The address of the last page fault that became a signal, if known."""
+        return None
+
+    def page_tables(self, pgd: int) -> Optional[KdumpPageTables]:
+        """How to walk a process's page tables; None if the dump does not tell."""
+        return None
+
+    def fp_registers(self, task: KdumpTask) -> Dict[str, int]:
+        """Floating-point and vector registers of a task that is not running."""
+        return {}
+
+
+class KdumpX86_64(KdumpArchitecture):
     """x86_64: a task that was switched out has its registers on its kernel stack."""
 
     name = "x86_64"
@@ -662,7 +769,6 @@ class KdumpX86_64:
         "ss": "ss",
     }
     stack_padding = (0, 16)
-    stack_align = 1
     user_thread = {
         "ds": "thread.ds",
         "es": "thread.es",
@@ -675,7 +781,6 @@ class KdumpX86_64:
         "trap_nr": "thread.trap_nr",
     }
     KEPT = ("ds", "es", "fs", "gs", "fs_base", "gs_base")
-    # What of the user's registers the CPU still holds while it runs the kernel.
     kept_in_kernel = ("ds", "es", "fs", "gs", "fs_base")
     only64 = tuple("r%d" % n for n in range(8, 16))
     TLS_SEGMENTS = (12, 13, 14)  # GDT_ENTRY_TLS_MIN to _MAX, arch/x86/include/asm/segment.h
@@ -683,16 +788,11 @@ class KdumpX86_64:
     USER_CS, USER32_CS = 0x33, 0x23  # arch/x86/include/asm/segment.h
     PAGE_FAULT = 14  # X86_TRAP_PF
 
-    def __init__(self, kernel):
-        self.kernel = kernel
-        self.memory = kernel.memory
+    def __init__(self, kernel: "KdumpKernel") -> None:
+        super().__init__(kernel)
         self.layout = kernel.layout(self.frame, optional=self.frame_registers)
 
-    @staticmethod
-    def clean(address):
-        return address
-
-    def switch_registers(self, task):
+    def switch_registers(self, task: KdumpTask) -> Dict[str, int]:
         """What the scheduler saved: the registers a called function must preserve.
 
         thread.sp points at the frame, whose last word is the return address; so the stack
@@ -704,27 +804,27 @@ class KdumpX86_64:
         registers["rsp"] = sp + self.layout.size
         return registers
 
-    def is_user_frame(self, values):
+    def is_user_frame(self, values: Dict[str, Any]) -> bool:
         """Whether these are registers of user mode: its code segments, and a user stack."""
         return values["cs"] & 0xFFFF in (self.USER_CS, self.USER32_CS) and values["ss"] & 3 == 3
 
-    def is_user_mode(self, registers):
+    def is_user_mode(self, registers: Dict[str, int]) -> bool:
         return registers.get("cs", 0) & 3 == 3
 
-    def is_compat(self, registers, auxv_is_32):
+    def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
         """Whether it is an i386 process; an x32 one has 32-bit pointers, but all registers."""
         return auxv_is_32 and registers.get("cs") == self.USER32_CS
 
-    def compat_registers(self, registers):
+    def compat_registers(self, registers: Dict[str, int]) -> Dict[str, int]:
         """Those that 32-bit code has, by the names the kernel keeps them under."""
         return {name: value for name, value in registers.items() if name not in self.only64}
 
-    def compat_fp_registers(self, registers):
+    def compat_fp_registers(self, registers: Dict[str, int]) -> Dict[str, int]:
         """Without the vector registers that only 64-bit code has."""
         gone = re.compile(r"[xy]mm([89]|1\d)")
         return {name: value for name, value in registers.items() if not gone.match(name)}
 
-    def thread_registers(self, thread):
+    def thread_registers(self, thread: Dict[str, Any]) -> Dict[str, int]:
         """The segments and their bases, from thread_struct.
 
         Where a selector names one of the thread's own segments, as those of 32-bit programs do,
@@ -740,22 +840,22 @@ class KdumpX86_64:
         return registers
 
     @staticmethod
-    def segment_base(descriptor):
+    def segment_base(descriptor: int) -> int:
         """Intel SDM volume 3, "Segment Descriptors"."""
         return descriptor >> 16 & 0xFFFFFF | (descriptor >> 56) << 24
 
-    def fault_address(self, thread):
+    def fault_address(self, thread: Dict[str, Any]) -> Optional[int]:
         """The address of the last page fault that became a signal."""
         return thread["cr2"] if thread.get("trap_nr") == self.PAGE_FAULT else None
 
-    def fp_registers(self, task):
+    def fp_registers(self, task: KdumpTask) -> Dict[str, int]:
         """x87, SSE and AVX registers of a task that is not running, {} if the kernel has none."""
         address, size, features = self._fpu_state(task)
         if address is None:
             return {}
         return kdump_xsave(self.memory.fetch(address, min(size, KDUMP_XSAVE_AVX_END)), features)
 
-    def _fpu_state(self, task):
+    def _fpu_state(self, task: KdumpTask) -> Tuple[int, int, int]:
         """(address, size, feature bits) of the task's XSAVE or FXSAVE area.
 
         struct fpu has it inside at first, by a pointer since 5.16, and is itself no longer in
@@ -767,18 +867,18 @@ class KdumpX86_64:
         fpu = task.address + (inside.offset if inside else task_type.sizeof)
         pointer = kdump_resolve(fpu_type, "fpstate")
         if pointer is None:
-            state = kdump_resolve(fpu_type, "state")
+            state = kdump_member(fpu_type, "state")
             features = self.kernel.variable("xfeatures_mask") or self.kernel.variable(
                 "xfeatures_mask_all"
             )
             return fpu + state.offset, state.size, features or 0
         layout = self.kernel.layout("struct fpstate", ["size", "xfeatures"])
-        regs = kdump_resolve(self.kernel.type("struct fpstate"), "regs")
+        regs = kdump_member(self.kernel.type("struct fpstate"), "regs")
         address = self.memory.pointer(fpu + pointer.offset)
         values = layout.read(self.memory, address)
         return address + regs.offset, values["size"], values["xfeatures"]
 
-    def page_tables(self, pgd):
+    def page_tables(self, pgd: int) -> Optional[KdumpPageTables]:
         """Intel SDM volume 3, "4-Level Paging and 5-Level Paging".
 
         With page-table isolation mm->pgd maps user addresses too.
@@ -789,7 +889,7 @@ class KdumpX86_64:
         hidden = self.kernel.variable("sme_me_mask") or 0  # the encryption bit is no address
         address_bits = (1 << 52) - (1 << 12) & ~hidden
 
-        def decode(entry, shift):
+        def decode(entry: int, shift: int) -> Optional[Tuple[bool, int]]:
             if not entry & 1:
                 return None
             is_page = shift == 12 or (shift < 39 and bool(entry & 1 << 7))
@@ -801,7 +901,7 @@ class KdumpX86_64:
         return KdumpPageTables(self.memory, direct, shifts, decode)
 
 
-class KdumpAarch64:
+class KdumpAarch64(KdumpArchitecture):
     """aarch64: thread.cpu_context holds a switched-out task's registers."""
 
     name = "aarch64"
@@ -812,29 +912,26 @@ class KdumpAarch64:
 
     # arch/arm64/include/asm/ptrace.h
     user_frame = {"regs": "regs", "sp": "sp", "pc": "pc", "pstate": "cpsr"}
-    stack_padding = (0,)
-    stack_align = 1
     user_thread = {"tpidr": "thread.uw.tp_value", "fault": "thread.fault_address"}
-    kept_in_kernel = ()
     narrow = {"cpsr": 32}
     EL_MASK, AARCH32 = 0xF, 0x10  # of pstate: the exception level (0: user), 32-bit mode
     FP_STATE_SVE = 2  # enum fp_type, arch/arm64/include/asm/processor.h
 
-    def __init__(self, kernel):
-        self.kernel = kernel
+    def __init__(self, kernel: "KdumpKernel") -> None:
+        super().__init__(kernel)
         self.code_mark = self.code_bits(kernel.address("_stext"))
 
     @staticmethod
-    def clean(address):
+    def clean(address: int) -> int:
         """Without the tag that the address's top byte may carry (KASAN, MTE)."""
         return address | 0xFF << 56 if address >> 55 & 1 else address
 
     @staticmethod
-    def code_bits(stext):
+    def code_bits(stext: int) -> int:
         """The bits that all kernel code addresses have set: those above _stext's first zero."""
         return 2**64 - (1 << (~stext % 2**64).bit_length())
 
-    def code_address(self, address):
+    def code_address(self, address: int) -> int:
         """Without the authentication code an address may carry in its high bits.
 
         Bit 55 tells kernel from user addresses and is never part of the code (Arm ARM, "Pointer
@@ -842,50 +939,43 @@ class KdumpAarch64:
         """
         return address | self.code_mark if address >> 55 & 1 else address
 
-    def switch_registers(self, task):
+    def switch_registers(self, task: KdumpTask) -> Dict[str, int]:
         registers = {name: task.values["saved." + member] for member, name in self.context.items()}
         registers["pc"] = self.code_address(registers["pc"])
         return registers
 
-    def is_user_frame(self, values):
-        return values["pstate"] & self.EL_MASK == 0 and values["pc"] < KDUMP_USER_END
+    def is_user_frame(self, values: Dict[str, Any]) -> bool:
+        return bool(values["pstate"] & self.EL_MASK == 0 and values["pc"] < KDUMP_USER_END)
 
-    def is_user_mode(self, registers):
+    def is_user_mode(self, registers: Dict[str, int]) -> bool:
         return registers.get("cpsr", 5) & self.EL_MASK == 0
 
-    @staticmethod
-    def thread_registers(thread):
+    def thread_registers(self, thread: Dict[str, Any]) -> Dict[str, int]:
         return {"tpidr": thread["tpidr"]} if "tpidr" in thread else {}
 
-    def is_compat(self, registers, auxv_is_32):
-        return bool(registers.get("cpsr", 0) & self.AARCH32)
+    def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
+        return bool(registers.get("cpsr", 0) & self.AARCH32)  # the server renames (D1.20.1)
 
-    def compat_registers(self, registers):
-        return registers  # the server knows which are whose (Arm ARM, D1.20.1)
-
-    compat_fp_registers = compat_registers
-
-    def fault_address(self, thread):
+    def fault_address(self, thread: Dict[str, Any]) -> Optional[int]:
         return thread.get("fault") or None
 
-    def page_tables(self, pgd):
+    def page_tables(self, pgd: int) -> Optional[KdumpPageTables]:
         """Arm ARM, "VMSAv8-64 translation table format descriptors".
 
         The direct mapping begins at the bottom of the kernel's addresses, before 5.4 in their
         middle (arch/arm64/include/asm/memory.h); the table itself is in it and tells.
         """
         notes = self.kernel.vmcoreinfo()
-        numbers = [kdump_number(notes, name) for name in ("VA_BITS", "PHYS_OFFSET")]
-        if None in numbers or not notes.get("PAGESIZE", "").isdigit():
+        va_bits, phys_offset = kdump_number(notes, "VA_BITS"), kdump_number(notes, "PHYS_OFFSET")
+        if va_bits is None or phys_offset is None or not notes.get("PAGESIZE", "").isdigit():
             return None
-        va_bits, phys_offset = numbers
         page_shift = int(notes["PAGESIZE"]).bit_length() - 1
         half = va_bits - (pgd >> va_bits - 1 & 1)
         direct = 2**64 - (1 << half) - phys_offset
         used_bits = 64 - (kdump_number(notes, "TCR_EL1_T1SZ") or 64 - va_bits)
         address_bits = (1 << 48) - (1 << page_shift)
 
-        def decode(entry, shift):
+        def decode(entry: int, shift: int) -> Optional[Tuple[bool, int]]:
             if not entry & 1 or (shift == page_shift and not entry & 2):
                 return None
             is_page = shift == page_shift or not entry & 2
@@ -895,7 +985,7 @@ class KdumpAarch64:
         shifts = range(page_shift, used_bits, step)
         return KdumpPageTables(self.kernel.memory, direct, list(reversed(shifts)), decode, step)
 
-    def fp_registers(self, task):
+    def fp_registers(self, task: KdumpTask) -> Dict[str, int]:
         """The FPSIMD registers; where SVE's are in use, their low 128 bits."""
         memory, type_ = self.kernel.memory, self.kernel.type("struct task_struct")
         state = kdump_resolve(type_, "thread.uw.fpsimd_state.vregs")
@@ -918,7 +1008,7 @@ class KdumpAarch64:
         return registers
 
 
-class KdumpRiscv64:
+class KdumpRiscv64(KdumpArchitecture):
     """riscv64: struct thread_struct holds a switched-out task's registers itself."""
 
     name = "riscv64"
@@ -934,57 +1024,38 @@ class KdumpRiscv64:
         **{"s%d" % n: name for n, name in enumerate(s_names)},
         "epc": "pc",
     }
-    stack_padding = (0,)
     stack_align = 16
-    user_thread = {}
-    kept_in_kernel = ()
-    narrow = {}
 
-    def __init__(self, kernel):
-        self.kernel = kernel
-        self.byte_order = kernel.memory.byte_order
-
-    @staticmethod
-    def clean(address):
-        return address
-
-    def switch_registers(self, task):
+    def switch_registers(self, task: KdumpTask) -> Dict[str, int]:
         raw = task.values["saved.s"]
         registers = {
-            name: int.from_bytes(raw[8 * n : 8 * n + 8], self.byte_order)
+            name: int.from_bytes(raw[8 * n : 8 * n + 8], self.memory.byte_order)
             for n, name in enumerate(self.s_names)
         }
         registers["pc"] = task.values["saved.ra"]
         registers["sp"] = task.values["saved.sp"]
         return registers
 
-    def is_user_frame(self, values):
-        return 0 < values["epc"] < KDUMP_USER_END
+    def is_user_frame(self, values: Dict[str, Any]) -> bool:
+        return bool(0 < values["epc"] < KDUMP_USER_END)
 
-    def is_user_mode(self, registers):
+    def is_user_mode(self, registers: Dict[str, int]) -> bool:
         return registers.get("pc", KDUMP_USER_END) < KDUMP_USER_END
 
-    @staticmethod
-    def thread_registers(thread):
-        return {}
-
-    def is_compat(self, registers, auxv_is_32):
+    def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
         if auxv_is_32:
             raise KdumpError("32-bit RISC-V processes are not supported")
         return False
 
-    def fault_address(self, thread):
-        return None
-
-    def page_tables(self, pgd):
+    def page_tables(self, pgd: int) -> Optional[KdumpPageTables]:
         """RISC-V privileged architecture, "Sv39" and its larger kin."""
         notes = self.kernel.vmcoreinfo()
-        names = ("VA_BITS", "PAGE_OFFSET", "phys_ram_base")
-        va_bits, page_offset, ram = (kdump_number(notes, name) for name in names)
-        if None in (va_bits, page_offset, ram):
+        va_bits, ram = kdump_number(notes, "VA_BITS"), kdump_number(notes, "phys_ram_base")
+        page_offset = kdump_number(notes, "PAGE_OFFSET")
+        if va_bits is None or ram is None or page_offset is None:
             return None
 
-        def decode(entry, shift):
+        def decode(entry: int, shift: int) -> Optional[Tuple[bool, int]]:
             if not entry & 1:
                 return None
             return bool(entry & 0xE), (entry >> 10 & (1 << 44) - 1) << 12
@@ -992,16 +1063,13 @@ class KdumpRiscv64:
         shifts = list(reversed(range(12, va_bits, 9)))
         return KdumpPageTables(self.kernel.memory, page_offset - ram, shifts, decode)
 
-    def fp_registers(self, task):
-        return {}  # the server's target description has none for this architecture
-
 
 KDUMP_ARCHITECTURES = {arch.gdb_name: arch for arch in (KdumpX86_64, KdumpAarch64, KdumpRiscv64)}
 
 # ------------------------------------------------------------------------------ the kernel
 
 
-def kdump_fetch(address, size):
+def kdump_fetch(address: int, size: int) -> bytes:
     """Read the target's memory through gdb."""
     try:
         return bytes(gdb.selected_inferior().read_memory(address, size))
@@ -1009,8 +1077,8 @@ def kdump_fetch(address, size):
         raise KdumpUnreadable(address, size) from None
 
 
-def kdump_find_member(type_, name):
-    """(offset in bytes, gdb.Field) of a member, also inside nameless structs and unions."""
+def kdump_find_member(type_: Any, name: str) -> Optional[Tuple[int, Any]]:
+    """(offset in bytes, Any) of a member, also inside nameless structs and unions."""
     for field in type_.fields():
         if not hasattr(field, "bitpos"):
             continue
@@ -1024,7 +1092,7 @@ def kdump_find_member(type_, name):
     return None
 
 
-def kdump_resolve(type_, path):
+def kdump_resolve(type_: Any, path: str) -> Optional[KdumpMember]:
     """The KdumpMember that a path like "thread.cpu_context.fp" leads to, or None."""
     offset = 0
     for name in path.split("."):
@@ -1040,23 +1108,31 @@ def kdump_resolve(type_, path):
     return KdumpMember(offset, type_.sizeof, kind)
 
 
-def kdump_architecture_name():
+def kdump_member(type_: Any, path: str) -> KdumpMember:
+    """The same, but it must be there."""
+    member = kdump_resolve(type_, path)
+    if member is None:
+        raise KdumpError("%s has no member %s: kernel not supported" % (type_, path))
+    return member
+
+
+def kdump_architecture_name() -> str:
     """gdb's name for the target's architecture."""
     inferior = gdb.selected_inferior()
     if hasattr(inferior, "architecture"):  # gdb 9
-        return inferior.architecture().name()
-    return gdb.selected_frame().architecture().name()
+        return str(inferior.architecture().name())
+    return str(gdb.selected_frame().architecture().name())
 
 
 class KdumpSymbols:
     """What gdb knows of the kernel: where its variables are, and how its structures look."""
 
-    def __init__(self, memory):
+    def __init__(self, memory: KdumpMemory) -> None:
         self.memory = memory
-        self._variables = {}
-        self._layouts = {}
+        self._variables: Dict[str, Optional[int]] = {}
+        self._layouts: Dict[Any, KdumpLayout] = {}
 
-    def find(self, name):
+    def find(self, name: str) -> Optional[int]:
         """The address of a symbol as gdb has it, or None."""
         symbol = gdb.lookup_global_symbol(name)
         try:
@@ -1066,15 +1142,15 @@ class KdumpSymbols:
         except (gdb.error, ValueError, TypeError):
             return None
 
-    def address(self, name):
+    def address(self, name: str) -> int:
         """The same, but it must be there."""
         address = self.find(name)
         if address is None:
             raise KdumpError("no symbol %s: load the dump's kernel symbols (`file vmlinux`)" % name)
         return address
 
-    def type(self, name):
-        """A gdb.Type by its name, or KdumpError."""
+    def type(self, name: str) -> Any:
+        """A Any by its name, or KdumpError."""
         try:
             return gdb.lookup_type(name).strip_typedefs()
         except gdb.error:
@@ -1083,7 +1159,13 @@ class KdumpSymbols:
                 "package, load its vmlinux)" % name
             ) from None
 
-    def layout(self, name, required=(), optional=(), renamed=None):
+    def layout(
+        self,
+        name: str,
+        required: Iterable[str] = (),
+        optional: Iterable[str] = (),
+        renamed: Optional[Dict[str, str]] = None,
+    ) -> KdumpLayout:
         """A KdumpLayout with those members of the type `name` that it has.
 
         `renamed` maps a member's name in the layout to its path in the type. KdumpError if one
@@ -1096,7 +1178,9 @@ class KdumpSymbols:
             self._layouts[key] = self._make_layout(name, paths, optional)
         return self._layouts[key]
 
-    def _make_layout(self, name, paths, optional):
+    def _make_layout(
+        self, name: str, paths: Dict[str, str], optional: Iterable[str]
+    ) -> KdumpLayout:
         type_ = self.type(name)
         members = {}
         for key, path in paths.items():
@@ -1104,12 +1188,12 @@ class KdumpSymbols:
             if member is not None:
                 members[key] = member
             elif path not in optional:
-                raise KdumpError("%s has no member %s: kernel not supported" % (name, path))
+                kdump_member(type_, path)
         if not members:
             raise KdumpError("%s has no known member: kernel not supported" % name)
         return KdumpLayout(type_.sizeof, members)
 
-    def variable(self, name, size=8):
+    def variable(self, name: str, size: int = 8) -> Optional[int]:
         """The value of a kernel variable of `size` bytes, or None if there is none."""
         if name not in self._variables:
             address = self.find(name)
@@ -1141,7 +1225,7 @@ class KdumpKernel(KdumpSymbols):
         "thread_pid",
     )
 
-    def __init__(self):
+    def __init__(self) -> None:
         if not gdb.selected_inferior().threads():
             raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
         name = kdump_architecture_name()
@@ -1152,7 +1236,7 @@ class KdumpKernel(KdumpSymbols):
             )
         arch = KDUMP_ARCHITECTURES[name]
         super().__init__(KdumpMemory(kdump_fetch, clean=arch.clean))
-        self._notes = None
+        self._notes: Optional[Dict[str, str]] = None
         # gdb reads the debug information of a source file when it needs something of it, and
         # looks first at what it has: these two files' include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
@@ -1162,7 +1246,7 @@ class KdumpKernel(KdumpSymbols):
         self.init_task = self.address("init_task")
         self._check_match()
 
-    def _task_layout(self):
+    def _task_layout(self) -> KdumpLayout:
         type_ = self.type("struct task_struct")
         state = "__state" if kdump_resolve(type_, "__state") else "state"  # renamed in 5.14
         return self.layout(
@@ -1172,7 +1256,7 @@ class KdumpKernel(KdumpSymbols):
             dict(self.arch.saved, state=state),
         )
 
-    def _check_match(self):
+    def _check_match(self) -> None:
         """Refuse symbols that are not where this kernel was: all that follows would be wrong."""
         try:
             values = self.task_layout.read(self.memory, self.init_task)
@@ -1186,10 +1270,10 @@ class KdumpKernel(KdumpSymbols):
 
     # -- what the dump is of
 
-    def identity(self):
+    def identity(self) -> Dict[str, Any]:
         """The sidecar's "dump": which kernel, and which crash of it, the data are from."""
         notes = self.vmcoreinfo()
-        identity = {
+        identity: Dict[str, Any] = {
             "release": notes.get("OSRELEASE") or self._release(),
             "build_id": notes.get("BUILD-ID") or self._build_id(),
             "arch": self.arch.name,
@@ -1200,7 +1284,7 @@ class KdumpKernel(KdumpSymbols):
             identity["kaslr_offset"] = int(notes["KERNELOFFSET"], 16)
         return identity
 
-    def vmcoreinfo(self):
+    def vmcoreinfo(self) -> Dict[str, str]:
         """What the kernel noted for readers of its dumps (kernel/vmcore_info.c), as a dict.
 
         Read from the ELF note that dumps get it from. The text itself is of no use: once a crash
@@ -1210,7 +1294,7 @@ class KdumpKernel(KdumpSymbols):
             self._notes = self._read_vmcoreinfo()
         return self._notes
 
-    def _read_vmcoreinfo(self):
+    def _read_vmcoreinfo(self) -> Dict[str, str]:
         pointer = self.find("vmcoreinfo_note")
         if pointer is None:
             return {}
@@ -1224,7 +1308,7 @@ class KdumpKernel(KdumpSymbols):
         except KdumpUnreadable:
             return {}
 
-    def _release(self):
+    def _release(self) -> Optional[str]:
         try:
             layout = self.layout("struct uts_namespace", ["name.release"])
             values = layout.read(self.memory, self.address("init_uts_ns"))
@@ -1232,7 +1316,7 @@ class KdumpKernel(KdumpSymbols):
             return None
         return kdump_text(values["name.release"])
 
-    def _build_id(self):
+    def _build_id(self) -> Optional[str]:
         """From the dump if it has the kernel's notes, else from vmlinux."""
         start, stop = self.find("__start_notes"), self.find("__stop_notes")
         if start and stop and 0 < stop - start < 1 << 16:
@@ -1243,17 +1327,17 @@ class KdumpKernel(KdumpSymbols):
                     return build_id
         for objfile in gdb.objfiles():
             if getattr(objfile, "build_id", None) and "vmlinux" in (objfile.filename or ""):
-                return objfile.build_id
+                return str(objfile.build_id)
         return None
 
-    def stack_size(self):
+    def stack_size(self) -> int:
         """THREAD_SIZE in bytes: not the same everywhere (KASAN, large pages)."""
         with contextlib.suppress(KdumpError):
-            return kdump_resolve(self.type("union thread_union"), "stack").size
+            return kdump_member(self.type("union thread_union"), "stack").size
         symbol = gdb.lookup_global_symbol("init_stack")
         try:
             if symbol is not None:
-                return symbol.type.sizeof
+                return int(symbol.type.sizeof)
             return int(gdb.parse_and_eval("sizeof(init_stack)"))
         except gdb.error:
             for name in ("stack", "task"):
@@ -1264,7 +1348,7 @@ class KdumpKernel(KdumpSymbols):
 
     # -- tasks
 
-    def read_tasks(self, progress=None):
+    def read_tasks(self, progress: Optional[Callable[[int], None]] = None) -> "KdumpSnapshot":
         """Every task of the kernel, and what went wrong: a KdumpSnapshot."""
         signal_layout = self.layout("struct signal_struct", (), ["thread_head.next", "nr_threads"])
         table = KdumpTaskTable(self.memory, self.task_layout, signal_layout, progress)
@@ -1287,7 +1371,7 @@ class KdumpKernel(KdumpSymbols):
             task.cpu = running.get(task.address)
         return KdumpSnapshot(self, table, tasks, cpus)
 
-    def _idle_tasks(self, table, cpus):
+    def _idle_tasks(self, table: KdumpTaskTable, cpus: List[Dict[str, Any]]) -> List[KdumpTask]:
         """Each CPU's idle task: they are on no list and have no pid of their own."""
         tasks = []
         idle = [(cpu["cpu"], cpu["idle"]) for cpu in cpus if cpu["idle"]]
@@ -1305,11 +1389,11 @@ class KdumpKernel(KdumpSymbols):
 class KdumpCpus:
     """Finds the CPUs and what they ran, from their runqueues (kernel/sched/sched.h)."""
 
-    def __init__(self, kernel, problems):
+    def __init__(self, kernel: "KdumpKernel", problems: List[str]) -> None:
         self.kernel = kernel
         self.problems = problems
 
-    def read(self):
+    def read(self) -> List[Dict[str, Any]]:
         """The CPUs as [{"cpu", "curr", "idle", "online"}], from their runqueues.
 
         "curr" is what the CPU was running; comparing pids would not tell, as every CPU's idle
@@ -1338,7 +1422,7 @@ class KdumpCpus:
             )
         return cpus
 
-    def _online_cpus(self):
+    def _online_cpus(self) -> Set[int]:
         """The CPUs in use before the crash.
 
         A panic takes the other CPUs out of the online mask as it stops them (stop_this_cpu() in
@@ -1347,10 +1431,10 @@ class KdumpCpus:
         masks = [self._cpu_mask(name) for name in ("__cpu_online_mask", "__cpu_active_mask")]
         return set().union(*(mask for mask in masks if mask))
 
-    def _runqueues(self, layout, offsets):
+    def _runqueues(self, layout: KdumpLayout, offsets: Dict[int, int]) -> Optional[int]:
         """What to add to a CPU's offset to get its runqueue's address, or None."""
 
-        def is_right(cpu, address):
+        def is_right(cpu: int, address: int) -> Optional[bool]:
             try:
                 values = layout.read(self.kernel.memory, address)
                 name = self._read_comm(values["idle"]) if values["idle"] else b"swapper"
@@ -1368,11 +1452,11 @@ class KdumpCpus:
             )
         return base
 
-    def _read_comm(self, task):
+    def _read_comm(self, task: int) -> bytes:
         member = self.kernel.task_layout.members["comm"]
         return self.kernel.memory.fetch(task + member.offset, member.size)
 
-    def _per_cpu_offsets(self):
+    def _per_cpu_offsets(self) -> Dict[int, int]:
         """{possible CPU: its __per_cpu_offset}; a kernel for one CPU has no such array."""
         table = self.kernel.find("__per_cpu_offset")
         if table is None:
@@ -1383,7 +1467,7 @@ class KdumpCpus:
         words = self.kernel.memory.words(table, max(possible) + 1)
         return {cpu: words[cpu] for cpu in possible}
 
-    def _cpu_mask(self, name):
+    def _cpu_mask(self, name: str) -> Optional[List[int]]:
         """The CPUs in a struct cpumask, or None if there is none of that name."""
         address = self.kernel.find(name)
         if address is None:
@@ -1398,11 +1482,11 @@ class KdumpCpus:
 class KdumpPids:
     """Finds tasks by the pids handed out: the second source, see KdumpTaskTable."""
 
-    def __init__(self, kernel, problems):
+    def __init__(self, kernel: "KdumpKernel", problems: List[str]) -> None:
         self.kernel = kernel
         self.problems = problems
 
-    def tasks(self, known):
+    def tasks(self, known: Set[Any]) -> Iterator[int]:
         """Yield the address of the task of each pid that init_pid_ns has handed out.
 
         Those of the struct pids in `known` are left out, which saves most reads.
@@ -1427,7 +1511,7 @@ class KdumpPids:
             if first:
                 yield first - link
 
-    def _tree(self):
+    def _tree(self) -> Tuple[KdumpRadixTree, int]:
         """(KdumpRadixTree, root entry) of the initial pid name space."""
         try:
             path, node, mark = "idr.idr_rt.xa_head", "struct xa_node", 2
@@ -1444,38 +1528,42 @@ class KdumpPids:
 class KdumpSnapshot:
     """All tasks at the time of the crash: idle tasks first, then process by process."""
 
-    def __init__(self, kernel, table, tasks, cpus):
+    def __init__(
+        self,
+        kernel: "KdumpKernel",
+        table: KdumpTaskTable,
+        tasks: List[KdumpTask],
+        cpus: List[Dict[str, Any]],
+    ) -> None:
         self.kernel = kernel
         self.table = table
         self.tasks = tasks
         self.cpus = cpus
         self.problems = table.problems
         self._on_cpu = {cpu["curr"] for cpu in cpus}
-        self._uid_of = {}  # by address of struct cred: many tasks share one
+        self._uid_of: Dict[int, Optional[int]] = {}  # by address of struct cred, often shared
         self._cred = kernel.layout("struct cred", ["uid"])
 
-    def parent_pid(self, task):
-        """The process id of the task's parent (0: none, or not in the dump)."""
-        if not task.real_parent:
-            return 0
+    def parent_pid(self, task: KdumpTask) -> Optional[int]:
+        """The process id of the task's parent; None if the parent is not in the dump."""
         try:
-            return self.table.at(task.real_parent).tgid
+            return int(self.table.at(task.real_parent).tgid)
         except KdumpError as error:
             self.problems.append("parent of pid %d: %s" % (task.pid, error))
-            return 0
+            return None
 
-    def uid(self, task):
-        """The user id, in the initial user name space (0 if it is not in the dump)."""
+    def uid(self, task: KdumpTask) -> Optional[int]:
+        """The user id, in the initial user name space; None if it is not in the dump."""
         cred = task.real_cred
         if cred not in self._uid_of:
             try:
                 self._uid_of[cred] = self._cred.read(self.kernel.memory, cred)["uid"]
             except KdumpUnreadable as error:
                 self.problems.append("credentials of pid %d: %s" % (task.pid, error))
-                self._uid_of[cred] = 0
+                self._uid_of[cred] = None
         return self._uid_of[cred]
 
-    def registers(self, task):
+    def registers(self, task: KdumpTask) -> Dict[str, int]:
         """What is known of the task's registers: nothing, if a CPU was still using them.
 
         A running task's switch frame is left over from its last sleep; an offline CPU's idle
@@ -1490,7 +1578,7 @@ class KdumpSnapshot:
             self.problems.append("registers of pid %d: %s" % (task.pid, error))
             return {}
 
-    def sidecar(self):
+    def sidecar(self) -> Dict[str, Any]:
         """What kdump-save-kernel-json writes, as a dict."""
         threads = [self._thread(task) for task in self.tasks]
         return {
@@ -1502,7 +1590,7 @@ class KdumpSnapshot:
             "threads": threads,
         }
 
-    def _thread(self, task):
+    def _thread(self, task: KdumpTask) -> Dict[str, Any]:
         thread = {
             "pid": task.tgid,
             "tid": task.pid,
@@ -1527,12 +1615,12 @@ class KdumpSnapshot:
 class KdumpUserMemory:
     """A process's own memory, read through its page tables; gdb sees the kernel's only."""
 
-    def __init__(self, kernel, pgd):
+    def __init__(self, kernel: "KdumpKernel", pgd: int) -> None:
         self.memory = kernel.memory
         self.pgd = pgd
         self.tables = kernel.arch.page_tables(pgd)
 
-    def fetch(self, address, size):
+    def fetch(self, address: int, size: int) -> bytes:
         """KdumpUnreadable where a page is not in memory, or not in the dump."""
         if self.tables is None:
             raise KdumpUnreadable(address, size)
@@ -1550,7 +1638,7 @@ class KdumpPaths:
 
     MAX_DEPTH = 512
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: "KdumpKernel") -> None:
         self.memory = kernel.memory
         self.file = kernel.layout("struct file", ["f_path.mnt", "f_path.dentry", "f_inode"])
         self.dentry = kernel.layout(
@@ -1561,16 +1649,16 @@ class KdumpPaths:
         self.vfsmount = kernel.layout("struct mount", ["mnt"]).offset("mnt")
         self.inode = kernel.layout("struct inode", ["i_ino", "i_sb"])
         self.super_block = kernel.layout("struct super_block", ["s_dev"])
-        self._files = {}
-        self._paths = {}
+        self._files: Dict[int, Tuple[str, int, str]] = {}
+        self._paths: Dict[Tuple[int, int], str] = {}
 
-    def look(self, file):
+    def look(self, file: int) -> Tuple[str, int, str]:
         """(path, inode number, "major:minor") of a struct file."""
         if file not in self._files:
             self._files[file] = self._look(file)
         return self._files[file]
 
-    def _look(self, file):
+    def _look(self, file: int) -> Tuple[str, int, str]:
         values = self.file.read(self.memory, file)
         inode = self.inode.read(self.memory, values["f_inode"])
         device = self.super_block.read(self.memory, inode["i_sb"])["s_dev"]
@@ -1580,7 +1668,7 @@ class KdumpPaths:
             self._paths[key] = self._path(*key)
         return self._paths[key], inode["i_ino"], number
 
-    def _path(self, vfsmount, dentry):
+    def _path(self, vfsmount: int, dentry: int) -> str:
         mount = self._mount(vfsmount - self.vfsmount)
         values = self.dentry.read(self.memory, dentry)
         alone = values["d_parent"] == dentry
@@ -1591,9 +1679,9 @@ class KdumpPaths:
         gone = " (deleted)" if not alone and not values["d_hash.pprev"] else ""
         return "/" + "/".join(reversed(self._names(mount, dentry, values))) + gone
 
-    def _names(self, mount, dentry, values):
+    def _names(self, mount: Dict[str, int], dentry: int, values: Dict[str, Any]) -> List[str]:
         """The path's parts, the last one first, up to the root of the root file system."""
-        names = []
+        names: List[str] = []
         for _ in range(self.MAX_DEPTH):
             while dentry == mount["mnt.mnt_root"]:
                 if mount["mnt_parent"] == mount["address"]:
@@ -1608,10 +1696,10 @@ class KdumpPaths:
             values = self.dentry.read(self.memory, dentry)
         raise KdumpCorrupt("path of dentry 0x%x has no end" % dentry)
 
-    def _mount(self, address):
+    def _mount(self, address: int) -> Dict[str, int]:
         return dict(self.mount.read(self.memory, address), address=address)
 
-    def _name(self, values):
+    def _name(self, values: Dict[str, Any]) -> str:
         length = min(values["d_name.len"], 255)
         return kdump_text(self.memory.fetch(values["d_name.name"], length) if length else b"")
 
@@ -1624,7 +1712,7 @@ class KdumpMappings:
     MAYSHARE = 0x80
     PAGE_SHIFT = 12
 
-    def __init__(self, kernel, mm, problems):
+    def __init__(self, kernel: "KdumpKernel", mm: KdumpTask, problems: List[str]) -> None:
         self.kernel = kernel
         self.memory = kernel.memory
         self.mm = mm
@@ -1636,14 +1724,14 @@ class KdumpMappings:
         if page_size.isdigit():
             self.PAGE_SHIFT = int(page_size).bit_length() - 1
 
-    def all(self):
+    def all(self) -> List[Dict[str, Any]]:
         """The mappings as the sidecar has them, by address."""
         found = [self._mapping(values) for values in self._vmas()]
         return sorted(
             (vma for vma in found if vma["start"] < vma["end"]), key=lambda vma: vma["start"]
         )
 
-    def _vmas(self):
+    def _vmas(self) -> Iterator[Dict[str, Any]]:
         """The members of each vm_area_struct: on a list before 6.1, in a maple tree since."""
         root = self.mm.values.get("mm_mt.ma_root")
         if root is None:
@@ -1656,7 +1744,7 @@ class KdumpMappings:
         read = (self._read(address) for address in tree.entries(root, self.problems))
         return (values for values in read if values)
 
-    def _list(self, address):
+    def _list(self, address: int) -> Iterator[Dict[str, Any]]:
         seen = set()
         while address:
             if address in seen:
@@ -1669,14 +1757,14 @@ class KdumpMappings:
             yield values
             address = values["vm_next"]
 
-    def _read(self, address):
+    def _read(self, address: int) -> Optional[Dict[str, Any]]:
         try:
             return self.layout.read(self.memory, address)
         except KdumpUnreadable as error:
             self.problems.append("VMA at 0x%x: %s" % (address, error))
             return None
 
-    def _mapping(self, vma):
+    def _mapping(self, vma: Dict[str, Any]) -> Dict[str, Any]:
         flags = vma["vm_flags"]
         perms = "".join(letter if flags & bit else "-" for bit, letter in self.FLAGS)
         mapping = {
@@ -1699,7 +1787,7 @@ class KdumpMappings:
             mapping["path"] = self._name(vma)
         return mapping
 
-    def _name(self, vma):
+    def _name(self, vma: Dict[str, Any]) -> str:
         """What a mapping without a file is called."""
         mm = self.mm.values
         with contextlib.suppress(KdumpUnreadable):
@@ -1724,14 +1812,14 @@ class KdumpSignals:
     SIZE = 128  # of the siginfo_t that user space sees
     FAULTS = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV: si_addr is set
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: "KdumpKernel") -> None:
         self.memory = kernel.memory
         self.task = kernel.layout("struct task_struct", ["last_siginfo", "pending.list.next"])
         self.signal = kernel.layout("struct signal_struct", ["shared_pending.list.next"])
         queue = kernel.layout("struct sigqueue", ["list.next", "info"])
         self.link, self.info = queue.offset("list.next"), queue.members["info"]
 
-    def of(self, task):
+    def of(self, task: KdumpTask) -> Optional[Dict[str, Any]]:
         """The siginfo a tracer would see, else the first one waiting for the thread or process.
 
         A dict of its fields, `bytes` being the whole siginfo_t as hex; None if there is none.
@@ -1747,15 +1835,19 @@ class KdumpSignals:
                 return self._read(first - self.link + self.info.offset)
         return None
 
-    def _read(self, address):
+    def _read(self, address: int) -> Dict[str, Any]:
         raw = self.memory.fetch(address, min(self.info.size, self.SIZE))
         raw += bytes(self.SIZE - len(raw))
 
-        def field(at, size, signed=False):
+        def field(at: int, size: int, signed: bool = False) -> int:
             return int.from_bytes(raw[at : at + size], self.memory.byte_order, signed=signed)
 
         number, code = field(0, 4), field(8, 4, signed=True)
-        info = {"si_signo": number, "si_errno": field(4, 4, signed=True), "si_code": code}
+        info: Dict[str, Any] = {
+            "si_signo": number,
+            "si_errno": field(4, 4, signed=True),
+            "si_code": code,
+        }
         if code > 0 and number in self.FAULTS:
             info["si_addr"] = field(16, 8)
         else:
@@ -1783,7 +1875,7 @@ class KdumpProcess:
     )
     LONGEST_COMMAND = 1 << 20
 
-    def __init__(self, snapshot, pid):
+    def __init__(self, snapshot: "KdumpSnapshot", pid: int) -> None:
         self.snapshot = snapshot
         self.kernel = snapshot.kernel
         self.arch = self.kernel.arch
@@ -1797,20 +1889,18 @@ class KdumpProcess:
         self.auxv, self.auxv_is_32 = kdump_auxv(
             self.mm.values["saved_auxv"], self.kernel.memory.byte_order
         )
-        self.layouts = {
-            "frame": self.kernel.layout("struct pt_regs", self.arch.user_frame),
-            "thread": self._thread_layout(),
-        }
+        self.frame_layout = self.kernel.layout("struct pt_regs", self.arch.user_frame)
+        self.thread_layout = self._thread_layout()
         self.stack_size = self.kernel.stack_size()
 
-    def _thread_layout(self):
+    def _thread_layout(self) -> Optional[KdumpLayout]:
         """Those of the architecture's members that this kernel has; None if it has none."""
         type_ = self.kernel.type("struct task_struct")
         wanted = self.arch.user_thread.items()
         there = {name: path for name, path in wanted if kdump_resolve(type_, path)}
         return self.kernel.layout("struct task_struct", (), (), there) if there else None
 
-    def _named(self, pid):
+    def _named(self, pid: int) -> KdumpTask:
         """The task of that pid, if it has, or had, user memory."""
         task = next((task for task in self.snapshot.tasks if task.pid == pid), None)
         if task is None:
@@ -1821,14 +1911,14 @@ class KdumpProcess:
             )
         return task
 
-    def _mm(self, named):
+    def _mm(self, named: KdumpTask) -> KdumpTask:
         address = next((task.mm for task in self.threads if task.mm), 0)
         if not address:
             raise KdumpError("pid %d (%s) has exited: its memory is gone" % (named.pid, named.name))
         layout = self.kernel.layout("struct mm_struct", self.MM_MEMBERS, ["mm_mt.ma_root", "mmap"])
         return KdumpTask(address, layout.read(self.kernel.memory, address))
 
-    def sidecar(self):
+    def sidecar(self) -> Dict[str, Any]:
         """What kdump-save-process-json writes, as a dict."""
         vmas = KdumpMappings(self.kernel, self.mm, self.problems)
         mappings = vmas.all()
@@ -1853,7 +1943,9 @@ class KdumpProcess:
         content.update(threads=threads, vmas=mappings, errors=self.problems)
         return content
 
-    def _executable(self, paths, mappings):
+    def _executable(
+        self, paths: KdumpPaths, mappings: List[Dict[str, Any]]
+    ) -> Tuple[Optional[str], int]:
         """(path, start of its first executable mapping).
 
         The earlier script had the first executable mapping of all, which is the same one unless
@@ -1868,7 +1960,7 @@ class KdumpProcess:
         own = [vma for vma in code if (vma["inode"], vma["dev"]) == (inode, device)]
         return exe, min((vma["start"] for vma in own or code), default=0)
 
-    def _command_line(self):
+    def _command_line(self) -> List[str]:
         start, end = self.mm.values["arg_start"], self.mm.values["arg_end"]
         size = min(end - start, self.LONGEST_COMMAND)
         if size <= 0:
@@ -1882,7 +1974,7 @@ class KdumpProcess:
             raw = raw[:-1]
         return [part.decode("utf-8", "backslashreplace") for part in raw.split(b"\0")]
 
-    def _threads(self, mappings):
+    def _threads(self, mappings: List[Dict[str, Any]]) -> Tuple[List[Dict[str, Any]], bool]:
         """(the threads' dicts, whether it is a 32-bit process)."""
         signals = KdumpSignals(self.kernel)
         states = [(task, self._registers(task, mappings)) for task in self.threads]
@@ -1907,7 +1999,7 @@ class KdumpProcess:
             threads.append(thread)
         return threads, compat
 
-    def _add_signal(self, thread, task, signals):
+    def _add_signal(self, thread: Dict[str, Any], task: KdumpTask, signals: KdumpSignals) -> None:
         try:
             info = signals.of(task)
             if info:
@@ -1918,11 +2010,11 @@ class KdumpProcess:
         except KdumpUnreadable as error:
             self.problems.append("signals of pid %d: %s" % (task.pid, error))
 
-    def _thread_values(self, task):
-        layout = self.layouts["thread"]
+    def _thread_values(self, task: KdumpTask) -> Dict[str, Any]:
+        layout = self.thread_layout
         return layout.read(self.kernel.memory, task.address) if layout else {}
 
-    def _fp_registers(self, task):
+    def _fp_registers(self, task: KdumpTask) -> Dict[str, int]:
         """Those the kernel saved; a running task's are in the CPU, and no dump has them."""
         if task.cpu is not None or not task.stack:
             return {}
@@ -1932,13 +2024,15 @@ class KdumpProcess:
             self.problems.append("floating-point registers of pid %d: %s" % (task.pid, error))
             return {}
 
-    def _registers(self, task, mappings):
+    def _registers(
+        self, task: KdumpTask, mappings: List[Dict[str, Any]]
+    ) -> Tuple[Dict[str, int], Optional[bool]]:
         """(the user registers, whether its CPU was in user mode or None).
 
         On entry the kernel puts them at the end of the thread's kernel stack. A thread that was
         in user mode at the crash has only leftovers there: its CPU's registers are the ones.
         """
-        on_cpu = kdump_cpu_registers(task) if task.cpu is not None else {}
+        on_cpu = kdump_cpu_registers(task)
         if on_cpu and self.arch.is_user_mode(on_cpu) and self._is_code(on_cpu, mappings):
             return on_cpu, True
         try:
@@ -1956,15 +2050,15 @@ class KdumpProcess:
         return registers, False if on_cpu else None
 
     @staticmethod
-    def _is_code(registers, mappings):
+    def _is_code(registers: Dict[str, int], mappings: List[Dict[str, Any]]) -> bool:
         pc = registers.get("rip", registers.get("pc"))
         return any(vma["start"] <= pc < vma["end"] and "x" in vma["perms"] for vma in mappings)
 
-    def _saved(self, task):
+    def _saved(self, task: KdumpTask) -> Dict[str, int]:
         """The user registers on the kernel stack, and in thread_struct."""
         if not task.stack:
             raise KdumpError("its kernel stack is gone")
-        layout = self.layouts["frame"]
+        layout = self.frame_layout
         align = self.arch.stack_align
         top = task.stack + self.stack_size - (layout.size + align - 1) // align * align
         for padding in self.arch.stack_padding:
@@ -1987,14 +2081,14 @@ class KdumpProcess:
         return registers
 
 
-def kdump_auxv(saved, byte_order):
+def kdump_auxv(saved: bytes, byte_order: Any) -> Tuple[bytes, bool]:
     """(mm->saved_auxv up to and with AT_NULL, whether it is a 32-bit program's).
 
     Pairs of words, of the program's size (fs/binfmt_elf.c, fs/compat_binfmt_elf.c). The types
     are small numbers, so that two 32-bit words taken for one 64-bit type give it away.
     """
 
-    def pairs(size):
+    def pairs(size: int) -> Iterator[Tuple[int, int]]:
         for at in range(0, len(saved) - 2 * size + 1, 2 * size):
             yield int.from_bytes(saved[at : at + size], byte_order), at + 2 * size
 
@@ -2007,12 +2101,14 @@ def kdump_auxv(saved, byte_order):
     return b"", False
 
 
-def kdump_cpu_registers(task):
+def kdump_cpu_registers(task: KdumpTask) -> Dict[str, int]:
     """The registers that the task's CPU had, from gdb's own thread for it, or {}.
 
     In the kernel view the server calls such a thread "CPU #N ...", in the view with tasks
     'pid P LWP T "NAME"'.
     """
+    if task.cpu is None:
+        return {}
     wanted = re.compile(r"\((?:CPU #%d\b|pid \d+ LWP %d )" % (task.cpu, task.pid))
     before = gdb.selected_thread()
     for thread in sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num):
@@ -2029,7 +2125,7 @@ def kdump_cpu_registers(task):
     return {}
 
 
-def kdump_frame_registers(frame):
+def kdump_frame_registers(frame: Any) -> Dict[str, int]:
     """The general registers of a frame that are known, by name, unsigned."""
     arch = KDUMP_ARCHITECTURES[frame.architecture().name()]
     names = list(arch.user_frame.values()) + list(arch.user_thread)
@@ -2048,7 +2144,7 @@ def kdump_frame_registers(frame):
 # ------------------------------------------------------------------------------ files
 
 
-def kdump_json(content):
+def kdump_json(content: Dict[str, Any]) -> str:
     """The sidecar's text: one line for each item of its lists, so that it can be searched."""
     parts = []
     for key, value in content.items():
@@ -2061,7 +2157,7 @@ def kdump_json(content):
     return "{\n%s\n}\n" % ",\n".join(parts)
 
 
-def kdump_write(name, text):
+def kdump_write(name: str, text: str) -> None:
     """Write the file `name` (mode 0600: it tells about other users' processes), all or nothing.
 
     Until the text is safely on the disk it is in another file beside it, so whatever fails or is
@@ -2093,24 +2189,24 @@ class KdumpProgress:
 
     STEP = 1000
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.shown = False
         self.wanted = os.isatty(1)
 
-    def __call__(self, count):
+    def __call__(self, count: int) -> None:
         if self.wanted and count % self.STEP == 0:
             gdb.write("\r%d tasks... " % count)
             gdb.flush()
             self.shown = True
 
-    def done(self):
+    def done(self) -> None:
         if self.shown:
             gdb.write("\r\033[K")
             self.shown = False
 
 
 @contextlib.contextmanager
-def kdump_c_expressions():
+def kdump_c_expressions() -> Iterator[None]:
     """Let gdb read expressions as C, whatever language the selected frame is written in."""
     before = gdb.parameter("language")
     gdb.execute("set language c", to_string=True)
@@ -2120,7 +2216,7 @@ def kdump_c_expressions():
         gdb.execute("set language %s" % before, to_string=True)
 
 
-def kdump_snapshot():
+def kdump_snapshot() -> "KdumpSnapshot":
     """Read the kernel's tasks, showing progress."""
     progress = KdumpProgress()
     try:
@@ -2129,16 +2225,16 @@ def kdump_snapshot():
         progress.done()
 
 
-def kdump_report(problems):
+def kdump_report(problems: List[str]) -> None:
     """Show each problem as one line."""
     for problem in problems:
         gdb.write("warning: %s\n" % problem, gdb.STDERR)
 
 
-class KdumpCommand(gdb.Command):
+class KdumpCommand(gdb.Command):  # type: ignore[misc]
     """What the commands share: their words, and every failure as one line."""
 
-    def invoke(self, argument, from_tty):
+    def invoke(self, argument: str, from_tty: bool) -> None:
         self.dont_repeat()
         try:
             with kdump_c_expressions():
@@ -2158,25 +2254,18 @@ class KdumpKernelPs(KdumpCommand):
 
     ROW = "{:<10} {:<10} {:<10} {:<10} {:<25} {}\n"
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("kdump-kernel-ps", gdb.COMMAND_DATA)
 
-    def run(self, words):
+    def run(self, words: List[str]) -> None:
         if words:
             raise KdumpError("usage: kdump-kernel-ps (it takes no arguments)")
         snapshot = kdump_snapshot()
         gdb.write(self.ROW.format("UID", "PID", "PPID", "LWP", "COMM", "ADDRESS"))
         for task in snapshot.tasks:
-            gdb.write(
-                self.ROW.format(
-                    snapshot.uid(task),
-                    task.tgid,
-                    snapshot.parent_pid(task),
-                    task.pid,
-                    task.name,
-                    "0x%x" % task.address,
-                )
-            )
+            numbers = (snapshot.uid(task), task.tgid, snapshot.parent_pid(task), task.pid)
+            shown = ["?" if number is None else number for number in numbers]
+            gdb.write(self.ROW.format(*shown, task.name, "0x%x" % task.address))
         kdump_report(snapshot.problems)
 
 
@@ -2189,10 +2278,10 @@ class KdumpSaveKernelJson(KdumpCommand):
         kdump-gdbserver -f VMCORE -k FILE
     FILE is replaced if it exists, but only once all is written."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("kdump-save-kernel-json", gdb.COMMAND_DATA, gdb.COMPLETE_FILENAME)
 
-    def run(self, words):
+    def run(self, words: List[str]) -> None:
         if len(words) != 1:
             raise KdumpError("usage: kdump-save-kernel-json FILE")
         snapshot = kdump_snapshot()
@@ -2211,10 +2300,10 @@ class KdumpSaveProcessJson(KdumpCommand):
     PID may be that of any of the process's threads; kdump-kernel-ps lists them.
     FILE is replaced if it exists, but only once all is written."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("kdump-save-process-json", gdb.COMMAND_DATA, gdb.COMPLETE_FILENAME)
 
-    def run(self, words):
+    def run(self, words: List[str]) -> None:
         if len(words) != 2:
             raise KdumpError("usage: kdump-save-process-json FILE PID")
         if not words[1].isdigit():

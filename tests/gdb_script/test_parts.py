@@ -6,6 +6,7 @@ import os
 import pathlib
 import stat
 import struct
+import typing
 
 import pytest
 from hypothesis import given
@@ -313,6 +314,7 @@ def test_help_tells_the_usage(script, command):
 
 def test_every_name_in_the_shared_name_space_has_the_prefix(script):
     allowed = {"contextlib", "gdb", "json", "os", "pathlib", "re", "struct", "tempfile"}
+    allowed |= {name for name in vars(typing) if not name.startswith("_")}
     names = {name for name in vars(script) if not name.startswith("__")} - allowed
     assert [name for name in names if not name.lower().startswith("kdump")] == []
 

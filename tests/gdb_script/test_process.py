@@ -244,7 +244,8 @@ def x86_process(script, stack_size, padding, values):
     kernel.memory_image.map(STACK, stack)
     process = object.__new__(script.KdumpProcess)
     process.kernel, process.arch = kernel, script.KdumpX86_64(kernel)
-    process.layouts, process.stack_size = {"frame": frame, "thread": thread}, stack_size
+    process.frame_layout, process.thread_layout = frame, thread
+    process.stack_size = stack_size
     process.problems = []
     return process
 
@@ -297,7 +298,7 @@ def test_riscv64_rounds_the_frame_up(script):
     kernel.memory_image.map(STACK, stack)
     process = object.__new__(script.KdumpProcess)
     process.kernel, process.arch = kernel, script.KdumpRiscv64(kernel)
-    process.layouts = {"frame": script.KdumpLayout(size, members), "thread": None}
+    process.frame_layout, process.thread_layout = script.KdumpLayout(size, members), None
     process.stack_size = 0x4000
     registers = process._saved(script.KdumpTask(0, {"stack": STACK}))
     assert registers == {
