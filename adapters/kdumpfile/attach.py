@@ -6,9 +6,10 @@ import ctypes
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
-from kdump_gdbserver.adapters.kdumpfile.bindings import MMAP_NEVER, Status
+from kdump_gdbserver.adapters.kdumpfile.bindings import MACHPHYSADDR, MMAP_NEVER, Status
 from kdump_gdbserver.adapters.kdumpfile.context import Context
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.kdump_header import CODECS
 from kdump_gdbserver.adapters.kdumpfile.library import Library
 from kdump_gdbserver.domain.arch import Arch
 from kdump_gdbserver.domain.errors import DumpOpenError
@@ -63,6 +64,29 @@ def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> str | None:
         )
     attributes.set_number("cache.size", _CACHED_PAGES)
     return context.settle_translation()
+
+
+def require_codec(context: Context, library: Library, path: str, header: FileHeader) -> None:
+    """Raise `DumpOpenError` when libkdumpfile was built without the codec of the pages."""
+    flag = next((bit for bit, name in CODECS if name == header.codec), 0)
+    frame = header.held.first_with(flag) if header.held is not None and flag else None
+    if frame is None:
+        return
+    byte, size = ctypes.c_char(), ctypes.c_size_t(1)
+    page_size = Attributes(context).number("arch.page_size") or 0
+    status = context.functions.kdump_read(
+        context.pointer,
+        MACHPHYSADDR,
+        frame * page_size,
+        ctypes.addressof(byte),
+        ctypes.byref(size),
+    )
+    if status == Status.NOTIMPL:
+        raise DumpOpenError(
+            f"{path}: its pages are compressed with {header.codec}, which this {library.name} "
+            f"was built without ({context.error or 'not implemented'}); use another one "
+            "('pip install drgn')"
+        )
 
 
 def _refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ from kdump_gdbserver.adapters.kdumpfile.header import ReadAt
 from kdump_gdbserver.domain.errors import FaultReason
 
 PAGE_DESCRIPTOR = struct.Struct("<QIIQ")  # offset, size, flags, page_flags
+_SAMPLE = 256
+_LOOKED_AT = 1 << 16
 _CHUNK = 512  # bytes of the bitmap between two sums
 
 
@@ -80,6 +83,15 @@ class DumpedPages:
     def descriptor(self, frame: int) -> tuple[int, int, int] | None:
         """Return a page's offset and length in the file and its flags, None when not there."""
         return self._descriptor(frame) if self.holds(frame) else None
+
+    def first_with(self, flag: int) -> int | None:
+        """Return a frame whose page has a flag, None when there is none among the first."""
+        dumped = filter(self._is_dumped, range(self.first, min(self.end, self.first + _LOOKED_AT)))
+        for frame in itertools.islice(dumped, _SAMPLE):
+            found = self.descriptor(frame)
+            if found is not None and found[2] & flag:
+                return frame
+        return None
 
     def _descriptor(self, frame: int) -> tuple[int, int, int] | None:
         index = self._rank(frame) - self._rank(self.first)

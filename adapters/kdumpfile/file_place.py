@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.kdump_header import CODECS
 from kdump_gdbserver.domain.page_walk import FilePlace
-
-# Bits of a page descriptor's flags (makedumpfile's diskdump_mod.h).
-_CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
 
 
 def find_place(
@@ -55,6 +53,6 @@ def _in_kdump(path: str, header: FileHeader, page_size: int, address: int) -> Fi
     if descriptor is None:
         return None
     offset, size, flags = descriptor
-    codec = next((name for bit, name in _CODECS if flags & bit), None)
+    codec = next((name for bit, name in CODECS if flags & bit), None)
     stored = "as it is" if codec is None else f"compressed with {codec}"
     return FilePlace(path, offset, size, stored + _rearranged(header))

@@ -19,7 +19,8 @@ _HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
 _SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
 _STATUS_AT = 424  # behind signature, version, utsname and timestamp
 _INCOMPLETE = 0x8
-_CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
+# Bits of the header's status, and of each page's flags.
+CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
 _NOTES_LIMIT = 64 << 20
 _PAGES_CHECKED = 512
 
@@ -39,7 +40,7 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     version, machine = fields[1], fields[6].split(b"\0", 1)[0]
     status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
     header.machine = machine.decode("ascii", "replace") or None
-    header.codec = next((name for bit, name in _CODECS if status & bit), None)
+    header.codec = next((name for bit, name in CODECS if status & bit), None)
     header.truncated = bool(status & _INCOMPLETE)
     if header.machine is not None and arch_named(header.machine) is None:
         return header  # the layout may be another
@@ -120,7 +121,10 @@ class _PageTable:
             raise UnusableFileError("it ends before its pages (truncated)")
 
     def is_cut(self, file_size: int) -> bool:
-        """Tell whether the file ends before the data of its last pages."""
+        """Tell whether the file ends before the data of its last pages.
+
+        Raises `UnusableFileError` when what should be their descriptors is something else.
+        """
         bitmap = self._bitmap
         first, last = (min(frame, len(bitmap) * 8) for frame in self._frames[:2])
         bits = int.from_bytes(bitmap, "little") >> first
@@ -130,9 +134,10 @@ class _PageTable:
         raw = self._read_at(self._descriptors_at + (dumped - checked) * size, checked * size)
         if len(raw) < checked * size:
             return True
-        return any(
-            offset + size > file_size for offset, size, _, _ in PAGE_DESCRIPTOR.iter_unpack(raw)
-        )
+        pages = list(PAGE_DESCRIPTOR.iter_unpack(raw))
+        if any(size > self._block_size for _, size, _, _ in pages):
+            raise UnusableFileError("its table of pages is damaged, or its header is")
+        return any(offset + size > file_size for offset, size, _, _ in pages)
 
     def pages(self, truncated: bool) -> DumpedPages:
         """Return which pages are in the file."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from kdump_gdbserver.adapters.kdumpfile.arch_choice import choose_arch
-from kdump_gdbserver.adapters.kdumpfile.attach import attach, settle
+from kdump_gdbserver.adapters.kdumpfile.attach import attach, require_codec, settle
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
 from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
@@ -65,6 +65,7 @@ class KdumpfileOpener:
                 paths, context, headers, arch=chosen, library=library, replaced=info
             )
             trouble = settle(context, paths[0], vmcoreinfo)
+            require_codec(context, library, paths[0], headers[0])
             if trouble:
                 facts = replace(facts, extra={**facts.extra, "translation": trouble})
             dump = KdumpfileDump(context, DumpFiles(files), facts, info, headers)

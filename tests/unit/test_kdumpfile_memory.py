@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.adapters.kdumpfile.hidden_pages import hidden_page
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
+from kdump_gdbserver.domain.arch import ARCHITECTURES
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.unit.kdumpfile_support import LIBRARIES, Machine, noise, write
@@ -199,6 +201,34 @@ def test_a_fault_has_the_words_of_the_library(machine: CrashDump) -> None:
 def test_reading_nothing_always_works(machine: CrashDump) -> None:
     for space in (machine.kernel(), machine.physical(), machine.process(Machine.USER_ROOT)):
         assert space.read(0x1234, 0) == b""
+
+
+def test_thousands_of_refusals_do_no_harm(opener: KdumpfileOpener, tmp_path: Path) -> None:
+    # libkdumpfile 0.5.1 by itself crashes after a thousand or two
+    pages = {n: noise(1, n) for n in range(0, 4096, 2)}
+    physical = opener.open([write(tmp_path, kdump(pages, 4096))]).physical()
+    for n in range(0, 4096, 2):
+        assert outcome(physical, (n + 1) * PAGE, 8) == ((n + 1) * PAGE, FaultReason.EXCLUDED)
+        assert physical.read(n * PAGE, 2 * PAGE) == pages[n]
+
+
+@pytest.mark.parametrize(
+    ("arch", "entry", "level", "found"),
+    [
+        ("x86_64", ~0x1234_5000 & 0x000F_FFFF_FFFF_F000 | 0x100, 1, (0x1234_5000, PAGE)),
+        ("x86_64", ~0x4020_0000 & 0x000F_FFFF_FFFF_F000 | 0x180, 2, (0x4020_0000, 1 << 21)),
+        ("x86_64", ~0x4020_0000 & 0x000F_FFFF_FFFF_F000 | 0x100, 2, None),
+        ("x86_64", 0x1234_5002, 1, None),
+        ("riscv64", 0x8123_4000 >> 2 | 0x20, 1, (0x8123_4000, PAGE)),
+        ("riscv64", 0x8123_4000 >> 2, 1, None),
+        ("aarch64", 0x4123_4000 | 1 << 58, 1, (0x4123_4000, PAGE)),
+        ("aarch64", 0x4123_4000, 1, None),
+    ],
+)
+def test_pages_hidden_from_the_hardware(
+    arch: str, entry: int, level: int, found: tuple[int, int] | None
+) -> None:
+    assert hidden_page(ARCHITECTURES[arch], entry, level) == found
 
 
 # --- damage ---------------------------------------------------------------------------

@@ -371,6 +371,17 @@ def test_the_page_size_is_never_guessed(opener: KdumpfileOpener, tmp_path: Path)
     assert "page size is not known" in refusal(opener, write(tmp_path, core))
 
 
+def test_a_codec_that_the_library_lacks(
+    opener: KdumpfileOpener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = {n: bytes([n]) * PAGE for n in range(8)}
+    path = write(tmp_path, kdump(pages, 8))
+    opener.open([path]).close()
+    functions = opener.library.functions.__dict__["_functions"]
+    monkeypatch.setitem(functions, "kdump_read", lambda *_: 2)  # KDUMP_ERR_NOTIMPL
+    assert "compressed with zlib, which this libkdumpfile" in refusal(opener, path)
+
+
 def test_no_descriptor_is_lost(opener: KdumpfileOpener, tmp_path: Path) -> None:
     good, bad = write(tmp_path, machine_kdump()), write(tmp_path, b"x" * 9000, "bad")
     before = len(list(Path("/proc/self/fd").iterdir()))
