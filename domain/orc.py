@@ -20,7 +20,7 @@ _IP_SIZE = 4
 _ENTRY = struct.Struct("<hhH")
 # Bounds on what damaged symbols can make us read: entries, and bytes of one function.
 _MAX_SLICE = 1 << 16
-_MAX_FUNCTION = 1 << 14
+_MAX_FUNCTION = 1 << 11
 
 # (address of the first byte it holds for, sp_offset, bp_offset, flags)
 RawEntry = tuple[int, int, int, int]
