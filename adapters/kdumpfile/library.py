@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import importlib.util
 import os
 import re
@@ -75,7 +74,9 @@ def _candidates() -> Iterator[str]:
     """Yield what to try, best first; the slow search comes last, when nothing else is left."""
     yield from map(str, drgn_wheel_copies())
     yield from SONAMES
-    found = ctypes.util.find_library("kdumpfile")
+    from ctypes.util import find_library  # costs more than all else here; seldom needed
+
+    found = find_library("kdumpfile")
     if found:
         yield found
 
