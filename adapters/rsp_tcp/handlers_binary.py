@@ -23,7 +23,16 @@ def read_binary(client: Client, arguments: bytes) -> bytes:
     if not (client.bare_binary or client.binary_memory):
         return b""
     address, length = parse_hex_pair(arguments)
-    data = escape(client.session.read_memory(address, min(length, _MAX_READ)))
+    data = _escape(client.session.read_memory(address, min(length, _MAX_READ)))
     if client.bare_binary:
         return data
     return b"b" + data
+
+
+def _escape(data: bytes) -> bytes:
+    """Escape as much of the data as fits a packet; escapes can double its length."""
+    escaped = escape(data)
+    while len(escaped) > _MAX_READ:
+        data = data[: len(data) * _MAX_READ // len(escaped)]
+        escaped = escape(data)
+    return escaped
