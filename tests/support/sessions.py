@@ -138,6 +138,19 @@ def packet(payload: bytes) -> bytes:
     return b"$" + escaped + b"#" + sum_of(escaped)
 
 
+def expanded(reply: bytes) -> bytes:
+    """Undo run-length encoding: `X*N` is X and N - 29 more of it; binary data escapes `*`."""
+
+    def repeat(match: re.Match[bytes]) -> bytes:
+        count = match[2][0] - 29
+        assert count >= 3
+        assert match[2] not in b"#$+-"
+        return match[1] * (count + 1)
+
+    assert not re.search(rb"\*[^ -~]", reply)
+    return re.sub(rb"(.)\*([ -~])", repeat, reply, flags=re.DOTALL)
+
+
 class Debugger:
     """A client of a view; every answer is checked to be at most one well-formed frame."""
 
@@ -160,8 +173,7 @@ class Debugger:
         if match[2] is None:
             return None
         assert sum_of(match[2]) == match[3]
-        assert b"*" not in match[2]  # it would stand for a run length
-        return match[2]
+        return expanded(match[2])
 
     def _take_output(self, answer: bytes) -> bytes:
         """Move a monitor command's output from an answer to `printed`."""

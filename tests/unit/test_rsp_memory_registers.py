@@ -49,6 +49,23 @@ def test_memory_is_the_dumps_up_to_the_first_hole(
         assert b"E.cannot read memory at 0x%x: address is not mapped" % address == words
 
 
+runs = st.lists(
+    st.tuples(
+        st.sampled_from([b"\0", b"\xff", b"\xcc", b"\x0f", b"\xf0", b"\1"]), st.integers(1, 5000)
+    )
+)
+
+
+@given(runs, st.binary(max_size=20), st.integers(0, 30))
+def test_memory_that_repeats_is_the_dumps_too(
+    pieces: list[tuple[bytes, int]], noise: bytes, start: int
+) -> None:
+    data = noise + b"".join(byte * count + noise for byte, count in pieces)
+    debugger = Debugger(view_of({BASE: data or b"x"}))
+    if start < len(data):
+        assert debugger.data(b"m%x,%x" % (BASE + start, len(data))) == data[start:].hex().encode()
+
+
 def test_an_enormous_length_is_cut_to_what_a_packet_holds() -> None:
     data = bytes(range(256)) * 1024
     debugger = Debugger(view_of({BASE: data}))
