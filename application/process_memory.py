@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from kdump_gdbserver.application import vdso
@@ -17,18 +18,9 @@ class PageSource(Protocol):
     def supply(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
         """Return some bytes at `address` of a mapping, `length` at most, for a failed read.
 
-        Raises `fault`, or one that says more, when they are not certain.
+        A fault of the reason UNMAPPED means that the page was never touched. Raises `fault`,
+        or one that says more, when the bytes are not certain.
         """
-
-
-class NoPageSource:
-    """Has none; says what would help."""
-
-    def supply(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
-        """See `PageSource.supply`."""
-        offset = vma.offset + address - vma.start
-        detail = f"offset {offset:#x} of {vma.path}; --sysroot DIR may have the file"
-        raise MemoryFault(address, fault.reason, detail) from None
 
 
 class ProcessMemory(AddressSpace):
@@ -36,7 +28,7 @@ class ProcessMemory(AddressSpace):
 
     A page of private memory that the process never touched has no page-table entry, and
     the kernel gives a page of zeros for it (mm/memory.c, do_anonymous_page): so does this,
-    like the kernel's own core files. Pages of files come from `source`.
+    like the kernel's own core files. Pages of files come from `files`.
     """
 
     def __init__(
@@ -44,13 +36,20 @@ class ProcessMemory(AddressSpace):
         dumped: AddressSpace,
         mappings: Mappings,
         page_size: int,
-        source: PageSource,
+        untouched: Callable[[int], int],
+        *,
+        files: PageSource | None = None,
         vdso_pages: PageSource | None = None,
     ) -> None:
-        """Read `dumped` first; `page_size` is in bytes. `vdso_pages` has those of the vDSO."""
+        """Read `dumped` first; `page_size` is in bytes.
+
+        `untouched` tells how many bytes from an address on have no page-table entry for
+        certain; `files` has pages of mapped files, `vdso_pages` those of the vDSO.
+        """
         self._dumped = dumped
         self._mappings = mappings
-        self._source = source
+        self._untouched = untouched
+        self._files = files
         self._vdso = vdso_pages
         self._page_size = page_size
 
@@ -78,15 +77,28 @@ class ProcessMemory(AddressSpace):
             vma = self._mappings.at(address)
             if vma is None:
                 raise
-            page_end = address - address % self._page_size + self._page_size
-            length = min(length, page_end - address, vma.end - address)
-            if is_file(vma):
-                return self._source.supply(vma, address, length, fault)
             if vma.path == vdso.PATH and self._vdso is not None:
                 return self._vdso.supply(vma, address, length, fault)
-            if fault.reason is FaultReason.UNMAPPED and _is_zero_filled(vma):
+            return self._stand_in(vma, address, min(length, vma.end - address), fault)
+
+    def _stand_in(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
+        if is_file(vma) and self._files is None:
+            offset = vma.offset + address - vma.start
+            detail = f"offset {offset:#x} of {vma.path}; --sysroot DIR may have the file"
+            raise MemoryFault(address, fault.reason, detail) from None
+        if not is_file(vma) and not _is_zero_filled(vma):
+            raise fault
+        if fault.reason is FaultReason.UNMAPPED:
+            # Unmapped is no more than a guess until the page tables prove it.
+            length = min(length, self._untouched(address))
+            if length <= 0:
+                raise fault
+            if not is_file(vma):
                 return bytes(length)
-            raise
+        if self._files is None or not is_file(vma):
+            raise fault
+        to_page_end = self._page_size - address % self._page_size
+        return self._files.supply(vma, address, min(length, to_page_end), fault)
 
 
 def _is_zero_filled(vma: Vma) -> bool:

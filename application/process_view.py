@@ -8,7 +8,7 @@ from kdump_gdbserver.application.kernel_survey import KernelSurvey, survey_kerne
 from kdump_gdbserver.application.load_offset import find_load_offset
 from kdump_gdbserver.application.mapped_files import Mappings
 from kdump_gdbserver.application.proc_files import ProcFiles
-from kdump_gdbserver.application.process_memory import NoPageSource, ProcessMemory
+from kdump_gdbserver.application.process_memory import ProcessMemory
 from kdump_gdbserver.application.process_registers import (
     choose_layout,
     in_layout,
@@ -19,6 +19,7 @@ from kdump_gdbserver.application.process_registers import (
 )
 from kdump_gdbserver.application.sysroot import Sysroot
 from kdump_gdbserver.application.thread_locals import GlibcThreadLocals
+from kdump_gdbserver.application.untouched import UntouchedPages
 from kdump_gdbserver.application.vdso import PATH as VDSO
 from kdump_gdbserver.application.vdso import VdsoPages, find_vdso
 from kdump_gdbserver.application.view import View
@@ -52,7 +53,10 @@ def open_process_view(
     vdso = _find_vdso(image, survey, dump, arch, open_dumped())
 
     def open_memory() -> AddressSpace:
-        return ProcessMemory(open_dumped(), mappings, page_size, files or NoPageSource(), vdso)
+        untouched = UntouchedPages(dump, image.rootpgt).length
+        return ProcessMemory(
+            open_dumped(), mappings, page_size, untouched, files=files, vdso_pages=vdso
+        )
 
     cpus = _cpus_of(image, survey)
     values = {

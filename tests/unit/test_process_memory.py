@@ -5,16 +5,19 @@ from __future__ import annotations
 import pytest
 
 from kdump_gdbserver.application.mapped_files import Mappings
-from kdump_gdbserver.application.process_memory import NoPageSource, ProcessMemory
+from kdump_gdbserver.application.process_memory import ProcessMemory
+from kdump_gdbserver.application.untouched import UntouchedPages
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.sidecars import Vma
+from tests.support.fake_dump import FakeDump
 from tests.unit.process_support import PAGE, Pages
 
 START = 0x7000_0000
 
 
 def memory_of(vma: Vma, pages: Pages) -> ProcessMemory:
-    return ProcessMemory(pages, Mappings([vma]), PAGE, NoPageSource())
+    return ProcessMemory(pages, Mappings([vma]), PAGE, lambda address: PAGE - address % PAGE)
 
 
 def vma_of(perms: str = "rw-p", path: str = "", inode: int = 0, pages: int = 4) -> Vma:
@@ -74,3 +77,56 @@ def test_a_missing_page_of_a_file_names_the_file_and_the_option() -> None:
     memory = memory_of(Vma(START, START + PAGE, "r-xp", 0x3000, "08:01", 5, "/lib/x.so"), Pages({}))
     with pytest.raises(MemoryFault, match=r"offset 0x3010 of /lib/x\.so; --sysroot"):
         memory.read(START + 0x10, 4)
+
+
+def test_without_proof_that_it_was_never_touched_nothing_is_zeros() -> None:
+    memory = ProcessMemory(Pages({}), Mappings([vma_of()]), PAGE, lambda address: 0)
+    with pytest.raises(MemoryFault, match="not mapped"):
+        memory.read(START, 1)
+
+
+# --- UntouchedPages ---
+
+TABLE = 0x2000
+
+
+def proof(walk: PageWalk | None, table: bytes = b"") -> UntouchedPages:
+    class Dump(FakeDump):
+        def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
+            assert root_table == 0x5000
+            if walk is None:
+                raise MemoryFault(address, FaultReason.EXCLUDED)
+            return walk
+
+    return UntouchedPages(Dump(physical={"table": (TABLE, table)}), 0x5000)
+
+
+def hole(level: int, index: int, value: int = 0) -> PageWalk:
+    entry = TableEntry(level, TABLE + 8 * index, value)
+    return PageWalk(START, (entry,), PAGE << 9 * (level - 1), fault=FaultReason.UNMAPPED)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_an_empty_entry_and_those_behind_it_are_proof(level: int) -> None:
+    span = PAGE << 9 * (level - 1)
+    address = START - START % span + 16
+    table = bytes(8 * 10) + b"\1" + bytes(4096 - 8 * 10 - 1)
+    assert proof(hole(level, 3), table).length(address) == 7 * span - 16
+    assert proof(hole(level, 500), table).length(address) == 12 * span - 16
+    assert proof(hole(level, 511), table).length(address) == span - 16
+    assert proof(hole(level, 3)).length(address) == span - 16  # the rest cannot be read
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        None,
+        hole(1, 3, value=0x800),
+        PageWalk(START, (), PAGE, fault=FaultReason.UNMAPPED),
+        PageWalk(START, (TableEntry(1, TABLE, 0),), PAGE, fault=FaultReason.EXCLUDED),
+        PageWalk(START, (TableEntry(1, TABLE, 5),), PAGE, physical=0x9000, page_size=PAGE),
+    ],
+    ids=["no walk", "not empty", "no entry", "not read", "there"],
+)
+def test_all_else_is_no_proof(walk: PageWalk | None) -> None:
+    assert proof(walk, bytes(4096)).length(START) == 0

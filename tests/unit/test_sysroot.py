@@ -46,7 +46,7 @@ def memory_of(
     files = HostFilesStub({PATH: host} if host else {})
     mappings = Mappings(vmas)
     sysroot = Sysroot(files, mappings, pages, PAGE, CRASH)
-    return ProcessMemory(pages, mappings, PAGE, sysroot)
+    return ProcessMemory(pages, mappings, PAGE, lambda address: PAGE, files=sysroot)
 
 
 def header_of(content: bytes) -> dict[int, bytes]:
@@ -108,6 +108,15 @@ def test_text_relocations_rule_out_pages_that_were_left_out() -> None:
         memory = memory_of(vmas, host, resident=resident, missing=EXCLUDED)
         assert "loader may have changed" in why_not(memory, START + PAGE)
         assert memory_of(vmas, host, resident=resident).read(START + PAGE, 1) == b"\x11"
+
+
+def test_without_proof_that_a_page_was_never_touched_it_is_refused() -> None:
+    content = elf()
+    pages = Pages(header_of(content))
+    mappings = Mappings(file_vmas(PATH, START))
+    sysroot = Sysroot(HostFilesStub({PATH: (content, 7, 5)}), mappings, pages, PAGE, CRASH)
+    memory = ProcessMemory(pages, mappings, PAGE, lambda address: 0, files=sysroot)
+    assert "not mapped" in why_not(memory, START + PAGE)
 
 
 def test_a_swapped_page_is_never_the_files() -> None:

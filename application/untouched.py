@@ -1,0 +1,43 @@
+"""Which of a process's pages were never touched, or given back: they have no page-table entry."""
+
+from __future__ import annotations
+
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.ports.crash_dump import CrashDump
+
+_ENTRY_SIZE = 8
+
+
+class UntouchedPages:
+    """Proves by the page tables that a process had no page.
+
+    A read that fails is no proof: the entry may be of a kind that is not understood, or
+    the table not in the dump.
+    """
+
+    def __init__(self, dump: CrashDump, root_table: int) -> None:
+        """`root_table` is as in `CrashDump.process`."""
+        self._dump = dump
+        self._root_table = root_table
+        self._physical = dump.physical()
+
+    def length(self, address: int) -> int:
+        """Return how many bytes from `address` on have no page for certain, maybe 0."""
+        try:
+            walk = self._dump.page_walk(address, self._root_table)
+        except MemoryFault:
+            return 0
+        if walk.fault is not FaultReason.UNMAPPED or not walk.entries or walk.entries[-1].value:
+            return 0
+        end = address - address % walk.span + walk.span
+        return end - address + walk.span * self._empty_after(walk.entries[-1].address)
+
+    def _empty_after(self, entry: int) -> int:
+        """Count the entries of the same table that follow and are empty, too."""
+        following = entry + _ENTRY_SIZE
+        size = self._dump.facts.page_size
+        try:
+            rest = self._physical.read(following, -following % size)
+        except MemoryFault:
+            return 0
+        return (len(rest) - len(rest.lstrip(b"\0"))) // _ENTRY_SIZE
