@@ -7,12 +7,14 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 
 def set_up_logging(debug: bool = False, as_json: bool = False) -> Any:
     """Configure structlog to write to standard error; return the root logger.
 
-    Without `debug` only warnings and errors are written; with it, every RSP exchange.
+    Without `debug` only warnings and errors are written, and the RSP exchanges of clients
+    that ask for it (`monitor log on`); with it, every event.
     """
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -23,15 +25,21 @@ def set_up_logging(debug: bool = False, as_json: bool = False) -> Any:
     )
     structlog.configure(
         processors=[
+            *([] if debug else [_drop_unasked]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([structlog.processors.format_exc_info] if as_json else []),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if debug else logging.WARNING
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:
+    # Exchanges come here only when somebody asked for them.
+    if method in ("debug", "info") and event["event"] != "rsp":
+        raise structlog.DropEvent
+    return event

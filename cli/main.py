@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from kdump_gdbserver.cli.arguments import parse_arguments
 from kdump_gdbserver.domain.errors import InputError
 
 if TYPE_CHECKING:
+    from kdump_gdbserver.application.view import DeferredTarget
     from kdump_gdbserver.cli.container import Container
 
 EXIT_OK, EXIT_UNUSABLE = 0, 2
@@ -69,11 +71,17 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         text = console.process_invitation(options.address, port, options.vmlinux, offset)
     print(text, end="", flush=True)
     # While nobody has connected yet, look up what the first client will ask for.
-    threading.Thread(target=target.prepare, daemon=True).start()
+    threading.Thread(target=_prepare, args=(target,), daemon=True).start()
     try:
         server.serve(once=options.once)
     finally:
         server.stop()
+
+
+def _prepare(target: DeferredTarget) -> None:
+    # What cannot be shown is tried again, and logged, for each client that comes.
+    with contextlib.suppress(InputError):
+        target.prepare()
 
 
 def _interrupt(signum: int, frame: Any) -> None:

@@ -159,6 +159,45 @@ def test_every_packet_is_logged_as_json_when_asked(
     assert all(entry["client"].startswith(f"{HOST}:") for entry in entries)
 
 
+def test_packets_are_logged_for_a_client_that_asks_for_it(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(client: TcpClient) -> None:
+        client.ask(b"qC")
+        client.send(b"qRcmd," + b"log on".hex().encode())
+        assert bytes.fromhex(client.receive()[1:].decode()).startswith(b"log of this client")
+        assert client.ask(b"qAttached") in {b"OK", b"1"}
+        client.ask(b"qfThreadInfo")
+
+    assert served("--log-json", ask=ask) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {"rsp"} == {entry["event"] for entry in entries}
+    requests = [entry["request"] for entry in entries]
+    assert "qC" not in requests
+    assert "qAttached" in requests
+
+
+def test_a_symbol_file_that_goes_bad_is_told_in_one_line_when_a_client_comes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Bad(FakeSymbolFile):
+        def symbols(self, names: object) -> Any:
+            raise InputError("vmlinux: Stale file handle; give the vmlinux again")
+
+    def hang_on(client: TcpClient) -> None:
+        assert client.hung_up()
+
+    opener = FakeOpener(KERNEL.without("kallsyms_names").dump())
+    with (
+        Container.opener.override(providers.Object(opener)),
+        Container.symbol_file.override(providers.Object(Bad({}))),
+    ):
+        assert served(ask=hang_on) == 0
+    _, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "vmlinux: Stale file handle" in err
+
+
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run `main`, which must fail with status 2 and one line; return the line."""
     assert main(arguments) == 2
