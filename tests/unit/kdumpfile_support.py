@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ def _wheel() -> str | None:
     return str(copies[0]) if copies else None
 
 
+def _another() -> str | None:
+    return os.environ.get(ANOTHER) or find_library("kdumpfile")
+
+
 LIBRARIES = [
     pytest.param(
         _wheel(),
@@ -35,11 +40,11 @@ LIBRARIES = [
         marks=pytest.mark.skipif(_wheel() is None, reason="drgn is not installed from a wheel"),
     ),
     pytest.param(
-        os.environ.get(ANOTHER),
+        _another(),
         id="another",
         marks=pytest.mark.skipif(
-            ANOTHER not in os.environ,
-            reason=f"set {ANOTHER} to another libkdumpfile (Debian's libkdumpfile.so.10)",
+            _another() is None,
+            reason=f"install libkdumpfile10, or set {ANOTHER} to another libkdumpfile",
         ),
     ),
 ]
