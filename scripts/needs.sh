@@ -58,11 +58,12 @@ find_pip_wheel() {
     return 1
 }
 
-# The oldest libkdumpfile in use, Debian's, to test with beside the one that pip brings.
+# Debian's libkdumpfile, to test with beside the newer one that pip brings. The file's own name
+# tells the release: 10.0.0 is 0.5.1 (Debian 12), 10.1.0 is 0.5.4 (Debian 13).
 find_libkdumpfile() {
     local library
     for library in {,"$KDUMP_GDBSERVER_DEBROOT"}/usr/lib/*-linux-gnu/libkdumpfile.so.10; do
-        [ ! -e "$library" ] || { say "$library" && return; }
+        [ ! -e "$library" ] || { realpath "$library" && return; }
     done
     return 1
 }
