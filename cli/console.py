@@ -64,11 +64,18 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
         )
     if dump.facts.truncated:
         lines.append(f"{dump.facts.paths[0]} is truncated: memory beyond its end cannot be read")
+    if dump.facts.parts_missing:
+        lines.append(
+            "not all parts of the split dump were given, memory in the others cannot be read;"
+            " give each with -f"
+        )
     if not dump.vmcoreinfo.lines:
         lines.append(
             "the dump has no VMCOREINFO, so kernel addresses may not be readable;"
             " give it with --vmcoreinfo FILE"
         )
+    elif why := dump.facts.extra.get("translation"):
+        lines.append(f"kernel addresses cannot be read: {why}")
     return lines
 
 
