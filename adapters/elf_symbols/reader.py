@@ -76,6 +76,6 @@ def _build_id(elf: ELFFile) -> str | None:
     for section in elf.iter_sections():
         if isinstance(section, NoteSection):
             for note in section.iter_notes():
-                if note["n_type"] == "NT_GNU_BUILD_ID":
+                if note["n_name"] == "GNU" and note["n_type"] == "NT_GNU_BUILD_ID":
                     return str(note["n_desc"]).lower()
     return None

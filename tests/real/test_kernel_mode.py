@@ -81,6 +81,16 @@ def current_pids(dump: RealDump, cpus: int) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+def test_only_a_wrong_vmlinux_is_warned_about(panicked: RealDump) -> None:
+    """Its build-id is compared with the dump's."""
+    other = get_dump("6.12" if panicked.release.startswith("6.1.") else "6.1", "panic")
+    for vmlinux, warned in ((panicked.vmlinux, False), (other.vmlinux, True)):
+        with serve(panicked.dumps["elf"], "-v", str(vmlinux)) as server:
+            server.process.terminate()
+            assert server.process.stderr is not None
+            assert ("is not the dumped kernel" in server.process.stderr.read()) == warned
+
+
 def test_threads_are_the_cpus_with_their_true_pids(panicked: RealDump) -> None:
     with serve(panicked.dumps["elf"]) as server:
         text = gdb(server, "info threads", before=[f"file {panicked.vmlinux}"])

@@ -14,14 +14,19 @@ def write_elf(
     build_id: bytes | None = b"\xab\xcd" * 10,
     *,
     machine: int = 62,
+    notes_before: bytes = b"",
 ) -> bytes:
-    """Write an ELF64 little-endian file with PT_LOADs at these addresses."""
+    """Write an ELF64 little-endian file with PT_LOADs at these addresses.
+
+    `notes_before` are notes of others that stand before the build-id.
+    """
     names = b"\0" + b"".join(name.encode() + b"\0" for name in symbols)
     table, at = bytes(24), 1
     for name, value in symbols.items():
         table += struct.pack("<IBBHQQ", at, 0x11, 0, 0xFFF1, value, 8)
         at += len(name) + 1
     note = b"" if build_id is None else struct.pack("<3I4s", 4, len(build_id), 3, b"GNU") + build_id
+    note = notes_before + note
     section_names = b"\0.note.gnu.build-id\0.symtab\0.strtab\0.shstrtab\0"
     sections = [  # name, type, data, link, entry size
         (b".note.gnu.build-id", _SHT_NOTE, note, 0, 0),

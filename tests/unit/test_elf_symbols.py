@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_build_id_segment_and_symbols(vmlinux: Callable[[bytes], str]) -> None:
 
 def test_a_file_without_build_id_has_none(vmlinux: Callable[[bytes], str]) -> None:
     assert ElfSymbolFile(vmlinux(write_elf({}, build_id=None))).build_id is None
+
+
+def test_a_note_of_the_same_number_but_another_owner_is_no_build_id(
+    vmlinux: Callable[[bytes], str],
+) -> None:
+    """A kernel for Xen guests has Xen's note 3 before the GNU note 3."""
+    xen = struct.pack("<3I4sQ", 4, 8, 3, b"Xen", 0xFFFFFFFF80000000)
+    assert ElfSymbolFile(vmlinux(write_elf({}, notes_before=xen))).build_id == "abcd" * 10
 
 
 def refused(open_: Callable[[], object]) -> str:
