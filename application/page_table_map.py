@@ -45,6 +45,9 @@ class PageTableMap:
             return start, start + walk.span, permissions_of(self._dump.facts.arch, walk)
         if walk.fault not in (FaultReason.UNMAPPED, FaultReason.SWAPPED):
             raise MemoryFault(address, walk.fault or FaultReason.UNMAPPED, walk.detail)
+        if not walk.entries and self._dump.facts.arch.name != "aarch64":
+            # Not canonical: neither in the lower nor in the upper half of what is.
+            return walk.span, (1 << 64) - walk.span, ""
         return start, start + walk.span, ""
 
 

@@ -29,6 +29,9 @@ def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> s
         f"target remote {host}:{port}\n"
         "# For commands that list and save the kernel's tasks and processes\n"
         f"source {gdb_script()}\n"
+        "# The same symbols with per-CPU variables put right, as the kernel's own gdb\n"
+        "# scripts (lx-ps, $lx_per_cpu()) need them: type this after the above\n"
+        f"# kdump-symbol-file {vmlinux or '<vmlinux>'}\n"
     )
 
 

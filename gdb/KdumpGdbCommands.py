@@ -2318,6 +2318,105 @@ class KdumpSaveProcessJson(KdumpCommand):
         )
 
 
+def kdump_sections_at_zero(path: str) -> List[str]:
+    """The loaded sections of an ELF file that are linked at address 0.
+
+    On x86_64 (until 6.15) per-CPU variables are: their addresses are offsets into each
+    CPU's area, which KASLR does not move. Source: the System V ABI, "Sections".
+    """
+    with pathlib.Path(path).open("rb") as file:
+        ident = file.read(64)
+        if ident[:4] != b"\x7fELF" or ident[4:5] not in (b"\x01", b"\x02"):
+            raise KdumpError("%s is no ELF file; name the dumped kernel's vmlinux" % path)
+        order = "<" if ident[5:6] == b"\x01" else ">"
+        wide = ident[4:5] == b"\x02"
+        at = struct.unpack_from(order + ("Q" if wide else "I"), ident, 40 if wide else 32)[0]
+        size, count, names = struct.unpack_from(order + "3H", ident, 58 if wide else 46)
+        file.seek(at)
+        headers = [
+            struct.unpack_from(order + ("2I4Q" if wide else "6I"), file.read(size))
+            for _ in range(count)
+        ]
+        if names >= count:
+            return []
+        file.seek(headers[names][4])
+        table = file.read(headers[names][5])
+    found = []
+    for name, kind, flags, address, _, length in headers:
+        if flags & 2 and not address and length and kind in (1, 8):  # SHF_ALLOC; a program's own
+            found.append(table[name : table.index(b"\0", name)].decode("ascii", "replace"))
+    return found
+
+
+def kdump_quoted(word: str) -> str:
+    """A word as gdb's command line takes it."""
+    return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def kdump_kernel_offset() -> int:
+    """What KASLR added to the kernel's addresses, as the server tells it."""
+    try:
+        text = gdb.execute("monitor vmcoreinfo", to_string=True)
+    except gdb.error:
+        raise KdumpError("no server to ask; connect with 'target remote' first") from None
+    offset = kdump_vmcoreinfo(text.encode("ascii", "replace")).get("KERNELOFFSET", "0")
+    return int(offset, 16)
+
+
+class KdumpSymbolFile(KdumpCommand):
+    """Load the kernel's symbols where the dumped kernel was.
+
+    Usage: kdump-symbol-file [VMLINUX]
+
+    Both 'file VMLINUX' with 'target remote' and 'file VMLINUX -o OFFSET' move per-CPU
+    variables along with the kernel, and those must stay: per-CPU look-ups, such as those of
+    the kernel's own gdb scripts, go wrong. Here all is put where it belongs. Connect to the
+    server first. Without VMLINUX the file that gdb has loaded is loaded anew."""
+
+    def __init__(self) -> None:
+        super().__init__("kdump-symbol-file", gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME)
+
+    def run(self, words: List[str]) -> None:
+        if len(words) > 1:
+            raise KdumpError("usage: kdump-symbol-file [VMLINUX]")
+        path = str(pathlib.Path(words[0]).expanduser()) if words else self._loaded()
+        try:
+            unmoved = kdump_sections_at_zero(path)
+        except (OSError, struct.error, ValueError, IndexError) as error:
+            reason = getattr(error, "strerror", None) or "damaged ELF file"
+            raise KdumpError("%s: %s; name the dumped kernel's vmlinux" % (path, reason)) from None
+        offset = kdump_kernel_offset()
+        confirm = gdb.parameter("confirm")
+        gdb.execute("set confirm off")
+        try:
+            self._load(path, offset, unmoved)
+        finally:
+            gdb.execute("set confirm %s" % ("on" if confirm else "off"))
+        gdb.write("symbols of %s loaded, moved by 0x%x" % (path, offset))
+        gdb.write(" (%s not moved)\n" % ", ".join(unmoved) if unmoved else "\n")
+
+    @staticmethod
+    def _loaded() -> str:
+        name = gdb.current_progspace().filename
+        if not name:
+            raise KdumpError("usage: kdump-symbol-file VMLINUX (no file is loaded yet)")
+        return str(name)
+
+    @staticmethod
+    def _load(path: str, offset: int, unmoved: List[str]) -> None:
+        gdb.execute("symbol-file", to_string=True)
+        for loaded in gdb.objfiles():  # by this command, the last time
+            name = loaded.filename or ""
+            file = pathlib.Path(name)
+            if file.exists() and file.samefile(path):
+                gdb.execute("remove-symbol-file " + kdump_quoted(name), to_string=True)
+        sections = "".join(" -s %s 0" % name for name in unmoved)
+        gdb.execute(
+            "add-symbol-file %s -o 0x%x%s" % (kdump_quoted(path), offset, sections), to_string=True
+        )
+
+
 KdumpKernelPs()
 KdumpSaveKernelJson()
 KdumpSaveProcessJson()
+KdumpSymbolFile()
