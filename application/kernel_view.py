@@ -5,6 +5,7 @@ from __future__ import annotations
 from kdump_gdbserver.application.cpus import Cpu
 from kdump_gdbserver.application.entry_code import with_entry_code
 from kdump_gdbserver.application.kernel_survey import KernelSurvey, survey_kernel
+from kdump_gdbserver.application.os_tables import cpu_table
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.arch.model import RegisterLayout
 from kdump_gdbserver.domain.registers import RegisterSet
@@ -41,6 +42,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         current_reason=survey.panic.reason,
         load_offset=dump.vmcoreinfo.kaslr_offset,
         dump=dump,
+        os_tables=(cpu_table(survey.cpus),),
     )
     return with_entry_code(view, survey)
 

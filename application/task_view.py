@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from kdump_gdbserver.application.kernel_survey import survey_kernel
 from kdump_gdbserver.application.kernel_view import KERNEL_PID, kernel_view
+from kdump_gdbserver.application.os_tables import task_tables
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
@@ -41,7 +42,13 @@ def open_task_view(
     # CPUs keep their places, so the thread of the CPU that panicked is where that CPU was.
     current = threads.by_tid(kernel.current.id.tid)
     assert current is not None
-    return dataclasses.replace(kernel, threads=threads, current=current)
+    return dataclasses.replace(
+        kernel,
+        threads=threads,
+        current=current,
+        os_tables=(*task_tables(tasks), *kernel.os_tables),
+        title="the kernel with its tasks",
+    )
 
 
 def _threads(
@@ -54,7 +61,7 @@ def _threads(
             yield cpu
         else:
             shown.add(place)
-            yield _on_cpu(cpu, tasks.tasks[place])
+            yield _on_cpu(cpu, tasks.tasks[place], kernel)
     values = _SwitchFrames(dump, kernel).values if tasks.legacy else _saved
     number = len(kernel.threads)
     for place, task in enumerate(tasks.tasks):
@@ -63,8 +70,22 @@ def _threads(
             yield _asleep(task, ThreadId(KERNEL_PID, number), kernel, values)
 
 
-def _on_cpu(cpu: Thread, task: TaskRecord) -> Thread:
-    return Thread(cpu.id, lambda: cpu.registers, extra=_extra(task), core=cpu.core)
+def _on_cpu(cpu: Thread, task: TaskRecord, kernel: View) -> Thread:
+    return Thread(
+        cpu.id,
+        lambda: cpu.registers,
+        extra=_extra(task),
+        core=cpu.core,
+        handle=_handle(task, kernel),
+    )
+
+
+def _handle(task: TaskRecord, kernel: View) -> bytes | None:
+    """Return the task_struct's address as gdb compares it with a pointer's bytes."""
+    if task.address is None:
+        return None
+    arch = kernel.arch
+    return (task.address & arch.pointer_mask).to_bytes(arch.pointer_size, arch.byte_order)
 
 
 def _asleep(
@@ -78,6 +99,7 @@ def _asleep(
         lambda: RegisterSet.from_values(kernel.layout, values(task)),
         extra=_extra(task),
         core=task.cpu,  # a CPU whose registers are not in the dump, else None
+        handle=_handle(task, kernel),
     )
 
 
