@@ -24,12 +24,14 @@ class Cpu:
     """One CPU at the crash.
 
     `pid` is that of the task it ran: 0 for the idle task, None when the dump does not
-    tell. `registers` are the note's, by gdb's names.
+    tell. `registers` are the note's, by gdb's names. `has_note` is false only for the one
+    that stands in where a dump has no notes at all.
     """
 
     number: int
     pid: int | None
     registers: Mapping[str, int]
+    has_note: bool = True
 
 
 def identify_cpus(

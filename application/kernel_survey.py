@@ -40,7 +40,7 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, symbols, memory)
     if not cpus:
         # gdb cannot attach without a thread that has a pc; the dump has memory to look at.
-        cpus = [Cpu(0, None, {arch.pc: 0})]
+        cpus = [Cpu(0, None, {arch.pc: 0}, has_note=False)]
     return KernelSurvey(memory, symbols, cpus, find_panic_cpu(cpus, symbols))
 
 

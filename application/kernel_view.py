@@ -55,8 +55,8 @@ def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread
     return Thread(
         thread_id,
         lambda: RegisterSet.from_values(layout, cpu.registers),
-        extra=f"CPU #{cpu.number}{doing}",
-        core=cpu.number,
+        extra=f"CPU #{cpu.number}{doing}" if cpu.has_note else "no CPU registers in the dump",
+        core=cpu.number if cpu.has_note else None,
     )
 
 

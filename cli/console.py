@@ -72,6 +72,8 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
             "not all parts of the split dump were given, memory in the others cannot be read;"
             " give each with -f"
         )
+    if dump.facts.cpu_count == 0:
+        lines.append("the dump has no CPU registers: gdb will show one thread with pc 0")
     if not dump.vmcoreinfo.lines:
         lines.append(
             "the dump has no VMCOREINFO, so kernel addresses may not be readable;"

@@ -310,8 +310,9 @@ def test_warnings() -> None:
     assert console.warnings_about(sound, None, None) == []
     assert console.warnings_about(sound, FakeSymbolFile({}, build_id="11"), "v") == []
     broken = FakeDump(facts=dataclasses.replace(facts_of(), truncated=True))
-    truncated, bare = console.warnings_about(broken, None, None)
+    truncated, unregistered, bare = console.warnings_about(broken, None, None)
     assert "/nowhere/vmcore is truncated" in truncated
+    assert "no CPU registers" in unregistered
     assert "--vmcoreinfo" in bare
 
 

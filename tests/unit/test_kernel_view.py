@@ -77,6 +77,7 @@ def test_a_dump_without_notes_still_has_memory_to_look_at() -> None:
     assert [tuple(thread.id) for thread in view.threads] == [(1, 1)]
     assert dict(view.current.registers.items()) == {"rip": 0}  # gdb attaches to no less
     assert view.open_session().read_memory(kernel.symbols["_text"], 4) == b"\x90" * 4
+    assert [thread.extra for thread in view.threads] == ["no CPU registers in the dump"]
 
 
 def test_every_session_has_memory_of_its_own() -> None:
