@@ -6,13 +6,17 @@ large ones are summed by numpy, imported when the first of them comes.
 
 from __future__ import annotations
 
-# Below this many bytes `sum` is quicker than going through numpy.
-_SMALL = 512
+import sys
+
+# Below this many bytes `sum` is quicker than going through numpy; and below this many it
+# is quicker than importing numpy, which takes a tenth of a second.
+_SMALL, _LARGE = 512, 2 * 8192
 
 
 def checksum(data: bytes | bytearray | memoryview) -> int:
     """Return the sum of all bytes of `data` modulo 256."""
-    if len(data) < _SMALL:
+    size = len(data)
+    if size < _SMALL or (size < _LARGE and "numpy" not in sys.modules):
         return sum(data) & 0xFF
     import numpy as np
 

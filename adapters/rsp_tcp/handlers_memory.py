@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex_pair
+from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_memory
 
-# Bytes that fit one reply in hex.
-_MAX_READ = (PACKET_SIZE - 4) // 2
+# PacketSize counts a packet's data alone, and gdb asks for half as many bytes.
+_MAX_READ = PACKET_SIZE // 2
 
 
 def read_memory(client: Client, arguments: bytes) -> bytes:
     """`m ADDRESS,LENGTH`: the readable bytes; an error when not even the first is."""
     address, length = parse_hex_pair(arguments)
-    return client.session.read_memory(address, min(length, _MAX_READ)).hex().encode()
+    return encode_memory(client.session.read_memory(address, min(length, _MAX_READ)))
 
 
 def refuse_write(client: Client, arguments: bytes) -> bytes:
