@@ -24,6 +24,7 @@ enum { ROOM = 1 << 24 };
 
 static int server;
 static char buffer[ROOM];
+static int prefix; /* bytes before the data of an x reply: gdb's form has one, LLDB's none */
 
 static void fail(const char *what)
 {
@@ -156,6 +157,12 @@ static void stream(char kind, unsigned long long at, size_t left, size_t piece, 
         char *reply = ask(text, &length);
         if (!length)
             exit(3);
+        if (kind == 'x') {
+            if (prefix && *reply != 'b')
+                fail(text);
+            reply += prefix;
+            length -= prefix;
+        }
         size_t got = kind == 'm' ? bytes_of_hex(reply, length) : bytes_of_binary(reply, length);
         if (got < 2 || got > left || (got < 8 && *reply == 'E'))
             fail(text);
@@ -168,7 +175,7 @@ static void stream(char kind, unsigned long long at, size_t left, size_t piece, 
 
 static void streams(char kind, size_t packet_size, char **spans, FILE *to)
 {
-    size_t total = 0, piece = kind == 'm' ? packet_size / 2 : packet_size - 4;
+    size_t total = 0, piece = kind == 'm' ? packet_size / 2 : packet_size - 64;
     double start = now();
     for (; spans[0] && spans[1]; spans += 2) {
         size_t length = strtoull(spans[1], NULL, 0);
@@ -199,6 +206,7 @@ int main(int argc, char **argv)
     if (!announced)
         fail("no PacketSize");
     size = strtoul(announced + 11, NULL, 16);
+    prefix = strstr(announced, "binary-upload+") != NULL;
     send(server, "+", 1, 0);
     if (strcmp(ask("QStartNoAckMode", &length), "OK"))
         fail("QStartNoAckMode");

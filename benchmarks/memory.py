@@ -31,10 +31,10 @@ _ROUND_TRIPS = 20_000
 
 _TIMED_DUMP = """\
 import time
-_start = time.perf_counter()
+_start, _cpu = time.perf_counter(), time.process_time()
 for number, (start, end) in enumerate({spans}):
     gdb.execute("dump binary memory {folder}/%d %#x %#x" % (number, start, end))
-print("seconds", time.perf_counter() - _start)
+print("seconds", time.perf_counter() - _start, time.process_time() - _cpu)
 """
 
 
@@ -51,20 +51,27 @@ def _spans(who: str, content: Content) -> tuple[Span, ...]:
     return content.ours if who == OURS else content.theirs
 
 
-def _dump_by_gdb(server: Running, spans: Sequence[Span], expected: Path) -> float:
-    """Let gdb write the spans to files; return the seconds it took. Wrong bytes are an error."""
+def _dump_by_gdb(
+    server: Running, spans: Sequence[Span], expected: Path
+) -> tuple[float, float, float]:
+    """Let gdb write the spans to files; wrong bytes are an error.
+
+    Return the seconds it took, and the CPU time of gdb and of the server in them.
+    """
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         ranges = [(span.start, span.start + span.length) for span in spans]
         script = Path(folder) / "timed.py"
         script.write_text(_TIMED_DUMP.format(spans=ranges, folder=folder))
+        before = server.cpu_seconds
         printed = gdb(server, f"source {script}")
-        match = re.search(r"^seconds ([0-9.]+)", printed, re.MULTILINE)
+        used = server.cpu_seconds - before
+        match = re.search(r"^seconds ([0-9.]+) ([0-9.]+)", printed, re.MULTILINE)
         if match is None:
             raise BenchError(f"gdb did not get through: {printed.strip()[-300:]}")
         got = b"".join((Path(folder) / str(n)).read_bytes() for n in range(len(ranges)))
     if got != expected.read_bytes():
         raise BenchError("gdb got other bytes than those served")
-    return float(match[1])
+    return float(match[1]), float(match[2]), used
 
 
 def through_gdb(report: Report, contents: Sequence[Content], rounds: int) -> None:
@@ -78,10 +85,15 @@ def through_gdb(report: Report, contents: Sequence[Content], rounds: int) -> Non
     for _ in range(rounds):
         for content in contents:
             row = report.row(section, content.name, "MiB/s", goals[content.name])
+            gdb_row = report.row(section, f"{content.name}: CPU time of gdb", "s")
+            server_row = report.row(section, f"{content.name}: CPU time of the server", "s")
             for who in (OURS, THEIRS, STUB):
                 with _server(who, [content]) as server:
-                    seconds = _dump_by_gdb(server, _spans(who, content), content.bytes_file)
-                row.add(who, content.size / seconds / (1 << 20))
+                    spans = _spans(who, content)
+                    wall, by_gdb, by_server = _dump_by_gdb(server, spans, content.bytes_file)
+                row.add(who, content.size / wall / (1 << 20))
+                gdb_row.add(who, by_gdb)
+                server_row.add(who, by_server)
     report.print(section)
 
 

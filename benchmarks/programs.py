@@ -159,6 +159,7 @@ def client(server: Running, *arguments: str, cpu: int | None = None) -> float:
         pinned(cpu, [str(compiled("client")), str(server.port), *arguments]),
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=300,
         check=False,
     )
