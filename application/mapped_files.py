@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Callable, Iterator, Sequence
 
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.memory_map import MemoryRegion
 from kdump_gdbserver.domain.sidecars import Vma
 
 _DELETED = " (deleted)"
@@ -42,6 +43,17 @@ class Mappings:
         if place < 0 or address >= self._vmas[place].end:
             return None
         return self._vmas[place]
+
+    def region(self, address: int) -> MemoryRegion:
+        """Return the mapping or the hole that an address is in; see `ports.MemoryMap`."""
+        vma = self.at(address)
+        if vma is not None:
+            permissions = "".join(letter for letter in vma.perms[:3] if letter != "-")
+            return MemoryRegion(vma.start, vma.end, permissions, vma.path)
+        place = bisect.bisect_right(self._starts, address)
+        start = self._vmas[place - 1].end if place else 0
+        end = self._starts[place] if place < len(self._starts) else 1 << 64
+        return MemoryRegion(start, end)
 
     def file_reader(
         self, of: Vma, read_memory: Callable[[int, int], bytes]

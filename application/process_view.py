@@ -88,6 +88,10 @@ def open_process_view(
             arch, memory, lambda thread: thread_pointer(arch, values[thread.id.tid])
         ),
         load_offset=find_load_offset(image, open_memory(), page_size),
+        dump=dump,
+        root_table=image.rootpgt,
+        memory_map=mappings if image.vmas else None,
+        title=f'process {image.pid} "{_printable(image.comm)}"',
     )
 
 
