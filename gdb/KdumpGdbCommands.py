@@ -7,6 +7,9 @@
 `help COMMAND` tells more. The file needs nothing but gdb with Python 3.6 or newer, the dump's
 vmlinux, and a connection; it reads and never writes the target.
 
+Once sourced it also lets gdb's backtraces pass from a CPU's interrupt stack to the stack that
+was interrupted, on x86_64 (`info unwinder` lists it as kdump-interrupt-stacks).
+
 Everything here lands in the one name space that all scripts sourced in gdb share, hence the
 prefix on every name. The parts, from the bottom up:
 
@@ -15,6 +18,7 @@ prefix on every name. The parts, from the bottom up:
     architectures         what the scheduler saves of a task's registers
     the kernel            symbols, CPUs, tasks
     processes             mappings, paths, user registers, signals of one
+    interrupt stacks      the frame of a function that changed stacks
     files                 the sidecar's text, written all or nothing
     commands              what the user types
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     gdb: Any  # type checkers would take this file's folder for gdb's module
 else:
     import gdb
+    import gdb.unwinder
 
 # ------------------------------------------------------------------------------ errors
 
@@ -2141,6 +2146,193 @@ def kdump_frame_registers(frame: Any) -> Dict[str, int]:
     return registers
 
 
+# ------------------------------------------------------------------------------ interrupt stacks
+
+
+class KdumpOrc:
+    """The kernel's own unwind tables for x86_64 (CONFIG_UNWINDER_ORC).
+
+    One has a 32-bit offset for each row, counted from where it stands to the first address that
+    the row is for; the other has the rows. Source: arch/x86/include/asm/orc_types.h,
+    arch/x86/kernel/unwind_orc.c.
+    """
+
+    NAMES = ("__start_orc_unwind_ip", "__stop_orc_unwind_ip", "__start_orc_unwind")
+    ROW = struct.Struct("<hhH")  # sp_offset, bp_offset, flags
+    # Where the value of sp_reg (bits 0-3 of the flags) or bp_reg (4-7) is counted from.
+    UNCHANGED, PREV_SP, BP, SP, SP_INDIRECT = 0, 1, 4, 5, 9
+    # What lies there (bits 8 on): a return address just below it, or a struct pt_regs. The first
+    # is 0, since 6.4 2; until then no row for SP_INDIRECT had 2. The second is 1, in 6.3 with a
+    # bit that says so, since 6.4 3 with such a bit.
+    CALL = (0, 2)
+    REGS = (1, 5, 3, 11)
+
+    def __init__(self, memory: KdumpMemory, start_ip: int, stop_ip: int, rows: int) -> None:
+        self.memory = memory
+        self.ips = start_ip
+        self.count = (stop_ip - start_ip) // 4
+        self.rows = rows
+
+    def row(self, pc: int) -> Tuple[int, int, int]:
+        """(sp_offset, bp_offset, flags) for an address; KdumpUnreadable."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            at = self.ips + 4 * middle
+            (offset,) = struct.unpack("<i", self.memory.fetch(at, 4))
+            if at + offset <= pc:
+                low = middle + 1
+            else:
+                high = middle
+        if low == 0:
+            raise KdumpError("no unwind data for 0x%x" % pc)
+        return self.ROW.unpack(self.memory.fetch(self.rows + self.ROW.size * (low - 1), 6))
+
+    def caller(self, pc: int, sp: int, bp: Optional[int]) -> Optional[Dict[str, int]]:
+        """The caller's registers, for a function that put its stack pointer where `sp` points.
+
+        None for a function that did not. What is not in the result is unknown, and so may be
+        `bp`. KdumpError.
+        """
+        sp_offset, bp_offset, flags = self.row(pc)
+        if flags & 0xF != self.SP_INDIRECT or flags >> 8 not in self.CALL:
+            return None
+        top = self.memory.integer(sp, 8) + sp_offset
+        found = {"rsp": top, "rip": self.memory.integer(top - 8, 8)}
+        base = flags >> 4 & 0xF
+        if base == self.PREV_SP:
+            found["rbp"] = self.memory.integer(top + bp_offset, 8)
+        elif base == self.UNCHANGED and bp is not None:
+            found["rbp"] = bp
+        elif base == self.BP and bp is not None:
+            found["rbp"] = self.memory.integer(bp + bp_offset, 8)
+        return found
+
+    def saved(self, pc: int) -> Optional[int]:
+        """How far above the stack pointer entry code, which returns to `pc`, has a pt_regs."""
+        sp_offset, _, flags = self.row(pc - 1)
+        return sp_offset if flags & 0xF == self.SP and flags >> 8 in self.REGS else None
+
+
+class KdumpFrameId:
+    """What tells a frame from all others, for gdb."""
+
+    def __init__(self, sp: Any, pc: Any) -> None:
+        self.sp = sp
+        self.pc = pc
+
+
+class KdumpInterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
+    """Unwinds functions that go on on their CPU's interrupt stack.
+
+    They change stacks in inline assembly, which the compiler's unwind data is not told, so gdb
+    looks for the rest of the frame above the interrupt stack. The topmost word of that stack,
+    the last one in its page, has the stack pointer of before: call_on_stack() in
+    arch/x86/include/asm/irq_stack.h, since 5.12.
+
+    gdb ends a backtrace where a frame's id has a lower stack address than the frame before it,
+    and the interrupt stack may lie above the other one. So the frame has the id of a frame on
+    the interrupt stack, and so has the entry code that called it, which is why that is unwound
+    here, too. Behind it comes the server's return_from_interrupt, which to gdb is a signal
+    handler's frame, and the stack of that may be anywhere.
+
+    gdb asks this about each and every frame, hence the early ways out. What must not be done
+    here is to evaluate an expression: gdb would look at the selected frame, which may be the
+    very frame that it is about to unwind.
+    """
+
+    # The server's image of unwind data for entry code begins with an instruction that gdb
+    # takes for a call, and IRET. A return to privilege level N is to N * 16 bytes behind that.
+    IMAGE_CODE = 0x6B64756D70000080
+    CODE = b"\x90\x48\xcf"
+    # struct pt_regs, and where in it is what the CPU saved (arch/x86/include/asm/ptrace.h)
+    SAVED = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi".split()
+    IP, CS, WORDS = 16, 17, 18
+
+    def __init__(self) -> None:
+        super().__init__("kdump-interrupt-stacks")
+        # The entry code that called on an interrupt stack: {its rsp: (its pc, that stack's end)}
+        self.entries: Dict[int, Tuple[int, int]] = {}
+
+    def __call__(self, frame: Any) -> Any:
+        try:
+            if frame.architecture().name() != KdumpX86_64.gdb_name:
+                return None
+            sp = self._register(frame, "rsp")
+            if sp in self.entries:
+                return self._unwind_entry(frame, sp)
+            if sp & 0xFFF != 0xFF8 or sp < KDUMP_USER_END:
+                return None
+            return self._unwind(frame, sp)
+        except (gdb.error, KdumpError):
+            return None  # let gdb do what it can
+
+    def _unwind(self, frame: Any, sp: int) -> Any:
+        memory = KdumpMemory(kdump_fetch)
+        if memory.integer(sp, 8) < KDUMP_USER_END:
+            return None
+        orc = self._orc(memory)
+        if orc is None:
+            return None
+        try:
+            bp: Optional[int] = self._register(frame, "rbp")
+        except gdb.error:
+            bp = None
+        found = orc.caller(self._register(frame, "rip"), sp, bp)
+        if found is None:
+            return None
+        self.entries[found["rsp"]] = (found["rip"], sp)
+        return self._info(frame, sp, found)
+
+    def _unwind_entry(self, frame: Any, sp: int) -> Any:
+        pc, mark = self.entries[sp]
+        if self._register(frame, "rip") != pc:
+            return None
+        memory = KdumpMemory(kdump_fetch)
+        orc = self._orc(memory)
+        offset = orc.saved(pc) if orc else None
+        if offset is None or memory.fetch(self.IMAGE_CODE, len(self.CODE)) != self.CODE:
+            return None
+        words = memory.words(sp + offset, self.WORDS)
+        found = {name: words[number] for number, name in enumerate(self.SAVED)}
+        found["rsp"] = sp + offset + 8 * self.IP
+        found["rip"] = self.IMAGE_CODE + 1 + 16 * (words[self.CS] & 3)
+        return self._info(frame, mark, found)
+
+    @staticmethod
+    def _register(frame: Any, name: str) -> int:
+        return int(frame.read_register(name)) % 2**64
+
+    @staticmethod
+    def _info(frame: Any, mark: int, registers: Dict[str, int]) -> Any:
+        """What the Unwinder is to return: the frame's id, and the caller's registers."""
+
+        def value(name: str, number: int) -> Any:
+            return gdb.Value(number).cast(frame.read_register(name).type)
+
+        info = frame.create_unwind_info(
+            KdumpFrameId(value("rsp", mark), frame.read_register("rip"))
+        )
+        for name, number in registers.items():
+            info.add_saved_register(name, value(name, number))
+        return info
+
+    @staticmethod
+    def _orc(memory: KdumpMemory) -> Optional[KdumpOrc]:
+        """The tables. unwind_orc.c declares these symbols, and a function of it leads there."""
+        function = gdb.lookup_global_symbol("unwind_next_frame")
+        if function is None or function.symtab is None:
+            return None
+        symbols = {
+            symbol.name: int(symbol.value().address) % 2**64
+            for symbol in function.symtab.global_block()
+            if symbol.name in KdumpOrc.NAMES
+        }
+        if len(symbols) < len(KdumpOrc.NAMES):
+            return None
+        return KdumpOrc(memory, *(symbols[name] for name in KdumpOrc.NAMES))
+
+
 # ------------------------------------------------------------------------------ files
 
 
@@ -2419,4 +2611,5 @@ class KdumpSymbolFile(KdumpCommand):
 KdumpKernelPs()
 KdumpSaveKernelJson()
 KdumpSaveProcessJson()
+gdb.unwinder.register_unwinder(None, KdumpInterruptStacks(), replace=True)
 KdumpSymbolFile()

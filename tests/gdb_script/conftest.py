@@ -21,28 +21,44 @@ class StandInCommand:
         pass
 
 
+class StandInUnwinder:
+    """gdb.unwinder.Unwinder, likewise."""
+
+    def __init__(self, name):
+        self.name = name
+
+
 def stand_in() -> types.ModuleType:
     gdb = types.ModuleType("gdb")
     gdb.Command = StandInCommand
     gdb.error = type("error", (RuntimeError,), {})
     gdb.MemoryError = type("MemoryError", (gdb.error,), {})
     gdb.GdbError = type("GdbError", (Exception,), {})
-    gdb.COMMAND_DATA, gdb.COMPLETE_FILENAME, gdb.STDERR = 1, 2, 1
+    gdb.COMMAND_DATA, gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME, gdb.STDERR = 1, 3, 2, 1
+    gdb.unwinder = types.ModuleType("gdb.unwinder")
+    gdb.unwinder.Unwinder = StandInUnwinder
+    gdb.unwinder.registered = []
+    gdb.unwinder.register_unwinder = lambda locus, unwinder, replace: (
+        gdb.unwinder.registered.append((locus, unwinder, replace))
+    )
     return gdb
 
 
 @pytest.fixture(scope="session")
 def script():
     """KdumpGdbCommands.py, loaded once."""
-    before = sys.modules.get("gdb")
-    sys.modules["gdb"] = stand_in()
+    gdb = stand_in()
+    modules = {"gdb": gdb, "gdb.unwinder": gdb.unwinder}
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
     try:
         spec = importlib.util.spec_from_file_location("KdumpGdbCommands", SCRIPT)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         yield module
     finally:
-        if before is None:
-            del sys.modules["gdb"]
-        else:
-            sys.modules["gdb"] = before
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module

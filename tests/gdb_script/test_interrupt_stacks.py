@@ -1,0 +1,283 @@
+"""Unwinding from an interrupt stack: the kernel's tables, and what gdb is told."""
+
+import struct
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.gdb_script.fakes import FakeMemory
+
+IPS = 0xFFFF_FFFF_8300_0000
+ROWS = 0xFFFF_FFFF_8310_0000
+TEXT = 0xFFFF_FFFF_8100_0000
+PC = TEXT + 0x108  # behind a call on the interrupt stack
+ENTRY = TEXT + 0x216  # behind the entry code's call
+TOP = 0xFFFF_C900_000D_8FF8  # of the interrupt stack
+TASK = 0xFFFF_C900_0009_BE10  # the stack pointer of before, lower than the interrupt stack
+IMAGE = 0x6B64_756D_7000_0080
+UNCHANGED, PREV_SP, BP, SP, R10, SP_INDIRECT = 0, 1, 4, 5, 6, 9
+REGS_FLAGS = [1, 5, 3, 11]
+
+
+def flags(sp_register, bp_register=UNCHANGED, kind=0):
+    return sp_register | bp_register << 4 | kind << 8
+
+
+def tables(script, rows):
+    """The tables in memory; rows are (first address, sp_offset, bp_offset, flags)."""
+    raw = FakeMemory(script)
+    ips = b"".join(
+        struct.pack("<i", row[0] - (IPS + 4 * number)) for number, row in enumerate(rows)
+    )
+    raw.map(IPS, ips)
+    raw.map(ROWS, b"".join(struct.pack("<hhH", *row[1:]) for row in rows))
+    return raw
+
+
+def orc(script, raw, count):
+    return script.KdumpOrc(script.KdumpMemory(raw.fetch), IPS, IPS + 4 * count, ROWS)
+
+
+def interrupted(script, kind=0, bp_register=PREV_SP, entry_kind=1):
+    """A function with 2 registers pushed that runs on the interrupt stack, and its stacks."""
+    rows = [
+        (TEXT + 0x0F0, 24, -24, flags(SP, PREV_SP, kind)),
+        (TEXT + 0x100, 24, -24, flags(SP_INDIRECT, bp_register, kind)),
+        (TEXT + 0x109, 24, -24, flags(SP, PREV_SP, kind)),
+        (TEXT + 0x200, 0, 0, flags(SP, UNCHANGED, entry_kind)),
+        (TEXT + 0x300, 0, 0, 0),
+    ]
+    raw = tables(script, rows)
+    raw.map(TOP, TASK.to_bytes(8, "little"))
+    pushed = (0xB0B, 0xB9, ENTRY)
+    raw.map(TASK, struct.pack("<24Q", *pushed, *range(100, 121)))
+    return raw, orc(script, raw, len(rows))
+
+
+@given(st.data())
+def test_the_row_is_the_last_one_at_or_below(script, data):
+    starts = data.draw(st.lists(st.integers(0, 400), min_size=1, max_size=40).map(sorted))
+    rows = [(TEXT + start, number, 0, 0) for number, start in enumerate(starts)]
+    found = orc(script, tables(script, rows), len(rows))
+    pc = TEXT + data.draw(st.integers(0, 450))
+    below = [row for row in rows if row[0] <= pc]
+    if below:
+        assert found.row(pc) == below[-1][1:]
+    else:
+        with pytest.raises(script.KdumpError):
+            found.row(pc)
+
+
+@pytest.mark.parametrize("kind", [0, 2])  # a call, until 6.3 and since 6.4
+@pytest.mark.parametrize("pc", [TEXT + 0x100, PC])
+def test_the_caller_is_found_from_the_saved_stack_pointer(script, kind, pc):
+    _, found = interrupted(script, kind)
+    assert found.caller(pc, TOP, 7) == {"rsp": TASK + 24, "rip": ENTRY, "rbp": 0xB0B}
+
+
+@pytest.mark.parametrize("pc", [TEXT + 0xFF, TEXT + 0x109, TEXT + 0x250, TEXT + 0x301])
+def test_a_function_that_is_not_on_the_other_stack_is_left_alone(script, pc):
+    _, found = interrupted(script)
+    assert found.caller(pc, TOP, 7) is None
+
+
+def test_entry_code_that_does_it_is_left_alone(script):
+    _, found = interrupted(script, kind=1)
+    assert found.caller(PC, TOP, 7) is None
+
+
+@pytest.mark.parametrize(
+    ("bp_register", "bp", "rbp"),
+    [(UNCHANGED, 7, 7), (UNCHANGED, None, None), (BP, TASK + 32, 0xB9), (BP, None, None)]
+    + [(R10, 7, None), (PREV_SP, None, 0xB0B)],
+)
+def test_rbp_is_the_callers_or_unknown(script, bp_register, bp, rbp):
+    _, found = interrupted(script, bp_register=bp_register)
+    assert found.caller(PC, TOP, bp).get("rbp") == rbp
+
+
+def test_a_stack_that_is_not_in_the_dump_is_an_error(script):
+    raw, found = interrupted(script)
+    raw.poke(TOP, TASK + 0x10_0000)
+    with pytest.raises(script.KdumpUnreadable):
+        found.caller(PC, TOP, 7)
+
+
+@pytest.mark.parametrize("kind", REGS_FLAGS)
+def test_entry_code_has_a_pt_regs_in_every_kernel(script, kind):
+    _, found = interrupted(script, entry_kind=kind)
+    assert found.saved(ENTRY) == 0
+    assert found.saved(TEXT + 0x300) == 0  # a return address, even if the call comes last
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+def test_a_plain_caller_has_no_pt_regs(script, kind):
+    _, found = interrupted(script, entry_kind=kind)
+    assert found.saved(ENTRY) is None
+
+
+# ------------------------------------------------------------------------ as gdb calls it
+
+
+class Value(int):
+    """gdb.Value of an integer or address."""
+
+    type = "its type"
+
+    def cast(self, kind):
+        assert kind == self.type
+        return self
+
+
+class Frame:
+    """gdb.PendingFrame: what is not in its registers cannot be read."""
+
+    def __init__(self, script, arch="i386:x86-64", **registers):
+        self.script = script
+        self.arch = arch
+        self.registers = registers
+        self.frame_id = None
+        self.saved = {}
+
+    def architecture(self):
+        return SimpleNamespace(name=lambda: self.arch)
+
+    def read_register(self, name):
+        if self.registers.get(name, 0) is None:
+            raise self.script.gdb.error("value is not available")
+        return Value(self.registers.get(name, 0))
+
+    def create_unwind_info(self, frame_id):
+        self.frame_id = (frame_id.sp, frame_id.pc)
+        return self
+
+    def add_saved_register(self, name, value):
+        self.saved[name] = value
+
+
+@pytest.fixture
+def session(script, monkeypatch):
+    """A gdb with symbols and a dump; the memory is `session.raw`."""
+    raw, tables_ = interrupted(script)
+    raw.map(IMAGE, b"\x90\x48\xcf".ljust(64, b"\x90"))
+    addresses = (IPS, IPS + 4 * tables_.count, ROWS)
+    symbols = [
+        SimpleNamespace(
+            name=name, value=lambda address=address: SimpleNamespace(address=Value(address))
+        )
+        for name, address in zip(script.KdumpOrc.NAMES, addresses, strict=True)
+    ]
+    state = SimpleNamespace(raw=raw, symbols=[SimpleNamespace(name="other"), *symbols])
+    symtab = SimpleNamespace(global_block=lambda: state.symbols)
+    state.function = SimpleNamespace(symtab=symtab)
+
+    def read(address, size):
+        try:
+            return raw.fetch(address, size)
+        except script.KdumpUnreadable:
+            raise script.gdb.MemoryError("no memory") from None
+
+    inferior = SimpleNamespace(read_memory=read)
+    monkeypatch.setattr(script.gdb, "selected_inferior", lambda: inferior, raising=False)
+    monkeypatch.setattr(
+        script.gdb, "lookup_global_symbol", lambda name: state.function, raising=False
+    )
+    monkeypatch.setattr(script.gdb, "Value", Value, raising=False)
+    state.unwind = script.KdumpInterruptStacks()
+    state.frame = lambda **registers: Frame(
+        script, **{"rsp": TOP, "rip": PC, "rbp": 7, **registers}
+    )
+    return state
+
+
+def test_sourcing_the_script_registers_it(script):
+    ((locus, unwinder, replace),) = script.gdb.unwinder.registered
+    assert (locus, replace) == (None, True)
+    assert unwinder.name == "kdump-interrupt-stacks"
+
+
+def test_the_interrupt_stacks_frame_leads_to_entry_code(session):
+    frame = session.frame()
+    assert session.unwind(frame) is frame
+    assert frame.frame_id == (TOP, PC)
+    assert frame.saved == {"rsp": TASK + 24, "rip": ENTRY, "rbp": 0xB0B}
+
+
+@pytest.mark.parametrize(("cs", "back_to"), [(0x10, IMAGE + 1), (0x33, IMAGE + 49)])
+def test_entry_code_leads_to_the_return_from_the_interrupt(session, cs, back_to):
+    """As the server's image has it, and the id's stack address does not go down."""
+    session.unwind(session.frame())
+    session.raw.poke(TASK + 24 + 8 * 17, cs)
+    frame = session.frame(rsp=TASK + 24, rip=ENTRY)
+    assert session.unwind(frame) is frame
+    assert frame.frame_id == (TOP, ENTRY)
+    names = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi".split()
+    general = {name: 100 + number for number, name in enumerate(names)}
+    assert frame.saved == {**general, "rsp": TASK + 24 + 128, "rip": back_to}
+
+
+def test_a_register_that_is_not_known_stays_so(session):
+    session.raw.poke(ROWS + 6 + 4, flags(SP_INDIRECT, UNCHANGED), 2)
+    frame = session.frame(rbp=None)
+    assert session.unwind(frame) is frame
+    assert frame.saved == {"rsp": TASK + 24, "rip": ENTRY}
+
+
+@pytest.mark.parametrize("registers", [{"rsp": TOP - 8}, {"rsp": 0x7FFF_0000_0FF8}])
+def test_other_frames_cost_no_read(session, registers):
+    before = session.raw.reads
+    assert session.unwind(session.frame(**registers)) is None
+    assert session.raw.reads == before
+
+
+@pytest.mark.parametrize(
+    "registers",
+    [
+        {"arch": "aarch64"},
+        {"rsp": None},
+        {"rip": None},
+        {"rip": TEXT - 1},
+        {"rip": TEXT + 0x250},
+        {"rsp": TOP + 0x1000},
+    ],
+)
+def test_what_cannot_be_known_is_left_to_gdb(session, registers):
+    assert session.unwind(session.frame(**registers)) is None
+
+
+@pytest.mark.parametrize("saved", [0, 8, 0x7FFF_FFFF_F000, 2**64 - 8])
+def test_a_stack_pointer_that_is_none_is_left_to_gdb(session, saved):
+    session.raw.poke(TOP, saved)
+    assert session.unwind(session.frame()) is None
+
+
+def test_without_the_kernels_symbols_it_is_left_to_gdb(session):
+    session.symbols.pop()
+    assert session.unwind(session.frame()) is None
+    session.function.symtab = None
+    assert session.unwind(session.frame()) is None
+    session.function = None
+    assert session.unwind(session.frame()) is None
+
+
+@pytest.mark.parametrize("registers", [{"rip": ENTRY + 1}, {"rip": None}])
+def test_other_code_with_the_entry_codes_stack_pointer_is_left_to_gdb(session, registers):
+    session.unwind(session.frame())
+    assert session.unwind(session.frame(**{"rsp": TASK + 24, **registers})) is None
+
+
+def test_without_the_servers_image_entry_code_is_left_to_gdb(session):
+    session.unwind(session.frame())
+    session.raw.poke(IMAGE, 0)
+    assert session.unwind(session.frame(rsp=TASK + 24, rip=ENTRY)) is None
+    del session.raw.regions[IMAGE]
+    session.raw.starts.remove(IMAGE)
+    assert session.unwind(session.frame(rsp=TASK + 24, rip=ENTRY)) is None
+
+
+def test_a_plain_caller_is_left_to_gdb(session):
+    session.raw.poke(ROWS + 6 * 3 + 4, flags(SP), 2)
+    session.unwind(session.frame())
+    assert session.unwind(session.frame(rsp=TASK + 24, rip=ENTRY)) is None
