@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from kdump_gdbserver.adapters.rsp_tcp.framing import escape
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some
 from kdump_gdbserver.domain.arch.model import RegisterLayout
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import ThreadId
@@ -134,10 +134,7 @@ def object_slice(data: bytes, offset: int, length: int, limit: int) -> bytes:
     """
     if offset > len(data):
         raise PacketError(f"offset {offset:#x} is beyond the object's end")
-    length = min(length, limit - 1)
-    part = data[offset : offset + length]
-    escaped = escape(part)
-    while len(escaped) > limit - 1:
-        part = part[: len(part) // 2]
-        escaped = escape(part)
-    return (b"l" if offset + len(part) >= len(data) else b"m") + escaped
+    part = data[offset : offset + min(length, limit - 1)]
+    escaped = escape_some(part, limit - 1)
+    end = offset + len(escaped) - escaped.count(b"}")
+    return (b"l" if end >= len(data) else b"m") + escaped

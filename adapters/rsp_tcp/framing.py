@@ -68,6 +68,15 @@ def escape(data: bytes) -> bytes:
     )
 
 
+def escape_some(data: bytes, limit: int) -> bytes:
+    """Escape as much of the data as fits into `limit` bytes."""
+    escaped = escape(data)
+    if len(escaped) <= limit:
+        return escaped
+    # No byte stands for itself after a "}", so that one at the cut has lost what it escapes.
+    return escaped[:limit].removesuffix(b"}")
+
+
 def frame(payload: bytes) -> bytes:
     """Wrap a reply that is already escaped: `$payload#checksum`."""
     return b"$%b#%02x" % (payload, checksum(payload))

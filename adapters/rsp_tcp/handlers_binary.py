@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex_pair
-from kdump_gdbserver.adapters.rsp_tcp.framing import escape
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some
 
 _PROBE = b"0,0"
 _MAX_READ = PACKET_SIZE - 16
@@ -23,16 +23,8 @@ def read_binary(client: Client, arguments: bytes) -> bytes:
     if not (client.bare_binary or client.binary_memory):
         return b""
     address, length = parse_hex_pair(arguments)
-    data = _escape(client.session.read_memory(address, min(length, _MAX_READ)))
+    data = client.session.read_memory(address, min(length, _MAX_READ))
+    data = escape_some(data, _MAX_READ)
     if client.bare_binary:
         return data
     return b"b" + data
-
-
-def _escape(data: bytes) -> bytes:
-    """Escape as much of the data as fits a packet; escapes can double its length."""
-    escaped = escape(data)
-    while len(escaped) > _MAX_READ:
-        data = data[: len(data) * _MAX_READ // len(escaped)]
-        escaped = escape(data)
-    return escaped

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
-from kdump_gdbserver.adapters.rsp_tcp.framing import frame
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some, frame, unescape
 from kdump_gdbserver.adapters.rsp_tcp.hex_digits import hex_digits
 from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_memory, run
 
@@ -117,3 +117,14 @@ def test_noise_is_not_touched() -> None:
 
 def test_little_is_not_touched() -> None:
     assert encode_memory(bytes(8)) == b"0" * 16
+
+
+@given(st.binary(max_size=300).map(lambda data: data.replace(b"a", b"}")), st.integers(0, 400))
+@example(b"}}", 3)
+def test_what_is_escaped_in_part_comes_back(data: bytes, limit: int) -> None:
+    escaped = escape_some(data, limit)
+    whole = unescape(escaped)
+    assert len(escaped) <= limit
+    assert data.startswith(whole)
+    # Nothing that would have fitted was left out.
+    assert whole == data or len(escape_some(data[: len(whole) + 1], limit + 2)) > limit
