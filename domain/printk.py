@@ -21,6 +21,8 @@ _MAX_COUNT_BITS = 24
 
 # States of a descriptor whose text can be read (enum desc_state).
 _COMMITTED, _FINALIZED = 1, 2
+# The block position of a record that has no text (NO_LPOS; 1 stands for lost text).
+_NO_BLOCK = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord]:
 
     count_bits = reader.uint(at(descriptors, "prb_desc_ring.count_bits"), 4)
     size_bits = reader.uint(at(texts, "prb_data_ring.size_bits"), 4)
-    if count_bits > _MAX_COUNT_BITS or 1 << size_bits > _MAX_BUFFER:
+    if count_bits > _MAX_COUNT_BITS or size_bits >= _MAX_BUFFER.bit_length():
         raise InputError("the kernel log's header is damaged")
     count, size = 1 << count_bits, 1 << size_bits
     descs = reader.long(at(descriptors, "prb_desc_ring.descs"))
@@ -127,14 +129,17 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord]:
                 continue
             record = reader.memory.read_exact(infos + number % count * info_size, info_size)
             start, end = reader.field(desc, begin_at, word), reader.field(desc, next_at, word)
-            if start & 1 and end & 1:  # a record without text
-                continue
-            start, end = start % size, end % size
-            if start > end:  # the block did not fit at the ring's end and lies at its start
-                start = 0
-            start += word  # behind the block's id
-            length = min(reader.field(record, length_at, 2), max(end - start, 0))
-            text = reader.memory.read_exact(data + start, length)
+            if start & 1 and end & 1:  # without a block
+                if end != _NO_BLOCK:
+                    continue  # there was no room for its text
+                text = b""
+            else:
+                start, end = start % size, (end - 1) % size + 1
+                if start >= end:  # it did not fit at the ring's end and lies at its start
+                    start = 0
+                start += word  # behind the block's id
+                length = min(reader.field(record, length_at, 2), max(end - start, 0))
+                text = reader.memory.read_exact(data + start, length)
         except MemoryFault:
             continue
         yield LogRecord(reader.field(record, time_at, 8), _decode(text))
