@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -21,6 +22,8 @@ _LAST_WORDS = (
     "watchdog: BUG",
     "sysrq: Trigger a crash",
 )
+# What stands before a message in the log of plain text: level and time.
+_PREFIX = re.compile(r"(<\d+>)?(\[ *\d+\.\d+\] )?")
 
 
 def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
@@ -85,9 +88,10 @@ def _panic_message(target: MonitorTarget) -> str:
     found: dict[str, str] = {}
     try:
         for record in _log(target):
+            text = _PREFIX.sub("", record.text, count=1).split("\n", 1)[0]
             for words in _LAST_WORDS:
-                if record.text.startswith(words):
-                    found.setdefault(words, record.text.split("\n", 1)[0])
+                if text.startswith(words):
+                    found.setdefault(words, text)
     except (InputError, MemoryFault) as error:
         return f"the log cannot be read: {error}"
     return next((found[words] for words in _LAST_WORDS if words in found), "none in the log")

@@ -88,13 +88,14 @@ class ViewSession:
         view = self._view
         if view.dump is None:
             return None
+        count = len(view.threads)
         current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
         return DumpMonitor(
             MonitorTarget(
                 session=self,
                 dump=view.dump,
                 root_table=view.root_table,
-                shown=f"{len(view.threads)} threads of {view.title}",
+                shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
             )
         )
