@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 1234
+_LONGEST = 2e6  # seconds; poll(2) takes no more than an int of milliseconds
 
 _EPILOG = """\
 Then, in gdb:  file VMLINUX  and  target remote HOST:PORT  (as printed).
+Started by a systemd socket unit, it serves the sockets that systemd opened.
 Exit status: 0 after a normal end, 2 when something given cannot be used.
 """
 
@@ -22,6 +24,16 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port; give 0 to 65535 (0: any free)")
     return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < _LONGEST:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds; give e.g. 600")
+    return seconds
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,7 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     server = parser.add_argument_group("the server")
     server.add_argument(
-        "-a", "--address", metavar="HOST", default=DEFAULT_HOST, help="address to listen on"
+        "-a",
+        "--address",
+        metavar="HOST",
+        default=DEFAULT_HOST,
+        help=f"address to listen on (default {DEFAULT_HOST}); whoever can connect can read the"
+        " whole dump, so others than this machine's are warned about",
     )
     server.add_argument(
         "-p",
@@ -84,6 +101,22 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PORT",
         default=DEFAULT_PORT,
         help=f"port to listen on, 0 for a free one (default {DEFAULT_PORT})",
+    )
+    place = server.add_mutually_exclusive_group()
+    place.add_argument(
+        "--unix", metavar="PATH", help="listen on a Unix socket that only you can connect to"
+    )
+    place.add_argument(
+        "--stdio",
+        action="store_true",
+        help="serve one client on standard input and output:"
+        " (gdb) target remote | kdump-gdbserver -f VMCORE --stdio",
+    )
+    server.add_argument(
+        "--idle-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="drop clients that are silent for so long (default: never)",
     )
     server.add_argument("--once", action="store_true", help="end when the first client has left")
     logs = parser.add_argument_group("logging (to standard error)")

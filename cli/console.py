@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdump_gdbserver import gdb as gdb_scripts
@@ -18,15 +21,39 @@ def gdb_script() -> Path:
     return Path(str(gdb_scripts.__file__)).resolve().parent / "KdumpGdbCommands.py"
 
 
-def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> str:
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens: in words, and as gdb's `target remote` takes it."""
+
+    words: str
+    target: str
+
+
+def tcp_place(host: str, port: int) -> Place:
+    """Return where a TCP server is."""
+    shown = f"[{host}]" if ":" in host else host
+    return Place(f"{host} port {port}", f"{shown}:{port}")
+
+
+def unix_place(path: str) -> Place:
+    """Return where a server on a Unix socket is; gdb may run in another directory."""
+    return Place(path, str(Path(path).absolute()))
+
+
+def inherited_place(count: int) -> Place:
+    """Return where a server is that systemd has opened sockets for."""
+    return Place(f"{count} socket(s) opened by systemd", "<the socket of the unit>")
+
+
+def invitation(place: Place, vmlinux: str | None, info: Vmcoreinfo) -> str:
     """Return the lines that say where the server listens and what to type in gdb."""
     offset = info.kaslr_offset
     relocation = f" -o {offset:#x}" if offset else ""
     return (
-        f"Waiting for incoming connection on {host} port {port}\n"
+        f"Waiting for incoming connection on {place.words}\n"
         "In gdb execute the following command(s) to connect:\n"
         f"file {vmlinux or '<vmlinux>'}{relocation}\n"
-        f"target remote {host}:{port}\n"
+        f"target remote {place.target}\n"
         "# For commands that list and save the kernel's tasks and processes\n"
         f"source {gdb_script()}\n"
         "# The same symbols with per-CPU variables put right, as the kernel's own gdb\n"
@@ -35,7 +62,7 @@ def invitation(host: str, port: int, vmlinux: str | None, info: Vmcoreinfo) -> s
     )
 
 
-def process_invitation(host: str, port: int, executable: str | None, offset: int | None) -> str:
+def process_invitation(place: Place, executable: str | None, offset: int | None) -> str:
     """Return what `invitation` does, for one process.
 
     `offset` is by how much its executable was moved, None for one that cannot be (no PIE).
@@ -48,11 +75,11 @@ def process_invitation(host: str, port: int, executable: str | None, offset: int
             "# load process symbols\n"
         )
     return (
-        f"Waiting for incoming connection on {host} port {port}\n"
+        f"Waiting for incoming connection on {place.words}\n"
         "In gdb execute the following command(s) to connect:\n"
         f"{advice}"
         f"file {name}\n"
-        f"target remote {host}:{port}\n"
+        f"target remote {place.target}\n"
     )
 
 
@@ -84,11 +111,40 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
     return lines
 
 
+def exposure(address: str) -> str:
+    """Return the warning about an address that other machines can reach."""
+    return (
+        f"listening on {address}: everybody who can reach it can read the whole dump, keys and"
+        " passwords in it too, for the protocol has no authentication; with the default address"
+        " and an ssh tunnel only you can (ssh -L 1234:localhost:1234 HOST)"
+    )
+
+
+def say(text: str) -> None:
+    """Print what the server says of itself; that nobody reads it is no reason not to serve."""
+    with contextlib.suppress(OSError):
+        print(text, end="", flush=True)
+
+
 def say_error(message: str) -> None:
     """Print one error line."""
-    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"{PROGRAM}: error: {message}", file=sys.stderr, flush=True)
 
 
 def say_warning(message: str) -> None:
     """Print one warning line."""
-    print(f"{PROGRAM}: warning: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(f"{PROGRAM}: warning: {message}", file=sys.stderr, flush=True)
+
+
+def give_up_unwritable() -> None:
+    """Drop what cannot be written any more, as the end of the program would else complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)

@@ -12,7 +12,7 @@ from pathlib import Path
 from dependency_injector import containers, providers
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.adapters.rsp_tcp.server import TcpServer
+from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.application.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.logging_setup import set_up_logging
@@ -84,7 +84,7 @@ class Container(containers.DeclarativeContainer):
 
     `config` has the command line's options by their long names: `file` (a list of
     paths), `vmlinux`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`, `sysroot`, `libkdumpfile`,
-    `debug`, `log_json`.
+    `debug`, `log_json`, `idle_timeout` (in seconds).
     """
 
     config = providers.Configuration(
@@ -97,6 +97,7 @@ class Container(containers.DeclarativeContainer):
             "sysroot": None,
             "libkdumpfile": None,
             "debug": False,
+            "idle_timeout": None,
             "log_json": False,
         }
     )
@@ -107,4 +108,4 @@ class Container(containers.DeclarativeContainer):
     target = providers.Singleton(
         _target, dump, symbol_file, config.kernel_tasks, config.process, config.sysroot
     )
-    server = providers.Singleton(TcpServer, target, logger, config.debug)
+    server = providers.Singleton(RspServer, target, logger, config.debug, config.idle_timeout)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict
@@ -32,7 +33,7 @@ def set_up_logging(debug: bool = False, as_json: bool = False) -> Any:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Forgiving(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
@@ -43,3 +44,22 @@ def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:
     if method in ("debug", "info") and event["event"] != "rsp":
         raise structlog.DropEvent
     return event
+
+
+class _Forgiving:
+    """A stream that loses lines rather than the client they are about.
+
+    A full disk under the log, or a reader of it that has gone, stops nobody's work. Each line
+    is one write, so that the end of the process, however sudden, leaves no half of one.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()

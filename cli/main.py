@@ -14,7 +14,9 @@ from kdump_gdbserver.cli.arguments import parse_arguments
 from kdump_gdbserver.domain.errors import InputError
 
 if TYPE_CHECKING:
+    from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
     from kdump_gdbserver.application.view import DeferredTarget
+    from kdump_gdbserver.cli.console import Place
     from kdump_gdbserver.cli.container import Container
 
 EXIT_OK, EXIT_UNUSABLE = 0, 2
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         pass
+    finally:
+        console.give_up_unwritable()
     return EXIT_OK
 
 
@@ -56,32 +60,56 @@ def _versions(container: Container) -> str:
 def _serve(container: Container, options: argparse.Namespace) -> None:
     from kdump_gdbserver.cli import console
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _end_on_signals()
     dump = container.dump()
     symbol_file = container.symbol_file()
     for warning in console.warnings_about(dump, symbol_file, options.vmlinux):
         console.say_warning(warning)
     target = container.target()
     server = container.server()
-    port = server.listen(options.address, options.port)
-    if options.process is None:
-        text = console.invitation(options.address, port, options.vmlinux, dump.vmcoreinfo)
-    else:
-        offset = target.prepare().load_offset
-        text = console.process_invitation(options.address, port, options.vmlinux, offset)
-    print(text, end="", flush=True)
-    # While nobody has connected yet, look up what the first client will ask for.
-    threading.Thread(target=_prepare, args=(target,), daemon=True).start()
+    if options.stdio:
+        target.prepare()
+        server.serve_stdio()
+        return
     try:
+        place = _listen(server, options)
+        if options.process is None:
+            text = console.invitation(place, options.vmlinux, dump.vmcoreinfo)
+        else:
+            offset = target.prepare().load_offset
+            text = console.process_invitation(place, options.vmlinux, offset)
+        if server.exposed_address is not None:
+            console.say_warning(console.exposure(server.exposed_address))
+        console.say(text)
+        # While nobody has connected yet, look up what the first client will ask for.
+        threading.Thread(target=_prepare, args=(target,), daemon=True).start()
         server.serve(once=options.once)
     finally:
         server.stop()
+
+
+def _listen(server: RspServer, options: argparse.Namespace) -> Place:
+    from kdump_gdbserver.cli import console
+
+    if options.unix is not None:
+        server.listen_unix(options.unix)
+        return console.unix_place(options.unix)
+    if count := server.take_inherited():
+        return console.inherited_place(count)
+    port = server.listen(options.address, options.port)
+    return console.tcp_place(options.address, port)
 
 
 def _prepare(target: DeferredTarget) -> None:
     # What cannot be shown is tried again, and logged, for each client that comes.
     with contextlib.suppress(InputError):
         target.prepare()
+
+
+def _end_on_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(signum: int, frame: Any) -> None:

@@ -21,15 +21,22 @@ from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 
 _EFAULT = 0x0E
+_EINTR = 0x04
+_NO_ANSWER = (Signal.ACK, Signal.INTERRUPT)
 _PARTS_AT_ONCE = 3  # a short output and its OK go out together
+# Bytes to send beyond which further packets wait until those have been taken: a client that
+# asks for much and takes nothing gets the server to hold no more than this and one reply.
+MAX_HELD = 0x40000
+# Packets that a client may send ahead while one is worked at; beyond, its bytes are not read.
+MAX_WAITING = 64
 
 
 class Connection:
     """Answers the packets of one client.
 
     Acknowledgements, retransmission and error replies are dealt with here, once for
-    all packets (GDB manual, "Packet Acknowledgment"). Long output of a monitor command
-    comes in parts: while `streaming`, `more` has the next one.
+    all packets (GDB manual, "Packet Acknowledgment"). What is long in coming, such as the
+    output of a monitor command, comes in parts: while `busy`, `more` has the next one.
     """
 
     def __init__(self, session: DebugSession, log: ExchangeLog) -> None:
@@ -47,31 +54,48 @@ class Connection:
         return self._client.leaving
 
     @property
-    def streaming(self) -> bool:
-        """Whether `more` has something to send."""
-        return self._stream is not None
+    def busy(self) -> bool:
+        """Whether there is more to do; call `more` for it."""
+        return self._stream is not None or bool(self._waiting)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many packets wait that no more should be fed now."""
+        return len(self._waiting) >= MAX_WAITING
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes from the client and return the bytes to send back, maybe none."""
+        """Take bytes from the client and return the bytes to send back, maybe none.
+
+        While `busy`, packets wait for their turn, and an interrupt ends what goes on.
+        """
+        events = self._reader.feed(data)
+        if self.busy:
+            if self._stream is not None and Signal.INTERRUPT in events:
+                self._stream = iter((self._client.error("interrupted", _EINTR),))
+            self._waiting += (each for each in events if each not in _NO_ANSWER)
+            return b""
         out: list[bytes] = []
-        while self._stream is not None:
-            out.append(self.more())
-        self._take(self._reader.feed(data), out)
+        self._take(events, out)
         return b"".join(out)
 
     def more(self) -> bytes:
-        """Return the next part of a long output, and when it ends what was asked since."""
-        if self._stream is None:
-            return b""
+        """Return the next part of what is long in coming, then what was asked since.
+
+        No bytes mean that the work takes longer, if `busy` still holds: a good moment to
+        see whether the client interrupts it or has left.
+        """
         out: list[bytes] = []
-        self._send_part(out)
+        if self._stream is not None:
+            self._send_part(out)
         if self._stream is None:
             waiting, self._waiting = self._waiting, []
             self._take(waiting, out)
         return b"".join(out)
 
     def _take(self, events: list[Event], out: list[bytes]) -> None:
+        held = 0
         for number, event in enumerate(events, start=1):
+            before = len(out)
             if isinstance(event, Packet):
                 if self._client.acknowledge:
                     out.append(b"+")
@@ -79,7 +103,7 @@ class Connection:
                 if self._client.leaving:
                     break
                 if self._stream is not None:
-                    self._waiting = events[number:]
+                    self._waiting = [each for each in events[number:] if each not in _NO_ANSWER]
                     break
             elif isinstance(event, Malformed):
                 self._log.malformed(event.reason)
@@ -88,6 +112,10 @@ class Connection:
             elif event is Signal.NACK:
                 out.append(self._last_frame)
             # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
+            held += sum(map(len, out[before:]))
+            if held > MAX_HELD:
+                self._waiting = events[number:]
+                break
 
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
         started = time.perf_counter_ns()
@@ -97,19 +125,21 @@ class Connection:
         elif reply is not None:
             self._stream, reply = reply, None
             for _ in range(_PARTS_AT_ONCE):
-                self._send_part(out)
+                reply = self._send_part(out) or reply
         self._reader.verify_checksums = self._client.acknowledge
         elapsed = time.perf_counter_ns() - started
         self._client.statistics.count(len(payload), len(reply) if reply else 0, elapsed)
         if self._log.enabled:
             self._log.exchange(payload, reply, elapsed, self._fault)
 
-    def _send_part(self, out: list[bytes]) -> None:
+    def _send_part(self, out: list[bytes]) -> bytes | None:
+        """Send the next part; an empty one says that the work takes longer."""
         part = next(self._stream, None) if self._stream is not None else None
         if part is None:
             self._stream = None
-        else:
+        elif part:
             self._send(part, out)
+        return part
 
     def _send(self, reply: bytes, out: list[bytes]) -> None:
         self._last_frame = frame(reply)

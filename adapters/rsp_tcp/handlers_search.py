@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 from kdump_gdbserver.adapters.rsp_tcp.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, parse_hex, parse_hex_pair
@@ -13,13 +14,21 @@ from kdump_gdbserver.ports.debug_session import DebugSession
 _CHUNK = 1 << 20
 # Where a session cannot tell how far a hole reaches, the next page is tried.
 _PAGE = 4096
+# So many pages in a row that cannot be read end a search where there is no memory map: 4 GiB,
+# more than the holes that firmware leaves for devices. The rest of 2**64 would take years.
+MAX_PAGES_MISSED = 1 << 20
+# After so many of them the client may interrupt: well within a hundredth of a second.
+_MISSED_AT_ONCE = 256
 
 # Every byte with its bits in reverse order.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def search(client: Client, arguments: bytes) -> bytes:
-    """`qSearch:memory:ADDRESS;LENGTH;PATTERN`: where the pattern is first found."""
+def search(client: Client, arguments: bytes) -> bytes | Iterator[bytes]:
+    """`qSearch:memory:ADDRESS;LENGTH;PATTERN`: where the pattern is first found.
+
+    Gives empty parts while it goes on, so that the client can interrupt it or leave.
+    """
     fields = arguments.split(b";", 2)
     kind, _, start = fields[0].partition(b":")
     if kind != b"memory" or len(fields) != 3:
@@ -28,30 +37,53 @@ def search(client: Client, arguments: bytes) -> bytes:
         raise PacketError("there is no pattern to search for")
     first = parse_hex(start)
     end = min(first + parse_hex(fields[1]), client.session.arch.pointer_mask + 1)
-    found = find_bytes(client.session, first, end, fields[2])
-    return b"0" if found is None else b"1,%x" % found
+    return _search(client, first, end, fields[2])
 
 
-def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> int | None:
-    """Return the first address from `start` on where `pattern` is, all of it before `end`.
+def _search(client: Client, start: int, end: int, pattern: bytes) -> Iterator[bytes]:
+    try:
+        for found in find_bytes(client.session, start, end, pattern):
+            yield b"" if found is None else b"1,%x" % found
+            if found is not None:
+                return
+        yield b"0"
+    except PacketError as error:
+        yield client.error(error.text, error.code)
 
-    What cannot be read is passed over; a match may lie across chunks but not across holes.
+
+def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> Iterator[int | None]:
+    """Yield None now and then, and at last the first address of `pattern`, if there is one.
+
+    It lies at `start` or behind, and all of it before `end`. What cannot be read is passed
+    over; a match may lie across chunks but not across holes. Raises `PacketError` when
+    nothing at all can be read for long and nothing tells how far that goes on.
     """
     overlap = len(pattern) - 1
     tail = b""  # the end of the chunk before, when this one adjoins it
+    missed = 0
     while start + len(pattern) - len(tail) <= end:
         try:
             chunk = session.read_memory(start, min(_CHUNK, end - start))
         except MemoryFault:
             start, tail = _behind_hole(session, start), b""
+            missed += 1
+            if missed > MAX_PAGES_MISSED and session.memory_map is None:
+                raise PacketError(
+                    f"search given up at {start:#x}: nothing could be read"
+                    f" in {MAX_PAGES_MISSED * _PAGE >> 20} MiB before it"
+                ) from None
+            if missed % _MISSED_AT_ONCE == 0:
+                yield None
             continue
+        missed = 0
         data = tail + chunk
         at = data.find(pattern)
         if at >= 0:
-            return start - len(tail) + at
+            yield start - len(tail) + at
+            return
         tail = data[-overlap:] if overlap else b""
         start += len(chunk)
-    return None
+        yield None
 
 
 def _behind_hole(session: DebugSession, address: int) -> int:

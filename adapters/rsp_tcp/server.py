@@ -1,131 +1,188 @@
-"""The TCP transport: listens, and gives each client a thread and a session of its own."""
+"""The server: takes clients, each with a thread and a session of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import select
 import socket
+import struct
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.adapters.rsp_tcp.channel import Channel
+from kdump_gdbserver.adapters.rsp_tcp.client_loop import serve_client
+from kdump_gdbserver.adapters.rsp_tcp.transport_stdio import STDIN, take_standard_output
+from kdump_gdbserver.adapters.rsp_tcp.transport_systemd import inherited_listeners
+from kdump_gdbserver.adapters.rsp_tcp.transport_tcp import beyond_loopback, listen_tcp
+from kdump_gdbserver.adapters.rsp_tcp.transport_unix import UnixListener
 from kdump_gdbserver.ports.debug_session import DebugTarget
 
-_RECEIVE_SIZE = 0x10000
-_BACKLOG = 16
 # Why a client may not be had though others are still served, and when to look again.
 _PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _RETRY_AFTER = 0.1  # seconds
 
 
-class TcpServer:
+class RspServer:
     """Serves a target to any number of clients until it is stopped.
 
     `logger` is a structlog logger; `log_exchanges` says whether to log every packet.
+    With `idle_timeout`, in seconds, clients that are silent for so long are dropped.
     """
 
-    def __init__(self, target: DebugTarget, logger: Any, log_exchanges: bool = False) -> None:
+    def __init__(
+        self,
+        target: DebugTarget,
+        logger: Any,
+        log_exchanges: bool = False,
+        idle_timeout: float | None = None,
+    ) -> None:
         self._target = target
         self._logger = logger
         self._log_exchanges = log_exchanges
-        self._listener: socket.socket | None = None
+        self._idle_timeout = idle_timeout
+        self._listeners: list[socket.socket] = []
+        self._files: list[UnixListener] = []
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._stopping = False
+        self._waker: socket.socket | None = None
 
     def listen(self, host: str, port: int) -> int:
-        """Bind and listen; return the port, which differs from `port` when that is 0.
+        """Listen on TCP; return the port, which differs from `port` when that is 0.
 
         Raises `InputError` when the address cannot be had.
         """
-        try:
-            family, kind, proto, _, address = socket.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            listener = socket.socket(family, kind, proto)
-            try:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind(address)
-                listener.listen(_BACKLOG)
-            except BaseException:
-                listener.close()
-                raise
-        except (OSError, OverflowError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(
-                f"cannot listen on {host} port {port}: {reason};"
-                " choose another with --address and --port (--port 0 finds a free one)"
-            ) from error
-        self._listener = listener
-        return int(listener.getsockname()[1])
+        listeners = listen_tcp(host, port)
+        self._listeners += listeners
+        return int(listeners[0].getsockname()[1])
+
+    def listen_unix(self, path: str) -> None:
+        """Listen on a Unix socket, which is removed by `stop`; raises `InputError`."""
+        listener = UnixListener(path)
+        self._files.append(listener)
+        self._listeners.append(listener.socket)
+
+    def take_inherited(self) -> int:
+        """Take the sockets that systemd has opened for us; return how many there are."""
+        listeners = inherited_listeners(os.environ)
+        self._listeners += listeners
+        return len(listeners)
+
+    @property
+    def exposed_address(self) -> str | None:
+        """An address we listen on that other machines may reach; None if there is none."""
+        return beyond_loopback(self._listeners)
 
     def serve(self, once: bool = False) -> None:
         """Accept clients until `stop`; with `once`, until the first one has left."""
-        if self._listener is None:
+        if not self._listeners:
             raise RuntimeError("listen() comes first")
-        while not self._stopping:
+        for connection in self._accepted():
+            if once:
+                self._close_listeners()
+                self._serve_socket(connection)
+                break
+            thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
             try:
-                connection, peer = self._listener.accept()
+                thread.start()
+            except RuntimeError as error:  # the limit of threads is reached
+                connection.close()
+                self._logger.warning("cannot take a client", reason=str(error))
+
+    def serve_stdio(self) -> None:
+        """Serve one client on standard input and output until it leaves."""
+        write_fd = take_standard_output()
+        try:
+            channel = Channel(STDIN, write_fd, self._idle_timeout)
+            log = self._logger.bind(client="stdio")
+            serve_client(channel, self._target, log, self._log_exchanges)
+        finally:
+            os.close(write_fd)
+
+    def stop(self) -> None:
+        """Stop listening and drop all clients."""
+        self._stopping = True
+        with self._lock:
+            if self._waker is not None:
+                self._waker.send(b"x")
+            for file in self._files:
+                file.remove()
+            self._close_listeners()
+            for client in self._clients:
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+
+    def _accepted(self) -> Iterator[socket.socket]:
+        """Yield clients until the server is stopped."""
+        waker, woken = socket.socketpair()
+        with waker, woken:
+            poll = select.poll()
+            poll.register(woken, select.POLLIN)
+            with self._lock:
+                if self._stopping:
+                    return
+                self._waker = waker
+                by_number = {listener.fileno(): listener for listener in self._listeners}
+                for listener in self._listeners:
+                    listener.setblocking(False)
+                    poll.register(listener, select.POLLIN)
+            try:
+                while not self._stopping:
+                    ready = [number for number, _ in poll.poll()]
+                    yield from self._accept([by_number[n] for n in ready if n in by_number])
+            finally:
+                with self._lock:
+                    self._waker = None
+
+    def _accept(self, ready: list[socket.socket]) -> Iterator[socket.socket]:
+        for listener in ready:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:  # the client has thought better of it
+                continue
             except OSError as error:
                 if self._stopping:
-                    break
+                    return
                 if error.errno not in _PASSING:
                     raise
                 self._logger.warning("cannot take a client", reason=error.strerror)
                 time.sleep(_RETRY_AFTER)
                 continue
-            if once:
-                self._listener.close()
-                self._serve_client(connection, peer)
-                break
-            threading.Thread(
-                target=self._serve_client, args=(connection, peer), daemon=True
-            ).start()
+            yield connection
 
-    def stop(self) -> None:
-        """Stop listening and drop all clients."""
-        self._stopping = True
-        if self._listener is not None:
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-        with self._lock:
-            for client in self._clients:
-                with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RDWR)
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
 
-    def _serve_client(self, connection: socket.socket, peer: Any) -> None:
-        log = self._logger.bind(client="{}:{}".format(*peer[:2]))
+    def _serve_socket(self, connection: socket.socket) -> None:
         with self._lock:
             self._clients.add(connection)
-        log.info("client connected")
         try:
             with connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                exchange_log = ExchangeLog(log, self._log_exchanges)
-                self._converse(connection, Connection(self._target.open_session(), exchange_log))
-            log.info("client left")
-        except OSError as error:
-            log.info("client lost", reason=str(error))
-        except InputError as error:
-            log.error("cannot show this dump; the client is dropped", reason=str(error))
-        except Exception:
-            log.exception("internal error; this client is dropped")
+                log = self._logger.bind(client=_name_of(connection))
+                connection.setblocking(self._idle_timeout is None)
+                if connection.family != socket.AF_UNIX:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    # So that one whose machine is gone does not stay for ever.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                number = connection.fileno()
+                channel = Channel(number, number, self._idle_timeout)
+                serve_client(channel, self._target, log, self._log_exchanges)
+        except OSError:  # gone before it was asked for its name
+            pass
         finally:
             with self._lock:
                 self._clients.discard(connection)
 
-    @staticmethod
-    def _converse(connection: socket.socket, conversation: Connection) -> None:
-        while not conversation.closed:
-            data = connection.recv(_RECEIVE_SIZE)
-            if not data:
-                return
-            reply = conversation.receive(data)
-            if reply:
-                connection.sendall(reply)
-            while conversation.streaming:
-                connection.sendall(conversation.more())
+
+def _name_of(connection: socket.socket) -> str:
+    """Return what tells this client from others in the log."""
+    if connection.family != socket.AF_UNIX:
+        return "{}:{}".format(*connection.getpeername()[:2])
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return f"pid {pid} of uid {uid}"

@@ -164,9 +164,10 @@ class Debugger:
         """Return the reply to a packet, None when there is none."""
         expected_ack = b"+" if self.acknowledged else b""
         answer = self.connection.receive(packet(payload))
+        while self.connection.busy:
+            answer += self.connection.more()
         if payload.startswith(b"qRcmd"):
             answer = self._take_output(answer)
-        assert not self.connection.streaming
         match = _ANSWER.match(answer)
         assert match is not None, answer
         assert expected_ack == match[1]
@@ -177,8 +178,6 @@ class Debugger:
 
     def _take_output(self, answer: bytes) -> bytes:
         """Move a monitor command's output from an answer to `printed`."""
-        while self.connection.streaming:
-            answer += self.connection.more()
         self.printed = ""
 
         def take(match: re.Match[bytes]) -> bytes:

@@ -8,7 +8,7 @@ import struct
 import threading
 from collections.abc import Iterator
 
-from kdump_gdbserver.adapters.rsp_tcp.server import TcpServer
+from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from tests.support.sessions import packet
 
 TIMEOUT = 10.0  # seconds; for a test to fail instead of hanging
@@ -61,7 +61,7 @@ class TcpClient:
 class Served:
     """A server that runs in a thread, and the clients it has."""
 
-    def __init__(self, server: TcpServer, once: bool) -> None:
+    def __init__(self, server: RspServer, once: bool) -> None:
         self.port = server.listen(HOST, 0)
         self.thread = threading.Thread(target=server.serve, kwargs={"once": once}, daemon=True)
         self.thread.start()
@@ -82,7 +82,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(server: TcpServer, once: bool = False) -> Iterator[Served]:
+def serving(server: RspServer, once: bool = False) -> Iterator[Served]:
     """Serve on a free port in the background."""
     served = Served(server, once)
     try:

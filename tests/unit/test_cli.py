@@ -294,7 +294,9 @@ def test_nothing_is_read_when_a_container_is_made() -> None:
 
 
 def test_the_invitation_without_kaslr_has_no_offset() -> None:
-    lines = console.invitation("localhost", 1234, "vmlinux", Vmcoreinfo({})).splitlines()
+    lines = console.invitation(
+        console.tcp_place("localhost", 1234), "vmlinux", Vmcoreinfo({})
+    ).splitlines()
     assert lines[:4] == [
         "Waiting for incoming connection on localhost port 1234",
         "In gdb execute the following command(s) to connect:",

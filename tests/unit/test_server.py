@@ -1,4 +1,4 @@
-"""TcpServer on real sockets: clients come and go, in turn and together."""
+"""RspServer on real sockets: clients come and go, in turn and together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp.server import TcpServer
+from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget, ViewSession
 from kdump_gdbserver.domain.errors import InputError
 from tests.support.sessions import packet, thread_of, view_of
@@ -29,9 +29,9 @@ def quiet() -> Iterator[None]:
 MEMORY = {0x1000: bytes(range(256)) * 256}
 
 
-def server_of(log_exchanges: bool = False) -> TcpServer:
+def server_of(log_exchanges: bool = False) -> RspServer:
     view = view_of(MEMORY, [thread_of(i, {"rip": i}) for i in range(1, 9)])
-    return TcpServer(DeferredTarget(lambda: view), structlog.get_logger(), log_exchanges)
+    return RspServer(DeferredTarget(lambda: view), structlog.get_logger(), log_exchanges)
 
 
 def leave_by_kill(client: TcpClient) -> None:
@@ -137,7 +137,7 @@ def test_a_view_is_opened_for_the_first_client_and_once_for_all() -> None:
         return view_of()
 
     target = DeferredTarget(open_view)
-    with serving(TcpServer(target, structlog.get_logger())) as served:
+    with serving(RspServer(target, structlog.get_logger())) as served:
         assert opened == []
         clients = [served.connect() for _ in range(5)]
         assert [client.ask(b"qC") for client in clients] == [b"QC1"] * 5
@@ -169,7 +169,7 @@ class Broken:
 
 
 def test_a_bug_of_ours_costs_one_client_and_is_logged_with_its_trace() -> None:
-    server = TcpServer(Broken(RuntimeError("boom")), structlog.get_logger())
+    server = RspServer(Broken(RuntimeError("boom")), structlog.get_logger())
     with capture_logs() as entries, serving(server) as served:
         assert served.connect().hung_up()
         assert served.connect().ask(b"qC") == b"QC1"
@@ -180,7 +180,7 @@ def test_a_bug_of_ours_costs_one_client_and_is_logged_with_its_trace() -> None:
 
 def test_a_view_that_cannot_be_shown_is_an_error_of_one_line() -> None:
     target = Broken(InputError("tasks.json: is of another dump; save it anew"))
-    with capture_logs() as entries, serving(TcpServer(target, structlog.get_logger())) as served:
+    with capture_logs() as entries, serving(RspServer(target, structlog.get_logger())) as served:
         assert served.connect().hung_up()
         assert served.connect().ask(b"qC") == b"QC1"
     (error,) = [entry for entry in entries if entry["log_level"] == "error"]
@@ -188,13 +188,13 @@ def test_a_view_that_cannot_be_shown_is_an_error_of_one_line() -> None:
     assert "exc_info" not in error
 
 
-class Exhausted(TcpServer):
+class Exhausted(RspServer):
     """A server whose listener fails a few times before it has a client."""
 
     def listen(self, host: str, port: int) -> int:
         number = super().listen(host, port)
         errors = [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError(103, "gone")]
-        self._listener = ListenerThatFails(self._listener, errors)  # type: ignore[assignment]
+        self._listeners = [ListenerThatFails(self._listeners[0], errors)]  # type: ignore[list-item]
         return number
 
 
@@ -228,10 +228,12 @@ def test_running_out_of_descriptors_does_not_end_the_server() -> None:
 
 def test_a_listener_that_is_broken_for_good_ends_the_server() -> None:
     server = Exhausted(Broken(RuntimeError()), structlog.get_logger())
-    server.listen(HOST, 0)
-    server._listener._errors = [OSError(errno.EBADF, "Bad file descriptor")]  # type: ignore[union-attr]
+    port = server.listen(HOST, 0)
+    server._listeners[0]._errors = [OSError(errno.EBADF, "Bad file descriptor")]  # type: ignore[attr-defined]
+    client = TcpClient(port)
     with pytest.raises(OSError, match="Bad file descriptor"):
         server.serve()
+    client.close()
     server.stop()
 
 

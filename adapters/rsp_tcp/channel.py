@@ -1,0 +1,58 @@
+"""Channel: a client's bytes in and out, over a socket or two pipe ends."""
+
+from __future__ import annotations
+
+import os
+import select
+
+# The most that is taken from a client at a time, in bytes.
+RECEIVE_SIZE = 0x10000
+
+
+class Channel:
+    """Reads from one descriptor and writes to another, or the same; owns neither.
+
+    With `idle_timeout`, in seconds, a client that for so long neither sends nor takes
+    anything is given up by `TimeoutError`. Writes are under that limit only if the
+    descriptor is non-blocking. All methods raise `OSError` when the client is lost.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, idle_timeout: float | None = None) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._idle = idle_timeout
+
+    def receive(self) -> bytes:
+        """Wait for bytes and return them, none when the client has closed its end."""
+        while True:
+            if self._idle is not None:
+                self._wait(self._read_fd, select.POLLIN)
+            try:
+                return os.read(self._read_fd, RECEIVE_SIZE)
+            except BlockingIOError:
+                if self._idle is None:
+                    self._wait(self._read_fd, select.POLLIN)
+
+    def receive_now(self) -> bytes | None:
+        """Return what `receive` does if that takes no waiting, else None."""
+        poll = select.poll()
+        poll.register(self._read_fd, select.POLLIN)
+        try:
+            return os.read(self._read_fd, RECEIVE_SIZE) if poll.poll(0) else None
+        except BlockingIOError:
+            return None
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`, however slowly it is taken."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._write_fd, rest) :]
+            except BlockingIOError:
+                self._wait(self._write_fd, select.POLLOUT)
+
+    def _wait(self, descriptor: int, event: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, event)
+        if not poll.poll(None if self._idle is None else self._idle * 1000):
+            raise TimeoutError(f"idle for {self._idle:g} seconds")

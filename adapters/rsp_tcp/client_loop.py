@@ -1,0 +1,54 @@
+"""What all transports do with a client once they have one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdump_gdbserver.adapters.rsp_tcp.channel import Channel
+from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
+from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
+from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.ports.debug_session import DebugTarget
+
+
+def serve_client(channel: Channel, target: DebugTarget, log: Any, log_exchanges: bool) -> None:
+    """Serve one client until it leaves or is lost; never raises an `Exception`.
+
+    `log` is a structlog logger that is bound to the client.
+    """
+    log.info("client connected")
+    try:
+        converse(channel, Connection(target.open_session(), ExchangeLog(log, log_exchanges)))
+        log.info("client left")
+    except TimeoutError as error:
+        log.info("client dropped", reason=str(error))
+    except OSError as error:
+        log.info("client lost", reason=str(error))
+    except InputError as error:
+        log.error("cannot show this dump; the client is dropped", reason=str(error))
+    except Exception:
+        log.exception("internal error; this client is dropped")
+
+
+def converse(channel: Channel, connection: Connection) -> None:
+    """Take bytes from a client and send it the answers, until one of the two has enough.
+
+    Nothing more is read while there is something to send: a client that takes no
+    answers is asked for no more questions. During work that sends nothing yet, the client
+    can interrupt or leave.
+    """
+    while not connection.closed:
+        data = channel.receive()
+        if not data:
+            return
+        channel.send(connection.receive(data))
+        while connection.busy:
+            part = connection.more()
+            if part:
+                channel.send(part)
+            elif connection.busy and not connection.crowded:
+                news = channel.receive_now()
+                if news is not None:
+                    if not news:
+                        return
+                    channel.send(connection.receive(news))
