@@ -2148,6 +2148,8 @@ def kdump_frame_registers(frame: Any) -> Dict[str, int]:
 
 # ------------------------------------------------------------------------------ interrupt stacks
 
+KDUMP_IMAGE = 0x6B64756D70000000  # where the server shows gdb unwind data for entry code
+
 
 class KdumpOrc:
     """The kernel's own unwind tables for x86_64 (CONFIG_UNWINDER_ORC).
@@ -2158,6 +2160,7 @@ class KdumpOrc:
     """
 
     NAMES = ("__start_orc_unwind_ip", "__stop_orc_unwind_ip", "__start_orc_unwind")
+    FUNCTION = "unwind_next_frame"  # is in every kernel that has tables
     ROW = struct.Struct("<hhH")  # sp_offset, bp_offset, flags
     # Where the value of sp_reg (bits 0-3 of the flags) or bp_reg (4-7) is counted from.
     UNCHANGED, PREV_SP, BP, SP, SP_INDIRECT = 0, 1, 4, 5, 9
@@ -2237,13 +2240,14 @@ class KdumpInterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
     handler's frame, and the stack of that may be anywhere.
 
     gdb asks this about each and every frame, hence the early ways out. What must not be done
-    here is to evaluate an expression: gdb would look at the selected frame, which may be the
-    very frame that it is about to unwind.
+    here is to make gdb look at the selected frame, which may be behind the very frame that it
+    is about to unwind: gdb aborts. It does so for any expression, and for the value of a symbol
+    whose type may depend on something, such as an array's without length.
     """
 
     # The server's image of unwind data for entry code begins with an instruction that gdb
     # takes for a call, and IRET. A return to privilege level N is to N * 16 bytes behind that.
-    IMAGE_CODE = 0x6B64756D70000080
+    IMAGE_CODE = KDUMP_IMAGE + 0x80
     CODE = b"\x90\x48\xcf"
     # struct pt_regs, and where in it is what the CPU saved (arch/x86/include/asm/ptrace.h)
     SAVED = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi".split()
@@ -2253,6 +2257,7 @@ class KdumpInterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
         super().__init__("kdump-interrupt-stacks")
         # The entry code that called on an interrupt stack: {its rsp: (its pc, that stack's end)}
         self.entries: Dict[int, Tuple[int, int]] = {}
+        self.linked: Dict[str, Dict[str, int]] = {}  # by file
 
     def __call__(self, frame: Any) -> Any:
         try:
@@ -2317,20 +2322,56 @@ class KdumpInterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
             info.add_saved_register(name, value(name, number))
         return info
 
-    @staticmethod
-    def _orc(memory: KdumpMemory) -> Optional[KdumpOrc]:
-        """The tables. unwind_orc.c declares these symbols, and a function of it leads there."""
-        function = gdb.lookup_global_symbol("unwind_next_frame")
+    def _orc(self, memory: KdumpMemory) -> Optional[KdumpOrc]:
+        """The tables, which are as far from a function as in vmlinux, or None."""
+        function = gdb.lookup_global_symbol(KdumpOrc.FUNCTION)
         if function is None or function.symtab is None:
             return None
-        symbols = {
-            symbol.name: int(symbol.value().address) % 2**64
-            for symbol in function.symtab.global_block()
-            if symbol.name in KdumpOrc.NAMES
-        }
-        if len(symbols) < len(KdumpOrc.NAMES):
+        name = function.symtab.objfile.filename
+        if name not in self.linked:
+            self.linked[name] = kdump_linked_at(name, (KdumpOrc.FUNCTION,) + KdumpOrc.NAMES)
+        linked = self.linked[name]
+        if len(linked) <= len(KdumpOrc.NAMES):
             return None
-        return KdumpOrc(memory, *(symbols[name] for name in KdumpOrc.NAMES))
+        moved = int(function.value().address) - linked[KdumpOrc.FUNCTION]
+        return KdumpOrc(memory, *((linked[name] + moved) % 2**64 for name in KdumpOrc.NAMES))
+
+
+def kdump_linked_at(path: str, names: Iterable[str]) -> Dict[str, int]:
+    """What an x86_64 ELF file's symbol table says of these symbols; {} if there is none.
+
+    Source: the System V ABI, "Sections" and "Symbol Table".
+    """
+    try:
+        with pathlib.Path(path).open("rb") as file:
+            header = file.read(64)
+            if header[:6] != b"\x7fELF\x02\x01":
+                return {}
+            (at,) = struct.unpack_from("<Q", header, 40)
+            size, count = struct.unpack_from("<2H", header, 58)
+            file.seek(at)
+            sections = [struct.unpack_from("<2I4Q2I", file.read(size)) for _ in range(count)]
+
+            def content(section: Tuple[int, ...]) -> bytes:
+                file.seek(section[4])
+                return file.read(section[5])
+
+            table = next(section for section in sections if section[1] == 2)  # SHT_SYMTAB
+            strings, symbols = content(sections[table[6]]), content(table)
+    except (OSError, struct.error, IndexError, StopIteration):
+        return {}
+    # A name may also be the end of another one, and have that one's place.
+    places = {
+        match.start(): name
+        for name in names
+        for match in re.finditer(re.escape(name.encode()) + b"\0", strings)
+    }
+    whole = symbols[: len(symbols) // 24 * 24]
+    return {
+        places[name]: value
+        for name, _, _, _, value, _ in struct.iter_unpack("<I2BH2Q", whole)
+        if name in places
+    }
 
 
 # ------------------------------------------------------------------------------ files
@@ -2606,6 +2647,11 @@ class KdumpSymbolFile(KdumpCommand):
         gdb.execute(
             "add-symbol-file %s -o 0x%x%s" % (kdump_quoted(path), offset, sections), to_string=True
         )
+        try:  # gdb has dropped all symbols, also what it got from the server
+            if kdump_fetch(KDUMP_IMAGE, 4) == b"\x7fELF":
+                gdb.execute("add-symbol-file-from-memory 0x%x" % KDUMP_IMAGE, to_string=True)
+        except KdumpUnreadable:
+            pass  # another architecture
 
 
 KdumpKernelPs()

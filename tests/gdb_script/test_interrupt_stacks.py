@@ -157,21 +157,64 @@ class Frame:
         self.saved[name] = value
 
 
+LINKED = 0x2600000  # by how much the kernel is moved
+
+
+def elf(symbols, names=None):
+    """A vmlinux of nothing but a symbol table."""
+    strings = names or b"\0" + b"".join(name.encode() + b"\0" for name in symbols)
+    table = bytes(24)
+    for name, value in symbols.items():
+        at = strings.index(name.encode() + b"\0")
+        table += struct.pack("<I2BH2Q", at, 0x10, 0, 1, value, 0)
+    contents = [(0, b""), (3, b"\0names\0"), (2, table), (3, strings)]
+    data, headers = b"\0" * 64, b""
+    for kind, content in contents:
+        headers += struct.pack("<2I4Q2I2Q", 0, kind, 0, 0, len(data), len(content), 3, 0, 8, 24)
+        data += content
+    start = b"\x7fELF\x02\x01\x01".ljust(40, b"\0") + struct.pack("<Q", len(data))
+    return (
+        (start.ljust(58, b"\0") + struct.pack("<3H", 64, len(contents), 1))[:64]
+        + data[64:]
+        + headers
+    )
+
+
+def test_symbols_are_found_where_they_are_linked(script, tmp_path):
+    """One name's text is the end of another's, as linkers do it."""
+    file = tmp_path / "vmlinux"
+    symbols = {"__pfx_unwind": 16, "unwind": 32, "other": 48}
+    for names in (None, b"\0__pfx_unwind\0other\0", b"\0unwind\0__pfx_unwind\0other\0"):
+        file.write_bytes(elf(symbols, names))
+        assert script.kdump_linked_at(str(file), ["unwind", "missing"]) == {"unwind": 32}
+
+
+def test_a_damaged_or_missing_file_has_no_symbols(script, tmp_path):
+    file = tmp_path / "vmlinux"
+    whole = elf({"unwind": 32})
+    assert script.kdump_linked_at(str(file), ["unwind"]) == {}
+    for size in range(0, len(whole) - 16, 3):
+        file.write_bytes(whole[:size])
+        assert script.kdump_linked_at(str(file), ["unwind"]) == {}
+    file.write_bytes(whole.replace(struct.pack("<2I", 0, 2), struct.pack("<2I", 0, 1)))
+    assert script.kdump_linked_at(str(file), ["unwind"]) == {}
+
+
 @pytest.fixture
-def session(script, monkeypatch):
+def session(script, monkeypatch, tmp_path):
     """A gdb with symbols and a dump; the memory is `session.raw`."""
     raw, tables_ = interrupted(script)
     raw.map(IMAGE, b"\x90\x48\xcf".ljust(64, b"\x90"))
-    addresses = (IPS, IPS + 4 * tables_.count, ROWS)
-    symbols = [
-        SimpleNamespace(
-            name=name, value=lambda address=address: SimpleNamespace(address=Value(address))
-        )
-        for name, address in zip(script.KdumpOrc.NAMES, addresses, strict=True)
-    ]
-    state = SimpleNamespace(raw=raw, symbols=[SimpleNamespace(name="other"), *symbols])
-    symtab = SimpleNamespace(global_block=lambda: state.symbols)
-    state.function = SimpleNamespace(symtab=symtab)
+    addresses = (TEXT, IPS, IPS + 4 * tables_.count, ROWS)
+    names = (script.KdumpOrc.FUNCTION, *script.KdumpOrc.NAMES)
+    vmlinux = tmp_path / "vmlinux"
+    state = SimpleNamespace(raw=raw, vmlinux=vmlinux)
+    state.linked = {n: address - LINKED for n, address in zip(names, addresses, strict=True)}
+    vmlinux.write_bytes(elf(state.linked))
+    state.function = SimpleNamespace(
+        symtab=SimpleNamespace(objfile=SimpleNamespace(filename=str(vmlinux))),
+        value=lambda: SimpleNamespace(address=Value(TEXT)),
+    )
 
     def read(address, size):
         try:
@@ -254,7 +297,8 @@ def test_a_stack_pointer_that_is_none_is_left_to_gdb(session, saved):
 
 
 def test_without_the_kernels_symbols_it_is_left_to_gdb(session):
-    session.symbols.pop()
+    session.linked.popitem()
+    session.vmlinux.write_bytes(elf(session.linked))
     assert session.unwind(session.frame()) is None
     session.function.symtab = None
     assert session.unwind(session.frame()) is None
