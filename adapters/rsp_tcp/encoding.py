@@ -17,7 +17,7 @@ _NOT_PLAIN = re.compile(r"[^ -~]|[#$*}]")
 # All that is no Char of XML 1.0, section 2.2: a task's name can hold any byte, and one of
 # these would make gdb refuse a whole document.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
 
 
 class PacketError(Exception):
@@ -34,7 +34,7 @@ class PacketError(Exception):
 
 def parse_hex(digits: bytes) -> int:
     """Return a number of hex digits alone (no sign, no 0x); raise `PacketError` else."""
-    if not digits or len(digits) > 16 or not _HEX_DIGITS.issuperset(digits):
+    if not digits or len(digits) > 16 or digits.translate(None, _HEX_DIGITS):
         raise PacketError(f"not a hexadecimal number: {digits[:20]!r}")
     return int(digits, 16)
 
