@@ -103,24 +103,58 @@ def test_threads_are_the_cpus_with_their_true_pids(panicked: RealDump) -> None:
         assert re.search(line, text, re.MULTILINE), text
 
 
+SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
+
 OUTERMOST = (*ENTRY, "secondary_startup_64", "secondary_startup_64_no_verify", "ret_from_fork",
-             "ret_from_fork_asm", "asm_sysvec_reboot")  # fmt: skip
+             "ret_from_fork_asm", "user_mode")  # fmt: skip
+
+
+def backtraces(dump: RealDump, *commands: str) -> list[str]:
+    """Return each CPU's backtrace, after the commands."""
+    with serve(dump.dumps["elf"]) as server:
+        text = gdb(
+            server,
+            *commands,
+            "thread apply all -ascending bt",
+            before=[f"file {dump.vmlinux}"],
+        )
+    parts = re.split(r"^Thread \d+ .*$", text, flags=re.MULTILINE)[1:]
+    assert len(parts) == 3, text
+    return parts
 
 
 def test_every_cpu_unwinds_to_its_end(panicked: RealDump) -> None:
     """Through the stop interrupt into what it interrupted; no junk frame, no message."""
-    with serve(panicked.dumps["elf"]) as server:
-        text = gdb(server, "thread apply all -ascending bt", before=[f"file {panicked.vmlinux}"])
-    parts = re.split(r"^Thread \d+ .*$", text, flags=re.MULTILINE)[1:]
-    assert len(parts) == 3
-    assert_panic_backtrace(parts[0])
-    for part, pid in zip(parts[1:], current_pids(panicked, 3)[1:], strict=True):
+    panicking, *others = backtraces(panicked, f"source {SCRIPT}")
+    assert_panic_backtrace(panicking)
+    _, *pids = current_pids(panicked, 3)
+    assert 0 in pids  # only an idle CPU is stopped on its interrupt stack
+    for part, pid in zip(others, pids, strict=True):
         names = frames(part)
-        assert in_order(["stop_this_cpu", "asm_sysvec_reboot"], names), text
-        assert names[-1] in OUTERMOST, text
+        assert in_order(["stop_this_cpu", "sysvec_reboot", "asm_sysvec_reboot"], names), part
+        assert names[-1] in OUTERMOST, part
+        assert "Backtrace stopped" not in part
         if pid == 0:
-            assert in_order(["do_idle", "cpu_startup_entry", "start_secondary"], names), text
-    assert "Backtrace stopped" not in text
+            idle = ["default_idle_call", "do_idle", "cpu_startup_entry", "start_secondary"]
+            assert in_order(["asm_sysvec_reboot", *idle], names), part
+            assert names[-1].startswith("secondary_startup_64"), part
+
+
+def test_without_the_script_no_cpu_shows_a_junk_frame(panicked: RealDump) -> None:
+    """`?? ()` would fail the session; gdb alone ends where the interrupt stack does."""
+    panicking, *others = backtraces(panicked)
+    assert_panic_backtrace(panicking)
+    for part in others:
+        assert "?? ()" not in part
+        assert "sysvec_reboot" in frames(part), part
+        assert frames(part)[-1] in (*OUTERMOST, "sysvec_reboot"), part
+
+
+def test_symbols_loaded_by_the_script_unwind_no_worse(panicked: RealDump) -> None:
+    """kdump-symbol-file makes gdb forget all symbols, the server's unwind data among them."""
+    before = backtraces(panicked, f"source {SCRIPT}")
+    after = backtraces(panicked, f"source {SCRIPT}", f"kdump-symbol-file {panicked.vmlinux}")
+    assert [frames(part) for part in after] == [frames(part) for part in before]
 
 
 def test_memory_of_every_kind_reads_right(panicked: RealDump) -> None:

@@ -31,6 +31,7 @@ OUTERMOST = {
     "ret_from_fork_asm",
     "secondary_startup_64",
     "secondary_startup_64_no_verify",
+    "user_mode",
 }
 
 _TASKS = """
@@ -131,30 +132,55 @@ def test_every_task_is_a_thread(saved: Saved) -> None:
     assert current[0][1:] == ("1", *[str(saved.dump.facts["crash_pid"])] * 2, "sh")
 
 
-def test_every_sleeping_task_unwinds_from_schedule_to_its_entry(saved: Saved) -> None:
+def backtraces(saved: Saved, *commands: str) -> dict[str, str]:
+    """Return each living task's backtrace by `pid P LWP T`, after the commands."""
     with serve(saved.dump.dumps["elf"], "-k", str(saved.sidecar)) as server:
         text = gdb(
             server,
+            *commands,
             "thread apply all -ascending bt",
             before=[f"file {saved.dump.vmlinux}"],
             ugly=True,
         )
-    assert "Backtrace stopped" not in text
-    assert "corrupt stack" not in text
+    for mark in ("corrupt stack", "Python Exception", "Traceback", "internal-error"):
+        assert mark not in text, text
     parts = re.split(r"^Thread \d+ \(Thread 1\.\d+ \((.*)\)\):$", text, flags=re.MULTILINE)
-    zombies = {f"pid {t['pid']} LWP {t['tid']}" for t in dead_tasks(saved)}
+    found = {
+        f"{title} {number}": part
+        for number, (title, part) in enumerate(zip(parts[1::2], parts[2::2], strict=True))
+    }
+    dead = tuple(f"pid {t['pid']} LWP {t['tid']} " for t in dead_tasks(saved))
+    for title in [title for title in found if title.startswith(dead)]:
+        assert "<unavailable> in ?? ()" in found.pop(title)
+    assert len(found) == len(saved.truth) + 3 - len(dead)
+    return found
+
+
+def test_every_sleeping_task_unwinds_from_schedule_to_its_entry(saved: Saved) -> None:
+    """And each that was running to the end of its stack, by way of its interrupt stack."""
     sleeping = 0
-    for title, part in zip(parts[1::2], parts[2::2], strict=True):
+    for title, part in backtraces(saved, f"source {SCRIPT}").items():
         names = frames(part)
-        if title.split(' "')[0] in zombies:
-            assert "<unavailable> in ?? ()" in part, part
-            continue
-        assert "??" not in part, part
-        assert names[-1] in OUTERMOST | {"asm_sysvec_reboot"}, part
+        assert "??" not in part, title + part
+        assert "Backtrace stopped" not in part, title + part
+        assert names[-1] in OUTERMOST, title + part
         if "__schedule" in names:
             sleeping += 1
-            assert names[0] in ("context_switch", "__schedule"), part
-    assert sleeping >= len(saved.truth) - len(zombies) - 3
+            assert names[0] in ("context_switch", "__schedule"), title + part
+    assert sleeping >= len(saved.truth) - len(dead_tasks(saved)) - 3
+
+
+def test_without_the_script_no_task_shows_a_junk_frame(saved: Saved) -> None:
+    """gdb alone ends where the interrupt stack does, that of the CPU stopped when idle."""
+    stopped = 0
+    for title, part in backtraces(saved).items():
+        assert "??" not in part, title + part
+        if "Backtrace stopped" in part:
+            stopped += 1
+            assert frames(part)[-1] == "sysvec_reboot", title + part
+        else:
+            assert frames(part)[-1] in OUTERMOST, title + part
+    assert stopped <= 2
 
 
 def dead_tasks(saved: Saved) -> list[dict[str, Any]]:
