@@ -75,6 +75,8 @@ class ViewSession:
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
         self.load_offset = view.load_offset
+        offset = view.load_offset or 0
+        self.load_bases = (offset, offset + view.arch.image_base)
         self.os_tables = view.os_tables
         self.facts = view.dump.facts if view.dump else None
         self.physical_mode = False

@@ -63,6 +63,10 @@ class DebugSession(Protocol):
         """What was added to every address of the symbol file, for LLDB; None if unknown."""
 
     @property
+    def load_bases(self) -> Sequence[int]:
+        """What to add to a load address of the symbol file to find it in memory, for `qCRC`."""
+
+    @property
     def facts(self) -> DumpFacts | None:
         """What is known of the dump and its machine."""
 

@@ -106,10 +106,22 @@ def checksum_of_memory(client: Client, arguments: bytes) -> bytes:
     so bits are reversed going in and coming out.
     """
     address, length = parse_hex_pair(arguments)
+    session = client.session
+    if length and not _is_readable(session, address):
+        # compare-sections asks by load addresses, as the file has them.
+        moved = ((address + offset) & session.arch.pointer_mask for offset in session.load_bases)
+        address = next((each for each in moved if _is_readable(session, each)), address)
     crc, end = 0, address + length
     while address < end:
-        chunk = client.session.read_memory(address, min(_CHUNK, end - address))
+        chunk = session.read_memory(address, min(_CHUNK, end - address))
         crc = zlib.crc32(chunk.translate(_REVERSED), crc)
         address += len(chunk)
     reversed_crc = (crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_REVERSED)
     return b"C%x" % int.from_bytes(reversed_crc, "big")
+
+
+def _is_readable(session: DebugSession, address: int) -> bool:
+    try:
+        return bool(session.read_memory(address, 1))
+    except MemoryFault:
+        return False

@@ -122,7 +122,8 @@ class Arch:
     `optional` ones (floating point, vectors) only in views that have their values.
     `dump_names` maps names used by dumps and sidecars to gdb's. `vmcoreinfo_marks`
     are VMCOREINFO keys that no other architecture writes. `entry_flags` are the flags of a
-    page-table entry: name and bit.
+    page-table entry: name and bit. `image_base` is what the kernel's linker script takes off
+    its virtual addresses to make load addresses of them.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Arch:
     vmcoreinfo_marks: tuple[str, ...] = ()
     triple: str = ""
     entry_flags: tuple[tuple[str, int], ...] = ()
+    image_base: int = 0
     _layouts: dict[tuple[str, ...], RegisterLayout] = field(default_factory=dict, repr=False)
 
     def layout(self, *optional: str) -> RegisterLayout:

@@ -37,6 +37,7 @@ RISCV64 = Arch(
     dump_names={"epc": "pc", "s0": "fp", **{f"x{i}": name for i, name in enumerate(_NAMES)}},
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
+    image_base=0xFFFFFFFF80000000,  # LOAD_OFFSET in arch/riscv/kernel/vmlinux.lds.S
     # RISC-V privileged specification, "Sv39".
     entry_flags=(
         ("valid", 0),

@@ -141,6 +141,7 @@ X86_64 = Arch(
     dump_names={"rflags": "eflags", "orig_ax": "orig_rax"},
     vmcoreinfo_marks=("SYMBOL(init_top_pgt)", "NUMBER(pgtable_l5_enabled)"),
     triple="x86_64-unknown-linux-gnu",
+    image_base=0xFFFFFFFF80000000,  # LOAD_OFFSET in arch/x86/kernel/vmlinux.lds.S
     # Intel SDM volume 3, 4.5; bit 7 is PAT in the lowest table and "page size" above.
     entry_flags=(
         ("present", 0),
