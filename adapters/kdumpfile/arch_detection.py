@@ -12,6 +12,11 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 _PRSTATUS_SIZES = {336: X86_64, 392: AARCH64, 376: RISCV64}
 
 
+def told(name: str | None) -> str | None:
+    """Return a name of struct new_utsname; None for what QEMU writes when it knows none."""
+    return None if name in ("", "Unknown") else name
+
+
 def arch_named(name: str) -> Arch | None:
     """Return the architecture with a kernel's (`uname -m`) name."""
     return ARCHITECTURES.get({"amd64": "x86_64", "arm64": "aarch64"}.get(name, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.arch_choice import detect_arch
-from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named
+from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named, told
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.context import Context
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
@@ -43,10 +43,10 @@ def read_facts(
         page_size=attributes.number("arch.page_size") or vmcoreinfo.page_size or 4096,
         cpu_count=attributes.number("cpu.number") or 0,
         hypervisor=_is_hypervisor(headers),
-        release=attributes.string("linux.uts.release") or vmcoreinfo.release,
-        version=attributes.string("linux.uts.version"),
-        nodename=attributes.string("linux.uts.nodename"),
-        machine=attributes.string("linux.uts.machine") or headers[0].machine,
+        release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,
+        version=told(attributes.string("linux.uts.version")),
+        nodename=told(attributes.string("linux.uts.nodename")),
+        machine=told(attributes.string("linux.uts.machine")) or headers[0].machine,
         dump_level=headers[0].dump_level,
         truncated=any(header.truncated for header in headers),
         library=library.description,
@@ -67,7 +67,7 @@ def _arch_of_open(
     path: str, attributes: Attributes, header: FileHeader, vmcoreinfo: Vmcoreinfo
 ) -> Arch:
     """Ask libkdumpfile, then the VMCOREINFO, for the architecture."""
-    name = attributes.string("arch.name")
+    name = told(attributes.string("arch.name"))
     arch = arch_named(name) if name else detect_arch(header, vmcoreinfo)
     if arch is None:
         known = ", ".join(ARCHITECTURES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import struct
 
-from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named
+from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named, told
 from kdump_gdbserver.adapters.kdumpfile.dumped_pages import PAGE_DESCRIPTOR, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.note_area import Note, parse_notes
@@ -39,7 +39,7 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     fields = _HEADER.unpack(raw)
     version, machine = fields[1], fields[6].split(b"\0", 1)[0]
     status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
-    header.machine = machine.decode("ascii", "replace") or None
+    header.machine = told(machine.decode("ascii", "replace"))
     header.codec = next((name for bit, name in CODECS if status & bit), None)
     header.truncated = bool(status & _INCOMPLETE)
     if header.machine is not None and arch_named(header.machine) is None:

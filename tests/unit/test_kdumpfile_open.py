@@ -54,7 +54,7 @@ def machine_kdump(**about: object) -> bytes:
 
 
 def knows_flattened(opener: KdumpfileOpener) -> bool:
-    return opener.library.abi is None or opener.library.abi >= (12,)
+    return opener.library.abi is None or opener.library.abi >= (10, 1)
 
 
 # --- facts ----------------------------------------------------------------------------
@@ -101,10 +101,16 @@ def test_qemu_is_known_by_its_note(opener: KdumpfileOpener, tmp_path: Path) -> N
     dump.close()
 
 
-def test_qemu_kdump_names_no_machine(opener: KdumpfileOpener, tmp_path: Path) -> None:
-    data = machine_kdump(machine=b"", notes=MACHINE.notes + QEMU_NOTE, level=1)
+@pytest.mark.parametrize("machine", [b"", b"Unknown"])
+def test_qemu_kdump_names_no_machine(
+    opener: KdumpfileOpener, tmp_path: Path, machine: bytes
+) -> None:
+    """QEMU before 8 leaves the names empty, later ones call all of them Unknown."""
+    data = machine_kdump(machine=machine, notes=MACHINE.notes + QEMU_NOTE, level=1)
     dump = opener.open([write(tmp_path, data)])
     assert dump.facts.arch.name == "x86_64"
+    assert dump.facts.release != "Unknown"
+    assert dump.facts.nodename != "Unknown"
     assert dump.facts.hypervisor
     assert dump.facts.missing_pages is None
     assert [n.registers["rip"] for n in dump.cpu_notes()] == [Machine.TEXT, Machine.TEXT + 8]

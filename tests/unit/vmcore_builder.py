@@ -118,8 +118,8 @@ def kdump(pages: Mapping[int, bytes], frames: int, about: Kdump | None = None) -
     sub_blocks = -(-(104 + len(payload)) // PAGE)
     notes_at = PAGE + 104
     uts = [b"Linux", b"test", b"6.1.0-test", b"#1 SMP", about.machine, b"(none)"]
-    if not about.machine:
-        uts = [b""] * 6
+    if about.machine in (b"", b"Unknown"):  # what old and new QEMU write
+        uts = [about.machine] * 6
     header = struct.pack("<8si", b"KDUMP   ", 6) + b"".join(part.ljust(65, b"\0") for part in uts)
     header = header.ljust(424, b"\0") + struct.pack(
         "<IiiIIIIIIi", about.status, PAGE, sub_blocks, 2 * bitmap_blocks, frames, 0, 0, 0, 0, 1
