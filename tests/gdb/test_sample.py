@@ -191,7 +191,7 @@ def test_port_in_use_is_one_clear_line() -> None:
 
 def test_wrong_vmlinux_is_warned_about() -> None:
     done = subprocess.Popen(
-        [*SERVER, "-f", str(VMCORE), "-v", sys.executable, "-p", "0"],
+        [*SERVER, "-f", str(VMCORE), "-v", str(Path("/bin/sh").resolve()), "-p", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

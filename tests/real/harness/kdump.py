@@ -68,7 +68,7 @@ echo 0 > /sys/devices/system/cpu/cpu{OFFLINE_CPU}/online
 
 def make(kernel: Kernel, folder: Path) -> None:
     """Crash `kernel` with a capture kernel loaded; fill `folder` as scenarios.make() does."""
-    tools = fetched("crash-tools", _PACKAGES)
+    tools = _crash_tools()
     programs = program_list(SPINNER_CPU)
     build(folder / "sysroot", programs)
     dumps = folder / "dumps"
@@ -90,13 +90,22 @@ def make(kernel: Kernel, folder: Path) -> None:
     _other_forms(tools, dumps, _level(kernel))
 
 
+def _crash_tools() -> Path:
+    try:
+        return fetched("crash-tools", _PACKAGES)
+    except HarnessError:
+        # Debian 13's names for two of them, after the change to 64-bit time.
+        renamed = {"libdw1": "libdw1t64", "libelf1": "libelf1t64"}
+        return fetched("crash-tools", [renamed.get(name, name) for name in _PACKAGES])
+
+
 def _capture_guest(kernel: Kernel, tools: Path) -> Initramfs:
     tree = basic_guest(kernel)
     tree.text("init", _CAPTURE_INIT.replace("$LEVEL", str(_level(kernel))))
     tree.file(tools / "usr/bin/makedumpfile", "usr/bin/makedumpfile")
     tree.file(_loader(tools), "lib64/ld-linux-x86-64.so.2")
     for library in ("libdw.so.1", "libelf.so.1", "libz.so.1", "liblzo2.so.2", "libbz2.so.1.0",
-                    "liblzma.so.5", "libc.so.6"):  # fmt: skip
+                    "liblzma.so.5", "libzstd.so.1", "libc.so.6"):  # fmt: skip
         tree.file(_library(tools, library), f"{_LIBRARIES}/{library}")
     return tree
 

@@ -42,7 +42,10 @@ def _image_package(apt: Apt, series: str) -> str:
     """The image package of `series`: the meta package's dependency, else the newest listed."""
     try:
         depends = apt.show(META_PACKAGES[series])[0].get("Depends", "")
-        return re.split(r"[ ,]", depends)[0]
+        image = re.split(r"[ ,]", depends)[0]
+        if not image.startswith(f"linux-image-{series}."):
+            raise HarnessError(f"Debian's {META_PACKAGES[series]} here is not {series}: {image}")
+        return image
     except HarnessError:
         pattern = rf"linux-image-{re.escape(series)}\.\S*-cloud-amd64"
         known = set(apt.names(rf"{pattern}(-dbg)?"))

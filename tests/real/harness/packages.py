@@ -165,10 +165,24 @@ def fetched(name: str, packages: list[str]) -> Path:
                 unpack(deb, scratch)
                 deb.unlink()
             _make_links_relative(scratch)
+            _merge_usr(scratch)
             (scratch / "versions.json").write_text(json.dumps(versions, indent=1))
         return final
 
     return with_apt(build)
+
+
+def _merge_usr(root: Path) -> None:
+    """Give `root` the top-level links of an installed system, which newer packages rely on.
+
+    Debian 13's packages hold all in /usr, yet their linker scripts and loaders name /lib.
+    """
+    for top in ("bin", "lib", "lib32", "lib64"):
+        if not (root / top).exists() and (root / "usr" / top).exists():
+            (root / top).symlink_to(f"usr/{top}")
+    # What the installation script of libc6-i386 does there.
+    if (root / "usr/lib32/ld-linux.so.2").exists() and not (root / "lib/ld-linux.so.2").exists():
+        (root / "lib/ld-linux.so.2").symlink_to("../lib32/ld-linux.so.2")
 
 
 def _make_links_relative(root: Path) -> None:
