@@ -33,7 +33,6 @@ class UnixListener:
                 self.socket.bind(path)
             finally:
                 os.umask(before)
-            self._identity = self._file()
             self.socket.listen(BACKLOG)
         except (OSError, ValueError) as error:
             self.socket.close()
@@ -46,14 +45,10 @@ class UnixListener:
             raise
 
     def remove(self) -> None:
-        """Remove the socket's file, unless it is another's by now."""
-        with contextlib.suppress(OSError):
-            if self._file() == self._identity:
-                self._path.unlink()
-
-    def _file(self) -> tuple[int, int]:
-        status = self._path.lstat()
-        return status.st_dev, status.st_ino
+        """Stop listening and remove the socket's file, unless another server has it by now."""
+        self.socket.close()
+        with contextlib.suppress(OSError, InputError):
+            self._remove_stale()
 
     def _remove_stale(self) -> None:
         try:
