@@ -128,7 +128,6 @@ def test_every_cpu_unwinds_to_its_end(panicked: RealDump) -> None:
     panicking, *others = backtraces(panicked, f"source {SCRIPT}")
     assert_panic_backtrace(panicking)
     _, *pids = current_pids(panicked, 3)
-    assert 0 in pids  # only an idle CPU is stopped on its interrupt stack
     for part, pid in zip(others, pids, strict=True):
         names = frames(part)
         assert in_order(["stop_this_cpu", "sysvec_reboot", "asm_sysvec_reboot"], names), part

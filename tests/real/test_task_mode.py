@@ -21,6 +21,8 @@ SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 OUTERMOST = {
     "entry_SYSCALL_64",
     "entry_SYSCALL_64_after_hwframe",
+    "entry_SYSCALL_compat",
+    "entry_SYSCALL_compat_after_hwframe",
     "entry_SYSENTER_compat",
     "entry_SYSENTER_compat_after_hwframe",
     "entry_INT80_compat",
