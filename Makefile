@@ -25,7 +25,7 @@ help: ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## install what the program and its tests need (root: Debian packages; else below ~/.cache)
-	@scripts/setup python gdb --optional libkdumpfile $(REAL_NEEDS)
+	@scripts/setup python gdb --optional libkdumpfile lldb $(REAL_NEEDS)
 
 demo: ## serve a small sample dump and look at it with gdb
 	@scripts/setup python gdb
