@@ -6,6 +6,7 @@ import functools
 import re
 
 from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some
+from kdump_gdbserver.adapters.rsp_tcp.run_length import run
 from kdump_gdbserver.domain.arch.model import RegisterLayout
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import ThreadId
@@ -96,8 +97,11 @@ def format_thread_id(thread_id: ThreadId, multiprocess: bool) -> bytes:
 
 
 @functools.lru_cache(maxsize=64)
-def _spans(layout: RegisterLayout, known: int) -> tuple[tuple[int, int, bool], ...]:
-    """Cut a layout into runs of known and unavailable registers, in hex digit offsets."""
+def _spans(layout: RegisterLayout, known: int) -> tuple[tuple[int, int, str], ...]:
+    """Cut a layout into runs of known and unavailable registers, in hex digit offsets.
+
+    With an unavailable run comes what stands for it, with a known one "".
+    """
     spans: list[tuple[int, int, bool]] = []
     for slot in layout.slots:
         is_known = bool(known >> slot.number & 1)
@@ -105,15 +109,18 @@ def _spans(layout: RegisterLayout, known: int) -> tuple[tuple[int, int, bool], .
             spans[-1] = (spans[-1][0], slot.end * 2, is_known)
         else:
             spans.append((slot.offset * 2, slot.end * 2, is_known))
-    return tuple(spans)
+    return tuple(
+        (start, end, "" if is_known else run(ord("x"), end - start).decode())
+        for start, end, is_known in spans
+    )
 
 
 def encode_registers(registers: RegisterSet) -> bytes:
     """Return the `g` reply: hex digits, `x` for every digit of an unavailable register."""
     digits = registers.raw.hex()
     return "".join(
-        digits[start:end] if known else "x" * (end - start)
-        for start, end, known in _spans(registers.layout, registers.known)
+        unavailable or digits[start:end]
+        for start, end, unavailable in _spans(registers.layout, registers.known)
     ).encode()
 
 
