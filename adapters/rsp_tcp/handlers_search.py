@@ -14,6 +14,7 @@ from kdump_gdbserver.ports.debug_session import DebugSession
 _CHUNK = 1 << 20
 # Where a session cannot tell how far a hole reaches, the next page is tried.
 _PAGE = 4096
+_EFAULT = 0x0E
 # So many pages in a row that cannot be read end a search where there is no memory map: 4 GiB,
 # more than the holes that firmware leaves for devices. The rest of 2**64 would take years.
 MAX_PAGES_MISSED = 1 << 20
@@ -98,7 +99,7 @@ def _behind_hole(session: DebugSession, address: int) -> int:
     return following if region.permissions else max(region.end, following)
 
 
-def checksum_of_memory(client: Client, arguments: bytes) -> bytes:
+def checksum_of_memory(client: Client, arguments: bytes) -> Iterator[bytes]:
     """`qCRC:ADDRESS,LENGTH`: the CRC-32 of memory, all of which must be readable.
 
     The polynomial is 0x04c11db7, taken from the highest bit down, and the start value all
@@ -111,13 +112,22 @@ def checksum_of_memory(client: Client, arguments: bytes) -> bytes:
         # compare-sections asks by load addresses, as the file has them.
         moved = ((address + offset) & session.arch.pointer_mask for offset in session.load_bases)
         address = next((each for each in moved if _is_readable(session, each)), address)
+    return _checksum(client, address, length)
+
+
+def _checksum(client: Client, address: int, length: int) -> Iterator[bytes]:
     crc, end = 0, address + length
     while address < end:
-        chunk = session.read_memory(address, min(_CHUNK, end - address))
+        try:
+            chunk = client.session.read_memory(address, min(_CHUNK, end - address))
+        except MemoryFault as fault:
+            yield client.error(str(fault), _EFAULT)
+            return
         crc = zlib.crc32(chunk.translate(_REVERSED), crc)
         address += len(chunk)
+        yield b""
     reversed_crc = (crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_REVERSED)
-    return b"C%x" % int.from_bytes(reversed_crc, "big")
+    yield b"C%x" % int.from_bytes(reversed_crc, "big")
 
 
 def _is_readable(session: DebugSession, address: int) -> bool:

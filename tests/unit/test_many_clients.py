@@ -1,0 +1,189 @@
+"""Clients that are many, slow, silent, greedy or gone: nobody else notices, nothing grows."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from kdump_gdbserver.adapters.rsp_tcp import handlers_search
+from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, MAX_WAITING
+from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.application.view import DeferredTarget
+from tests.support.sessions import GDB, Debugger, packet, thread_of, view_of
+from tests.support.tcp import TIMEOUT, Served, TcpClient, serving
+
+MEMORY = {0x1000: bytes(range(256)) * 1024}
+CLIENTS = 50
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+def server_of() -> RspServer:
+    threads = [thread_of(i, {"rip": 0x1000 * i}) for i in range(1, CLIENTS + 1)]
+    view = view_of(MEMORY, threads)
+    return RspServer(DeferredTarget(lambda: view), structlog.get_logger())
+
+
+def visit(served: Served, number: int, rounds: int, wrong: list[object]) -> None:
+    """Ask for what is this client's alone: its thread, its acknowledgements, its memory."""
+    client = served.connect()
+    if client.ask(b"Hg%x" % number) != b"OK":
+        wrong.append(number)
+    for i in range(rounds):
+        address = 0x1000 + 131 * i + 977 * number
+        expected = MEMORY[0x1000][address - 0x1000 :][:64].hex().encode()
+        for ask, answer in ((b"m%x,40" % address, expected), (b"qC", b"QC%x" % number)):
+            got = client.ask(ask)
+            if got != answer:
+                wrong.append((number, ask, got))
+    client.send(b"k")
+
+
+def test_fifty_clients_at_once_each_get_what_is_theirs() -> None:
+    wrong: list[object] = []
+    with serving(server_of()) as served:
+        workers = [
+            threading.Thread(target=visit, args=(served, number, 20, wrong), daemon=True)
+            for number in range(1, CLIENTS + 1)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(TIMEOUT)
+    assert wrong == []
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_slow_silent_and_greedy_clients_hold_nobody_up() -> None:
+    """Some say nothing, some stop within a packet, some ask for much and take nothing."""
+    with serving(server_of()) as served:
+        for _ in range(5):
+            served.connect()
+            served.connect().socket.sendall(b"$m1000,")
+            served.connect().socket.sendall(packet(b"m1000,10000") * 500)
+        wrong: list[object] = []
+        began = time.monotonic()
+        visit(served, 7, 50, wrong)
+        assert wrong == []
+        assert time.monotonic() - began < TIMEOUT / 2
+
+
+def test_a_client_that_trickles_bytes_is_answered() -> None:
+    with serving(server_of()) as served:
+        client = served.connect()
+        for byte in packet(b"qC"):
+            client.socket.sendall(bytes((byte,)))
+            time.sleep(0.005)
+        assert client.receive() == b"QC1"
+
+
+ONE_REPLY = 2 * PACKET_SIZE + 16
+
+
+@pytest.mark.parametrize("flood", [packet(b"m1000,10000"), b"-"], ids=["requests", "nacks"])
+def test_answers_do_not_pile_up_in_the_server(flood: bytes) -> None:
+    debugger = Debugger(view_of(MEMORY))
+    debugger.data(b"m1000,10000")
+    tracemalloc.start()
+    try:
+        first = debugger.connection.receive(flood * (0x10000 // len(flood)))
+        assert debugger.connection.busy
+        assert len(first) <= MAX_HELD + ONE_REPLY
+        for _ in range(20):
+            assert len(debugger.connection.more()) <= MAX_HELD + ONE_REPLY
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_packet_of_a_flood_is_answered_in_order() -> None:
+    debugger = Debugger(view_of(MEMORY))
+    debugger.start(*GDB)
+    asked = [b"m%x,8000" % (0x1000 + i) for i in range(40)]
+    answer = debugger.connection.receive(b"".join(map(packet, asked)) + packet(b"qC"))
+    while debugger.connection.busy:
+        answer += debugger.connection.more()
+    other = Debugger(view_of(MEMORY))
+    other.start(*GDB)
+    expected = [other.connection.receive(packet(each)) for each in [*asked, b"qC"]]
+    assert answer == b"".join(expected)
+
+
+NEVER_FOUND = b"qSearch:memory:0;ffffffffffffffff;needle"
+ENDLESS = packet(NEVER_FOUND)
+
+
+def test_a_search_where_nothing_is_known_of_holes_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers_search, "MAX_PAGES_MISSED", 1000)
+    debugger = Debugger(view_of({0x10000: b"hay" * 1000}))
+    debugger.start(*GDB)
+    reply = debugger.data(NEVER_FOUND)
+    assert reply.startswith(b"E.search given up at 0x3")
+    assert debugger.data(b"qSearch:memory:0;ffffffffffffffff;hayhay") == b"1,10000"
+    assert debugger.data(b"qC") == b"QCp1.1"
+
+
+def test_the_stated_bound_of_a_search_takes_seconds_not_years() -> None:
+    assert handlers_search.MAX_PAGES_MISSED * 4096 == 4 << 30
+
+
+def test_an_interrupt_ends_a_search_and_what_came_behind_is_answered() -> None:
+    debugger = Debugger(view_of())
+    debugger.start(*GDB)
+    assert debugger.connection.receive(ENDLESS) == b""
+    assert debugger.connection.busy
+    assert debugger.connection.more() == b""
+    assert debugger.connection.receive(packet(b"qC")) == b""
+    assert debugger.connection.receive(b"\x03") == b""
+    answer = b""
+    while debugger.connection.busy:
+        answer += debugger.connection.more()
+    assert answer == packet(b"E.interrupted") + packet(b"QCp1.1")
+
+
+def test_a_checksum_of_much_memory_can_be_interrupted() -> None:
+    debugger = Debugger(view_of({0: bytes(8 << 20)}))
+    assert debugger.connection.receive(packet(b"qCRC:0,800000")) == b"+"
+    assert debugger.connection.receive(b"\x03") == b""
+    assert debugger.connection.more() == packet(b"E04")
+
+
+def test_packets_sent_ahead_of_a_long_answer_are_bounded() -> None:
+    debugger = Debugger(view_of())
+    debugger.connection.receive(ENDLESS)
+    assert not debugger.connection.crowded
+    debugger.connection.receive(packet(b"qC") * MAX_WAITING)
+    assert debugger.connection.crowded
+
+
+@pytest.mark.parametrize("leave", [TcpClient.close, TcpClient.abort])
+def test_a_client_that_leaves_ends_its_search(leave: object) -> None:
+    assert callable(leave)
+    with serving(server_of(), once=True) as served:
+        client = served.connect()
+        client.socket.sendall(ENDLESS)
+        time.sleep(0.1)
+        assert served.thread.is_alive()
+        leave(client)
+        began = time.monotonic()
+        assert served.ended()
+        assert time.monotonic() - began < 2
+
+
+def test_a_search_holds_nobody_else_up() -> None:
+    with serving(server_of()) as served:
+        served.connect().socket.sendall(ENDLESS)
+        wrong: list[object] = []
+        visit(served, 3, 20, wrong)
+        assert wrong == []
