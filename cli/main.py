@@ -104,6 +104,9 @@ def _prepare(target: DeferredTarget) -> None:
     # What cannot be shown is tried again, and logged, for each client that comes.
     with contextlib.suppress(InputError):
         target.prepare()
+    from kdump_gdbserver.adapters.rsp_tcp.hex_digits import make_ready
+
+    make_ready()
 
 
 def _end_on_signals() -> None:

@@ -26,6 +26,11 @@ def hex_digits(data: bytes) -> bytes:
     return digits + data[-1:].hex().encode() if size % 2 else digits
 
 
+def make_ready() -> None:
+    """Do now what the first large reply would else wait for: numpy's import, the table."""
+    _table()
+
+
 @functools.cache
 def _table() -> Any:
     """Return the four digits of every pair of bytes, all in this machine's byte order."""
