@@ -8,6 +8,8 @@ from kdump_gdbserver.domain.errors import MemoryFault
 
 # More of a packet than this tells a reader of the log nothing.
 _SHOWN = 120
+# Malformed packets told of per client: more would only let it fill the disk under the log.
+MOST_MALFORMED = 20
 
 
 def _shown(payload: bytes) -> str:
@@ -21,6 +23,7 @@ class ExchangeLog:
     def __init__(self, logger: Any, enabled: bool) -> None:
         self._logger = logger
         self.enabled = enabled
+        self._malformed = 0
 
     def exchange(
         self,
@@ -44,5 +47,9 @@ class ExchangeLog:
         )
 
     def malformed(self, reason: str) -> None:
-        """Log a packet that could not be taken."""
-        self._logger.warning("malformed packet", reason=reason)
+        """Log a packet that could not be taken; of a flood of them only the first few."""
+        self._malformed += 1
+        if self._malformed <= MOST_MALFORMED:
+            self._logger.warning("malformed packet", reason=reason)
+            if self._malformed == MOST_MALFORMED:
+                self._logger.warning("this client's further malformed packets are not logged")

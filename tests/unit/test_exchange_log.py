@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.exchange_log import MOST_MALFORMED, ExchangeLog
 from tests.support.sessions import Debugger, packet, thread_of, view_of
 
 
@@ -98,3 +98,13 @@ def test_requests_that_arrive_together_are_logged_apart() -> None:
     with capture_logs() as entries:
         debugger.connection.receive(packet(b"qC") + packet(b"T1"))
     assert [entry["request"] for entry in entries] == ["qC", "T1"]
+
+
+def test_a_flood_of_malformed_packets_does_not_fill_the_log() -> None:
+    with capture_logs() as entries:
+        log = ExchangeLog(structlog.get_logger(), False)
+        for _ in range(10 * MOST_MALFORMED):
+            log.malformed("checksum")
+    assert [entry["event"] for entry in entries] == ["malformed packet"] * MOST_MALFORMED + [
+        "this client's further malformed packets are not logged"
+    ]
