@@ -22,5 +22,8 @@ make_venv() { # PYTHON
     fi
     quietly .venv/bin/python -m pip install --quiet --editable '.[dev]' ||
         die "could not install the Python packages; see the lines above, then run the command again"
+    # Not there for every machine and Python; the tests that want them skip, saying so.
+    quietly .venv/bin/python -m pip install --quiet --editable '.[debuggers]' >/dev/null 2>&1 ||
+        say "No newer gdb and LLDB for the tests: the system's have to do"
     echo "$key" >.venv/made-from
 }

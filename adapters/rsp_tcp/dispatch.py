@@ -97,6 +97,7 @@ BY_WORD: dict[bytes, Handler] = {
             b"vCont?",
             b"vMustReplyEmpty",
             b"qTStatus",
+            b"qExecAndArgs",
             b"QThreadEvents",
             b"QPassSignals",
             b"QProgramSignals",

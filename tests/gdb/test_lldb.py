@@ -6,8 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.gdb_session import gdb, serve
 from tests.support.lldb_session import lldb, lldb_frames
+
+pytestmark = pytest.mark.usefixtures("each_debugger")
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 VMCORE, VMLINUX = SAMPLE / "toy-vmcore", SAMPLE / "toy-vmlinux"
@@ -93,7 +97,8 @@ def test_memory_regions() -> None:
     assert re.search(r"^\[0x0000000000000000-0x[0-9a-f]{16}\) ---$", text, re.MULTILINE), text
     # All that is not canonical, and the hole behind it, are one.
     canonical, rest = re.findall(r"^\[(0x[0-9a-f]{16})-0x[0-9a-f]{16}\) ---$", text, re.MULTILINE)
-    assert (int(canonical, 16), int(rest, 16)) == (0, 1 << 47)
+    assert int(canonical, 16) == 0
+    assert int(rest, 16) in (0, 1 << 47)  # newer LLDBs know the region by then
 
 
 def test_monitor_commands_through_lldb() -> None:

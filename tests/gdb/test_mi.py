@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.gdb_session import find_program, serve
 
+pytestmark = pytest.mark.usefixtures("each_debugger")
+
 ROOT = Path(__file__).parent.parent.parent
 SAMPLE = ROOT / "tests" / "sample"
 VMLINUX = SAMPLE / "toy-vmlinux"

@@ -6,7 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.gdb_session import frames, gdb, serve
+
+pytestmark = pytest.mark.usefixtures("each_debugger")
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 VMCORE = SAMPLE / "toy-vmcore"
@@ -141,7 +145,7 @@ def test_statistics_and_log() -> None:
         logged = server.process.stderr.read()
     assert re.search(r"^packets received: [1-9]", text, re.MULTILINE)
     assert re.search(r"^time to answer in microseconds: p50 \d", text, re.MULTILINE)
-    assert "request=m" in re.sub(r"\x1b\[[0-9;]*m", "", logged), logged
+    assert re.search("request=[mx]", re.sub(r"\x1b\[[0-9;]*m", "", logged)), logged
     assert "qSupported" not in logged
 
 
@@ -181,5 +185,5 @@ def test_programs_are_not_run_and_the_session_goes_on() -> None:
             "attach 1",
             "bt 1",
         )
-    assert "failed" in text
+    assert "failed" in text or "a crash dump cannot run programs" in text
     assert frames(text)[-1] == "crash_setup_regs"
