@@ -1,0 +1,295 @@
+"""What happens when things break under a server that is running; docs/reliability.md lists it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
+from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.domain.address_space import AddressSpace
+from tests.support.sessions import packet, view_of
+from tests.support.tcp import HOST, TIMEOUT, TcpClient, serving
+from tests.unit.kdumpfile_support import Machine, write
+
+MACHINE = Machine()
+TEXT = MACHINE.TEXT
+SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main", "-a", HOST, "-p", "0")
+
+
+def expected(address: int, length: int) -> bytes:
+    at = address - TEXT + MACHINE.TEXT_AT
+    return bytes(MACHINE.memory[at : at + length])
+
+
+class Running:
+    """A server in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.client = TcpClient(port)
+
+    def serves(self) -> bool:
+        """Whether it still answers."""
+        return self.client.ask(b"qAttached") == b"1"
+
+    def sockets(self) -> int:
+        """Return how many sockets it has open."""
+        count = 0
+        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                count += str(file.readlink()).startswith("socket:")
+        return count
+
+    def read(self, address: int) -> bytes | None:
+        """Return 16 bytes, None when they cannot be read."""
+        reply = self.client.ask(b"m%x,10" % address)
+        return None if reply[:1] == b"E" else bytes.fromhex(reply.decode())
+
+
+@contextlib.contextmanager
+def running(dump: str, *options: str, **streams: Any) -> Iterator[Running]:
+    streams = {"stderr": subprocess.PIPE, **streams}
+    with subprocess.Popen(
+        [*SERVER, "-f", dump, *options], stdout=subprocess.PIPE, text=True, **streams
+    ) as process:
+        try:
+            assert process.stdout is not None
+            server = Running(process, int(process.stdout.readline().rsplit(" ", 1)[1]))
+            with server.client.socket:
+                yield server
+        finally:
+            process.kill()
+            process.wait(TIMEOUT)
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> str:
+    return write(tmp_path, MACHINE.elf())
+
+
+def test_a_dump_truncated_while_served_gives_errors_and_never_zeros(dump: str) -> None:
+    with running(dump) as server:
+        assert server.read(TEXT) == expected(TEXT, 16)
+        os.truncate(dump, MACHINE.TEXT_AT)
+        beyond = [server.read(TEXT + page * 4096) for page in range(1, 16)]
+        assert beyond == [None] * 15
+        assert server.serves()
+
+
+def test_a_dump_that_vanishes_while_served_is_served_on(dump: str) -> None:
+    with running(dump) as server:
+        Path(dump).unlink()
+        for page in range(16):
+            assert server.read(TEXT + page * 4096) == expected(TEXT + page * 4096, 16)
+
+
+def test_a_dump_replaced_while_served_is_not_mixed_with_the_new_one(dump: str) -> None:
+    with running(dump) as server:
+        other = Path(dump).with_suffix(".new")
+        other.write_bytes(bytes(Path(dump).stat().st_size))
+        other.replace(dump)
+        assert server.read(TEXT + 0x3000) == expected(TEXT + 0x3000, 16)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_end_the_server_with_status_0_and_no_word(
+    dump: str, number: signal.Signals
+) -> None:
+    with running(dump) as server:
+        assert server.serves()
+        server.process.send_signal(number)
+        assert server.process.wait(TIMEOUT) == 0
+        assert server.process.stderr is not None
+        assert server.process.stderr.read() == ""
+        assert server.client.hung_up()
+
+
+def test_signals_remove_the_unix_socket(dump: str, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        command = [*SERVER[:3], "-f", dump, "--unix", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            assert path.exists()
+            process.send_signal(number)
+            assert process.wait(TIMEOUT) == 0
+        assert not path.exists()
+
+
+def test_nohup_keeps_the_server_alive(dump: str) -> None:
+    """A hang-up that is ignored from outside stays ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with running(dump) as server:
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+            assert server.serves()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_broken_pipe_signal_is_ignored(dump: str) -> None:
+    with running(dump) as server:
+        server.process.send_signal(signal.SIGPIPE)
+        time.sleep(0.1)
+        assert server.serves()
+
+
+def test_a_reader_of_the_output_that_is_gone_stops_nothing(dump: str, tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    path = tmp_path / "s"
+    command = [*SERVER[:3], "-f", dump, "--unix", str(path)]
+    with subprocess.Popen(command, stdout=write_end, stderr=subprocess.PIPE) as process:
+        os.close(write_end)
+        deadline = time.monotonic() + TIMEOUT
+        while not path.exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_a_log_on_a_full_disk_costs_log_lines_and_nothing_else(dump: str) -> None:
+    with Path("/dev/full").open("w") as full, running(dump, "-d", stderr=full) as server:
+        for page in range(16):
+            assert server.read(TEXT + page * 4096) == expected(TEXT + page * 4096, 16)
+        server.client.socket.sendall(b"$bad#00" * 100)
+        server.process.terminate()
+        assert server.process.wait(TIMEOUT) == 0
+
+
+def test_an_error_that_cannot_be_printed_is_still_status_2() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*SERVER, "-f", "/nonexistent"], stdout=full, stderr=full, check=False, timeout=60
+        )
+    assert done.returncode == 2
+
+
+def test_a_client_that_vanishes_in_the_middle_of_a_reply_is_forgotten(dump: str) -> None:
+    with running(dump) as server:
+        assert server.serves()
+        before = server.sockets()
+        for _ in range(5):
+            client = TcpClient(server.client.socket.getpeername()[1])
+            client.socket.sendall(packet(b"m%x,10000" % TEXT) * 200)
+            client.socket.recv(100)
+            client.abort()
+        assert server.serves()
+        deadline = time.monotonic() + TIMEOUT
+        while server.sockets() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_kill_9_leaves_whole_lines_in_the_log(dump: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as file, running(dump, "-d", "--log-json", stderr=file) as server:
+        for _ in range(200):
+            server.client.send(b"qC")
+        server.client.receive()
+        server.process.kill()
+    text = log.read_text()
+    assert text.endswith("}\n")
+    assert len([json.loads(line) for line in text.splitlines()]) > 2
+
+
+SAVE = """
+import sys
+from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
+source = Source(sys.argv[1], Kind.PROCESS)
+for number in range(10**9):
+    source.save(str(number % 10) * 300_000)
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_while_a_sidecar_is_written_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "process.json"
+    for delay in (0, 0.001, 0.003, 0.007):
+        with subprocess.Popen(
+            [sys.executable, "-c", SAVE, str(path)], stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"0\n"
+            time.sleep(delay)
+            child.kill()
+        raw = Source(str(path), Kind.PROCESS).load()
+        assert len(raw) == 300_000
+        assert len(set(raw)) == 1
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+class Stalled(AddressSpace):
+    """Memory on a disk that does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.waiting = threading.Event()
+        self.go = threading.Event()
+
+    def read(self, address: int, length: int) -> bytes:
+        self.waiting.set()
+        assert self.go.wait(TIMEOUT)
+        return bytes(length)
+
+
+def test_a_read_that_the_disk_keeps_waiting_holds_up_its_own_client_only() -> None:
+    stalled = Stalled()
+    spaces: list[AddressSpace] = [view_of({0: b"ab"}).open_memory(), stalled]
+
+    class Target:
+        def open_session(self) -> Any:
+            view = view_of()
+            session = view.open_session()
+            session.read_memory = spaces.pop().read
+            return session
+
+    with capture_logs(), serving(RspServer(Target(), structlog.get_logger())) as served:
+        slow = served.connect()
+        slow.send(b"m0,2")
+        assert stalled.waiting.wait(TIMEOUT)
+        assert served.connect().ask(b"m0,2") == b"6162"
+        stalled.go.set()
+        assert slow.receive() == b"0000"
+
+
+def test_a_server_out_of_threads_refuses_a_client_and_serves_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view = view_of()
+    failures = [RuntimeError("can't start new thread")]
+    server = RspServer(DeferredTarget(lambda: view), structlog.get_logger())
+    start = threading.Thread.start
+
+    def start_or_fail(thread: threading.Thread) -> None:
+        if failures and "_serve_socket" in thread.name:
+            raise failures.pop()
+        start(thread)
+
+    with capture_logs() as entries, serving(server) as served:
+        monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+        assert served.connect().hung_up()
+        assert served.connect().ask(b"qC") == b"QC1"
+    assert [entry["reason"] for entry in entries if entry["event"] == "cannot take a client"] == [
+        "can't start new thread"
+    ]
