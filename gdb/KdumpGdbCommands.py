@@ -2649,6 +2649,8 @@ class KdumpSymbolFile(KdumpCommand):
         )
         try:  # gdb has dropped all symbols, also what it got from the server
             if kdump_fetch(KDUMP_IMAGE, 4) == b"\x7fELF":
+                if not gdb.current_progspace().filename:  # gdb wants a file as the pattern
+                    gdb.execute("exec-file " + kdump_quoted(path), to_string=True)
                 gdb.execute("add-symbol-file-from-memory 0x%x" % KDUMP_IMAGE, to_string=True)
         except KdumpUnreadable:
             pass  # another architecture
