@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import struct
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.header import ReadAt
+from kdump_gdbserver.adapters.kdumpfile.page_bitmap import PageBitmap
 from kdump_gdbserver.domain.errors import FaultReason
 
 PAGE_DESCRIPTOR = struct.Struct("<QIIQ")  # offset, size, flags, page_flags
 _SAMPLE = 256
 _LOOKED_AT = 1 << 16
-_CHUNK = 512  # bytes of the bitmap between two sums
 
 
 class DumpedPages:
@@ -30,7 +29,7 @@ class DumpedPages:
         self,
         read_at: ReadAt,
         *,
-        bitmap: bytes,
+        bitmap: PageBitmap,
         descriptors_at: int,
         page_size: int,
         frames: tuple[int, int, int],
@@ -45,7 +44,7 @@ class DumpedPages:
         self._descriptors_at = descriptors_at
         self._page_size = page_size
         self.first = frames[0]
-        self.end = min(frames[1], len(bitmap) * 8)
+        self.end = min(frames[1], len(bitmap))
         self._truncated = truncated
 
     def available(self, address: int, length: int) -> int:
@@ -66,7 +65,7 @@ class DumpedPages:
         return self._is_dumped(frame) and not (self._truncated and self._is_lost(frame))
 
     def _is_dumped(self, frame: int) -> bool:
-        return self.first <= frame < self.end and bool(self._bitmap[frame >> 3] >> (frame & 7) & 1)
+        return self.first <= frame < self.end and self._bitmap.is_set(frame)
 
     def _is_lost(self, frame: int) -> bool:
         """Whether the data of a dumped page, or its descriptor, is gone."""
@@ -78,7 +77,7 @@ class DumpedPages:
 
     def count(self) -> int:
         """Return how many pages were dumped to this file."""
-        return self._rank(self.end) - self._rank(self.first)
+        return self._bitmap.rank(self.end) - self._bitmap.rank(self.first)
 
     def descriptor(self, frame: int) -> tuple[int, int, int] | None:
         """Return a page's offset and length in the file and its flags, None when not there."""
@@ -94,30 +93,13 @@ class DumpedPages:
         return None
 
     def _descriptor(self, frame: int) -> tuple[int, int, int] | None:
-        index = self._rank(frame) - self._rank(self.first)
+        index = self._bitmap.rank(frame) - self._bitmap.rank(self.first)
         at = self._descriptors_at + index * PAGE_DESCRIPTOR.size
         raw = self._read_at(at, PAGE_DESCRIPTOR.size)
         if len(raw) < PAGE_DESCRIPTOR.size:
             return None
         offset, size, flags, _ = PAGE_DESCRIPTOR.unpack(raw)
         return offset, size, flags
-
-    @functools.cached_property
-    def _sums(self) -> list[int]:
-        """How many pages were dumped before each chunk of the bitmap."""
-        sums = [0]
-        for start in range(0, len(self._bitmap), _CHUNK):
-            chunk = int.from_bytes(self._bitmap[start : start + _CHUNK], "little")
-            sums.append(sums[-1] + chunk.bit_count())
-        return sums
-
-    def _rank(self, frame: int) -> int:
-        """Return how many pages before `frame` were dumped, to whichever part."""
-        byte = min(frame >> 3, len(self._bitmap))
-        start = byte - byte % _CHUNK
-        rest = int.from_bytes(self._bitmap[start : byte + 1], "little")
-        mask = (1 << max(frame - start * 8, 0)) - 1 if byte < len(self._bitmap) else -1
-        return self._sums[start // _CHUNK] + (rest & mask).bit_count()
 
 
 class DumpedParts:

@@ -9,6 +9,7 @@ from kdump_gdbserver.adapters.kdumpfile.arch_detection import arch_named, told
 from kdump_gdbserver.adapters.kdumpfile.dumped_pages import PAGE_DESCRIPTOR, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.header import FileHeader, ReadAt, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.note_area import Note, parse_notes
+from kdump_gdbserver.adapters.kdumpfile.page_bitmap import PageBitmap
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
 # signature, header_version, six utsname fields, timestamp, status, block_size,
@@ -112,12 +113,12 @@ class _PageTable:
         self._at, self._size = at, size
 
     @functools.cached_property
-    def _bitmap(self) -> bytes:
-        return self._read_at(self._at, self._size)
+    def _bitmap(self) -> PageBitmap:
+        return PageBitmap(self._read_at, self._at, self._size)
 
     def require_bitmap(self) -> None:
         """Raise `UnusableFileError` when the bitmap is not whole."""
-        if len(self._bitmap) < self._size:
+        if len(self._bitmap) < self._size * 8:
             raise UnusableFileError("it ends before its pages (truncated)")
 
     def is_cut(self, file_size: int) -> bool:
@@ -126,9 +127,7 @@ class _PageTable:
         Raises `UnusableFileError` when what should be their descriptors is something else.
         """
         bitmap = self._bitmap
-        first, last = (min(frame, len(bitmap) * 8) for frame in self._frames[:2])
-        bits = int.from_bytes(bitmap, "little") >> first
-        dumped = (bits & ((1 << max(last - first, 0)) - 1)).bit_count()
+        dumped = max(bitmap.rank(self._frames[1]) - bitmap.rank(self._frames[0]), 0)
         checked = min(dumped, _PAGES_CHECKED)
         size = PAGE_DESCRIPTOR.size
         raw = self._read_at(self._descriptors_at + (dumped - checked) * size, checked * size)
