@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +126,24 @@ def say(text: str) -> None:
     """Print what the server says of itself; that nobody reads it is no reason not to serve."""
     with contextlib.suppress(OSError):
         print(text, end="", flush=True)
+
+
+@contextlib.contextmanager
+def progress(text: str, after: float = 1.0) -> Iterator[None]:
+    """Say what goes on if that takes more than `after` seconds and somebody is watching."""
+    timer = threading.Timer(after, lambda: _say_progress(text))
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say_progress(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"{PROGRAM}: {text} ...", file=sys.stderr, flush=True)
 
 
 def say_error(message: str) -> None:

@@ -61,7 +61,8 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     from kdump_gdbserver.cli import console
 
     _end_on_signals()
-    dump = container.dump()
+    with console.progress(f"opening {options.file[0]}"):
+        dump = container.dump()
     symbol_file = container.symbol_file()
     for warning in console.warnings_about(dump, symbol_file, options.vmlinux):
         console.say_warning(warning)

@@ -305,6 +305,18 @@ def test_the_invitation_without_kaslr_has_no_offset() -> None:
     ]
 
 
+def test_what_takes_long_is_said_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for terminal, said in ((False, ""), (True, "kdump-gdbserver: opening vmcore ...\n")):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with console.progress("opening vmcore", after=0):
+            time.sleep(0.1)
+        with console.progress("nothing slow", after=TIMEOUT):
+            pass
+        assert capsys.readouterr().err == said
+
+
 def test_warnings() -> None:
     import dataclasses
 
