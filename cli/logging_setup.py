@@ -5,10 +5,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import Any, TextIO, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
+
+
+@contextlib.contextmanager
+def _as_if_not_installed(name: str) -> Iterator[None]:
+    """Let the imports in the block do without a module that they would take if it is there."""
+    loaded = name in sys.modules
+    if not loaded:
+        cast(dict[str, Any], sys.modules)[name] = None
+    try:
+        yield
+    finally:
+        if not loaded:
+            del sys.modules[name]
+
+
+# For tracebacks that are not wanted here it would take 50 ms of the time to start.
+with _as_if_not_installed("rich"):
+    import structlog
 
 
 def set_up_logging(debug: bool = False, as_json: bool = False) -> Any:
