@@ -7,6 +7,8 @@ import filecmp
 import itertools
 import random
 import re
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +99,43 @@ def through_gdb(report: Report, contents: Sequence[Content], rounds: int) -> Non
     report.print(section)
 
 
+def through_lldb(report: Report, contents: Sequence[Content], rounds: int) -> None:
+    """`memory read` to a file by LLDB, which uses `x`; gdbserver has no such packet."""
+    section = "memory through LLDB"
+    if shutil.which("lldb") is None:
+        print("no LLDB: its part is left out\n")
+        return
+    for _ in range(rounds):
+        for content in contents:
+            row = report.row(section, content.name, "MiB/s", ">= 90 % of the stub")
+            for who in (OURS, STUB):
+                with _server(who, [content]) as server:
+                    row.add(who, content.size / (1 << 20) / _dump_by_lldb(server, who, content))
+    report.print(section)
+
+
+def _dump_by_lldb(server: Running, who: str, content: Content) -> float:
+    """Let LLDB write the memory to files; return the seconds, a shell's start among them."""
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        spans = _spans(who, content)
+        clock = "platform shell date +seconds=%s.%N"
+        commands = [f"gdb-remote localhost:{server.port}", clock]
+        for number, span in enumerate(spans):
+            to = f"--binary --outfile {folder}/{number}"
+            commands.append(f"memory read --force {to} --count {span.length} {span.start:#x}")
+        arguments = [part for command in (*commands, clock) for part in ("-o", command)]
+        done = subprocess.run(
+            ["lldb", "-x", "-b", *arguments], capture_output=True, text=True, check=False
+        )
+        times = re.findall(r"^seconds=([0-9.]+)", done.stdout, re.MULTILINE)
+        files = [Path(folder) / str(number) for number in range(len(spans))]
+        if len(times) != 2 or not all(file.exists() for file in files):
+            raise BenchError(f"LLDB did not get through: {(done.stdout + done.stderr)[-300:]}")
+        if b"".join(file.read_bytes() for file in files) != content.bytes_file.read_bytes():
+            raise BenchError("LLDB got other bytes than those served")
+    return float(times[1]) - float(times[0])
+
+
 def _addresses(spans: Sequence[Span], count: int) -> list[int]:
     """Return one address in each page, pages in random order."""
     pages = [at for span in spans for at in range(span.start, span.start + span.length, _PAGE)]
@@ -109,7 +148,11 @@ def _addresses(spans: Sequence[Span], count: int) -> list[int]:
 def round_trips(report: Report, contents: Sequence[Content], rounds: int) -> None:
     """8-byte reads at distinct pages, on one CPU and across two."""
     section = "8-byte reads"
-    places = {"client and server on one CPU": (0, 0), "on two CPUs": (0, 1)}
+    places: dict[str, tuple[int | None, int | None]] = {
+        "client and server on one CPU": (0, 0),
+        "on two CPUs": (0, 1),
+        "where the kernel puts them": (None, None),
+    }
     both = [content for content in contents if content.dump == contents[0].dump]
     for _ in range(rounds):
         for name, (server_cpu, client_cpu) in places.items():

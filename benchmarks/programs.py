@@ -15,6 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
 STUB_PACKET_SIZE = 0x20000
+# A server that takes less CPU time in a tenth of a second has nothing to do, in seconds.
+_IDLE = 0.005
 
 
 class BenchError(Exception):
@@ -112,10 +114,17 @@ def server_command(dump: Path, *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def our_server(dump: Path, *options: str, cpu: int | None = None) -> Iterator[Running]:
-    """Run our server on a dump."""
+def our_server(
+    dump: Path, *options: str, cpu: int | None = None, settled: bool = True
+) -> Iterator[Running]:
+    """Run our server on a dump; settled, it has prepared what it does once it listens."""
     with _run(server_command(dump, *options), cpu) as process:
-        yield Running(int(_first_line(process).rsplit(" ", 1)[1]), process)
+        server = Running(int(_first_line(process).rsplit(" ", 1)[1]), process)
+        before = -1.0
+        while settled and server.cpu_seconds > before + _IDLE:
+            before = server.cpu_seconds
+            time.sleep(0.1)
+        yield server
 
 
 @contextlib.contextmanager

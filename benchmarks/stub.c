@@ -14,6 +14,7 @@
 enum { REQUEST = 1 << 16, GENERAL_REGISTERS = 16 * 8 + 8 + 7 * 4 };
 
 static uint16_t hex_of[256];
+static const uint8_t is_special[256] = {['#'] = 1, ['$'] = 1, ['}'] = 1, ['*'] = 1};
 static size_t packet_size;
 static int parts;
 static struct { uintptr_t start, end; } part[16];
@@ -35,12 +36,12 @@ static char *hex(char *to, const uint8_t *from, size_t length)
 
 static char *escaped(char *to, const uint8_t *from, size_t length)
 {
-    for (size_t i = 0; i < length; i++)
-        if (from[i] == '#' || from[i] == '$' || from[i] == '}' || from[i] == '*') {
-            *to++ = '}';
-            *to++ = from[i] ^ 0x20;
-        } else
-            *to++ = from[i];
+    for (const uint8_t *end = from + length; from < end; from++) {
+        int special = is_special[*from]; /* no branch: in random bytes it is hard to foresee */
+        *to = '}';
+        to += special;
+        *to++ = *from ^ special << 5;
+    }
     return to;
 }
 

@@ -21,6 +21,7 @@ def write_tasks(path: Path, count: int) -> None:
 def _task(number: int) -> TaskRecord:
     stack = DIRECT_MAP + 16 * MIB + number * 4096
     values = {name: stack + 8 * place for place, name in enumerate(_REGISTERS)}
+    values["rip"] = DIRECT_MAP + 16 * MIB  # all sleep in the same function
     return TaskRecord(
         pid=number,
         tid=number,
