@@ -54,6 +54,7 @@ def serve(dump: Path | Sequence[Path], *options: str) -> Iterator[Server]:
     parts = [dump] if isinstance(dump, Path) else dump
     files = [argument for part in parts for argument in ("-f", str(part))]
     command = [sys.executable, "-m", "kdump_gdbserver.cli.main", *files, "-p", "0", *options]
+    last_line = "target remote" if "-j" in options else "source "
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -62,7 +63,7 @@ def serve(dump: Path | Sequence[Path], *options: str) -> Iterator[Server]:
             printed: list[str] = []
             for line in process.stdout:
                 printed.append(line.rstrip("\n"))
-                if line.startswith("source "):
+                if line.startswith(last_line):
                     break
             else:
                 assert process.stderr is not None
