@@ -29,8 +29,10 @@ from kdump_gdbserver.domain.errors import MemoryFault
 
 SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "sample" / "toy-vmcore"
 SECONDS = 30.0  # for an answer
-_WARM_UP = 10.0  # seconds until caches and stacks have their size; memory is compared from then on
-_GROWTH = 4096  # KiB of resident memory beyond that which are a leak
+# Seconds until caches, and the allocator's arenas of so many threads, have their size; memory
+# is compared from then on.
+_WARM_UP = 60.0
+_GROWTH = 8192  # KiB of resident memory beyond that which are a leak
 
 
 class Failed(Exception):
@@ -240,6 +242,7 @@ def run(
     ]
     for worker in workers:
         worker.start()
+    first = figures(pid)
     time.sleep(min(_WARM_UP, options.minutes * 30))
     early = figures(pid)
     for worker in workers:
@@ -251,7 +254,7 @@ def run(
     print(f"visits {soak.tally['visits']}, requests checked {soak.tally['requests']}")
     print(f"errors {len(soak.errors)}", *soak.errors[:10], sep="\n  ")
     for name, before in early.items():
-        print(f"{name}: {before} after the warm-up, {late[name]} at the end")
+        print(f"{name}: {first[name]} at first, {before} warmed up, {late[name]} at the end")
     grown = late["resident KiB"] - early["resident KiB"] > _GROWTH or late["threads"] > 2
     return 1 if soak.errors or grown else 0
 

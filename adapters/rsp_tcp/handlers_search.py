@@ -18,7 +18,7 @@ _EFAULT = 0x0E
 # So many pages in a row that cannot be read end a search where there is no memory map: 4 GiB,
 # more than the holes that firmware leaves for devices. The rest of 2**64 would take years.
 MAX_PAGES_MISSED = 1 << 20
-# After so many of them the client may interrupt: well within a hundredth of a second.
+# After so many of them the client may interrupt.
 _MISSED_AT_ONCE = 256
 
 # Every byte with its bits in reverse order.

@@ -19,9 +19,11 @@ import structlog
 from structlog.testing import capture_logs
 
 from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.errors import MemoryFault
 from tests.support.sessions import packet, view_of
 from tests.support.tcp import HOST, TIMEOUT, TcpClient, serving
 from tests.unit.kdumpfile_support import Machine, write
@@ -293,3 +295,32 @@ def test_a_server_out_of_threads_refuses_a_client_and_serves_on(
     assert [entry["reason"] for entry in entries if entry["event"] == "cannot take a client"] == [
         "can't start new thread"
     ]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(Machine.USER_ROOT | 0x7, id="loops"),
+        pytest.param((1 << 46) | 0x7, id="points outside memory"),
+        pytest.param(0x000F_FFFF_FFFF_F007, id="points at the highest address"),
+        pytest.param((1 << 64) - 1, id="all ones"),
+    ],
+)
+def test_corrupted_page_tables_end_a_read_and_touch_no_other(tmp_path: Path, entry: int) -> None:
+    broken = Machine()
+    table = broken.USER_ROOT + 8 * (broken.USER >> 39)
+    for at in range(table, table + 8 * 16, 8):
+        broken.memory[at : at + 8] = entry.to_bytes(8, "little")
+    opened = KdumpfileOpener().open([write(tmp_path, broken.elf())])
+    process = opened.process(broken.USER_ROOT)
+    for address in (broken.USER, broken.USER + 4096, 1 << 39, 7 << 39):
+        try:
+            data = process.read(address, 64)
+        except MemoryFault as fault:
+            assert fault.address == address
+        else:  # what such a table leads to is read as the hardware would: from this memory
+            assert bytes(data) in bytes(broken.memory)
+    assert process.read(0x7FFF_FFFF_F000, 64) == bytes(broken.memory[0x4000:0x4040])
+    assert opened.kernel().read(TEXT, 64) == bytes(
+        broken.memory[broken.TEXT_AT : broken.TEXT_AT + 64]
+    )
