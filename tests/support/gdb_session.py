@@ -76,8 +76,12 @@ def serve(dump: Path | Sequence[Path], *options: str) -> Iterator[Server]:
 
 
 # What no user should ever have to see.
-# From gdb 14 on the absence of a source file, which users do not always have, is a "warning: 19\t".
-_NO_SOURCE = re.compile(r"^warning: \d+\t.*: No such file or directory$", re.MULTILINE)
+# From gdb 14 on the absence of a source file, which users do not always have, is a "warning: 19\t";
+# a check-out may be newer than the programs of a dump that was made before.
+_NO_SOURCE = re.compile(
+    r"^warning: (\d+\t.*: No such file or directory|Source file is more recent than executable\.)$",
+    re.MULTILINE,
+)
 _UGLY = ("Traceback (most recent", "Python Exception", "warning:", "?? ()", "corrupt stack")
 
 
