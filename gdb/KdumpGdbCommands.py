@@ -1642,6 +1642,8 @@ class KdumpPaths:
     """The path of an open file, as /proc/PID/maps shows it (d_path() in fs/d_path.c)."""
 
     MAX_DEPTH = 512
+    # When a file was modified last, as Linux since 6.11, since 6.6 and before has it.
+    TIMES = ("i_mtime_sec", "__i_mtime.tv_sec", "i_mtime.tv_sec")
 
     def __init__(self, kernel: "KdumpKernel") -> None:
         self.memory = kernel.memory
@@ -1652,7 +1654,7 @@ class KdumpPaths:
         mount = ["mnt_parent", "mnt_mountpoint", "mnt.mnt_root"]
         self.mount = kernel.layout("struct mount", mount)
         self.vfsmount = kernel.layout("struct mount", ["mnt"]).offset("mnt")
-        self.inode = kernel.layout("struct inode", ["i_ino", "i_sb"])
+        self.inode = kernel.layout("struct inode", ["i_ino", "i_sb"], ["i_size", *self.TIMES])
         self.super_block = kernel.layout("struct super_block", ["s_dev"])
         self._files: Dict[int, Tuple[str, int, str]] = {}
         self._paths: Dict[Tuple[int, int], str] = {}
@@ -1672,6 +1674,15 @@ class KdumpPaths:
         if key not in self._paths:
             self._paths[key] = self._path(*key)
         return self._paths[key], inode["i_ino"], number
+
+    def size_and_time(self, file: int) -> Dict[str, int]:
+        """{"file_size": bytes, "file_mtime": seconds}, by which --sysroot knows a file again."""
+        values = self.file.read(self.memory, file)
+        inode = self.inode.read(self.memory, values["f_inode"])
+        time = next((inode[name] for name in self.TIMES if name in inode), None)
+        found = {"file_size": inode.get("i_size"), "file_mtime": time}
+        # Both are signed in the kernel, and never negative for a file that is mapped.
+        return {name: n for name, n in found.items() if n is not None and 0 <= n < 1 << 63}
 
     def _path(self, vfsmount: int, dentry: int) -> str:
         mount = self._mount(vfsmount - self.vfsmount)
@@ -1786,6 +1797,7 @@ class KdumpMappings:
             try:
                 path, inode, device = self.paths.look(vma["vm_file"])
                 mapping.update(path=path, inode=inode, dev=device)
+                mapping.update(self.paths.size_and_time(vma["vm_file"]))
             except KdumpError as error:
                 self.problems.append("file of VMA 0x%x: %s" % (vma["vm_start"], error))
         else:

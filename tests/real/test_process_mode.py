@@ -489,13 +489,13 @@ def sysroot_as_in_the_guest(dump: RealDump, folder: Path, modified: int) -> Path
     return copy
 
 
-def test_filtered_pages_of_files_come_from_the_sysroot_or_not_at_all(tmp_path: Path) -> None:
+def test_filtered_pages_of_files_come_from_the_sysroot_or_not_at_all(
+    save: Save, tmp_path: Path
+) -> None:
     """A dump without page cache: code is there only with the files that it came from."""
     dump = get_dump("6.12", "kdump")
     form = next(form for form in dump.dumps if form.startswith("d23-"))
-    pid = dump.facts["programs"]["threads"]["pid"]
-    sidecar = tmp_path / "p.json"
-    sidecar.write_text(process_sidecar.run(dump.vmlinux, dump.dumps["elf"][0], pid))
+    sidecar = save(dump, "threads")
     vmas: list[dict[str, Any]] = json.loads(sidecar.read_text())["vmas"]
     modified = next(vma["file_mtime"] for vma in vmas if vma.get("path") == "/bin/threads")
     good = sysroot_as_in_the_guest(dump, tmp_path / "good", modified)
