@@ -16,6 +16,8 @@ from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 PROGRAM = "kdump-gdbserver"
+# Bits of makedumpfile's -d LEVEL (makedumpfile(8)).
+_CACHE_PAGES, _USER_PAGES = 2, 8
 
 
 def gdb_script() -> Path:
@@ -144,6 +146,20 @@ def progress(text: str, after: float = 1.0) -> Iterator[None]:
 def _say_progress(text: str) -> None:
     with contextlib.suppress(OSError):
         print(f"{PROGRAM}: {text} ...", file=sys.stderr, flush=True)
+
+
+def process_warnings(dump: CrashDump, sysroot: str | None) -> list[str]:
+    """Return what the user of process mode should know of a filtered dump."""
+    level = dump.facts.dump_level or 0
+    made = f"{dump.facts.paths[0]} was made with makedumpfile -d {level}"
+    if level & _USER_PAGES:
+        return [f"{made}, without user pages: little of the process's memory is in it"]
+    if level & _CACHE_PAGES and sysroot is None:
+        return [
+            f"{made}, without the page cache: programs' and libraries' code is not in it;"
+            " --sysroot DIR takes it from their files"
+        ]
+    return []
 
 
 def say_error(message: str) -> None:

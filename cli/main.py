@@ -64,7 +64,10 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     with console.progress(f"opening {options.file[0]}"):
         dump = container.dump()
     symbol_file = container.symbol_file()
-    for warning in console.warnings_about(dump, symbol_file, options.vmlinux):
+    warnings = console.warnings_about(dump, symbol_file, options.vmlinux)
+    if options.process is not None:
+        warnings += console.process_warnings(dump, options.sysroot)
+    for warning in warnings:
         console.say_warning(warning)
     target = container.target()
     server = container.server()

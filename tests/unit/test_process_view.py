@@ -9,7 +9,7 @@ import pytest
 
 from kdump_gdbserver.application.process_view import open_process_view
 from kdump_gdbserver.application.view import View
-from kdump_gdbserver.cli.console import process_invitation
+from kdump_gdbserver.cli.console import process_invitation, process_warnings, tcp_place
 from kdump_gdbserver.domain.arch import ARCHITECTURES, I386, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
@@ -209,7 +209,7 @@ def test_without_the_headers_the_sidecar_is_believed() -> None:
 
 
 def test_the_lines_printed() -> None:
-    assert process_invitation("localhost", 1234, None, 0x41E000).splitlines() == [
+    assert process_invitation(tcp_place("localhost", 1234), None, 0x41E000).splitlines() == [
         "Waiting for incoming connection on localhost port 1234",
         "In gdb execute the following command(s) to connect:",
         "# If you use PIE executable use the following command to correctly",
@@ -217,9 +217,31 @@ def test_the_lines_printed() -> None:
         "file <executable> -o 0x41e000",
         "target remote localhost:1234",
     ]
-    assert process_invitation("localhost", 1, "/bin/bash", None).splitlines() == [
+    assert process_invitation(tcp_place("localhost", 1), "/bin/bash", None).splitlines() == [
         "Waiting for incoming connection on localhost port 1",
         "In gdb execute the following command(s) to connect:",
         "file /bin/bash",
         "target remote localhost:1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("level", "sysroot", "expected"),
+    [
+        (None, None, ""),
+        (0, None, ""),
+        (17, None, ""),
+        (23, None, "-d 23, without the page cache"),
+        (23, "/root", ""),
+        (31, None, "-d 31, without user pages"),
+        (31, "/root", "-d 31, without user pages"),
+    ],
+)
+def test_a_filtered_dump_is_warned_of(
+    level: int | None, sysroot: str | None, expected: str
+) -> None:
+    dump = dump_of()
+    dump.facts = dataclasses.replace(dump.facts, dump_level=level)
+    found = process_warnings(dump, sysroot)
+    assert len(found) == bool(expected)
+    assert expected in "".join(found)
