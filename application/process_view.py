@@ -24,7 +24,7 @@ from kdump_gdbserver.application.vdso import PATH as VDSO
 from kdump_gdbserver.application.vdso import VdsoPages, find_vdso
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
-from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
@@ -58,21 +58,15 @@ def open_process_view(
             open_dumped(), mappings, page_size, untouched, files=files, vdso_pages=vdso
         )
 
+    kernel = dump.facts.arch
     cpus = _cpus_of(image, survey)
-    values = {
-        thread.tid: process_values(
-            arch, user_registers(dump.facts.arch, thread, _note(survey, thread, cpus))
-        )
-        for thread in image.threads
-    }
+    values: dict[int, Mapping[str, int]] = {}
+    for thread in image.threads:
+        note = _note(survey, thread, cpus)
+        values[thread.tid] = process_values(arch, user_registers(kernel, thread, note))
     layout = choose_layout(arch, values.values())
     threads = ThreadTable(
-        _thread(
-            thread,
-            image.pid,
-            RegisterSet.from_values(layout, in_layout(arch, layout, values[thread.tid])),
-            cpus.get(thread.tid),
-        )
+        _thread(thread, image.pid, in_layout(arch, layout, values[thread.tid]), layout, cpus)
         for thread in image.threads
     )
     return View(
@@ -141,12 +135,19 @@ def _note(
     return None
 
 
-def _thread(thread: ProcessThread, pid: int, registers: RegisterSet, cpu: int | None) -> Thread:
+def _thread(
+    thread: ProcessThread,
+    pid: int,
+    values: Mapping[str, int],
+    layout: RegisterLayout,
+    cpus: Mapping[int, int],
+) -> Thread:
+    registers = RegisterSet.from_values(layout, values)
     return Thread(
         ThreadId(pid, thread.tid),
         lambda: registers,
         extra=f'pid {thread.pid} LWP {thread.tid} "{_printable(thread.comm)}"',
-        core=cpu,
+        core=cpus.get(thread.tid),
     )
 
 
