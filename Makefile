@@ -19,7 +19,7 @@ PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' 
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs
 
-.PHONY: help setup demo test unit check bench real clean
+.PHONY: help setup demo test unit check bench real fuzz clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -52,6 +52,12 @@ check: ## lint, format and type checks, and the rules on who may import whom
 bench: ## measure this server beside gdbserver
 	@scripts/setup python gdb gdbserver $(REAL_NEEDS)
 	$(IN) $(BIN)/python -m benchmarks
+
+fuzz: ## fuzz the readers of foreign bytes for a short while (FUZZ_SECONDS=20 for each of them)
+	@scripts/setup python
+	$(IN) $(BIN)/python -c 'import atheris' 2>/dev/null ||
+	    $(BIN)/python -m pip install --quiet --editable '.[fuzz]' >/dev/null 2>&1 || true
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),20)
 
 clean: ## remove what these commands made here (not the packages below ~/.cache)
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

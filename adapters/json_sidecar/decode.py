@@ -107,14 +107,17 @@ def _plain(problem: str) -> str:
 def _name_member(raw: bytes, field: str) -> str:
     """Put the name of the culprit where msgspec says `[...]`: the first value of wrong type."""
     before, _, _ = field.partition("[...]")
+    accepted = (int, str) if before.endswith("siginfo") else (int,)
     try:
         at: Any = msgspec.json.decode(raw)
-    except msgspec.DecodeError:  # a number with thousands of digits
-        return before
-    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", before):
-        at = at[key] if key else at[int(index)]
-    accepted = (int, str) if before.endswith("siginfo") else (int,)
-    for name, value in at.items():
+        for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", before):
+            at = at[key] if key else at[int(index)]
+        members = dict(at)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return before  # there is more that is wrong: a number with thousands of digits, no UTF-8
+    except (LookupError, TypeError, ValueError):
+        return before  # a key is there twice, and the other value is of another kind
+    for name, value in members.items():
         if type(value) not in accepted:
             return f"{before}.{name}"
     return before
