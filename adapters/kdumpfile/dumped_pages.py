@@ -51,6 +51,12 @@ class DumpedPages:
         """Return how many bytes from `address` on precede the first page that is missing."""
         end = address + length
         at = address
+        if not self._truncated:
+            first, behind = address // self._page_size, -(-end // self._page_size)
+            if not self.first <= first < self.end:
+                return 0
+            run = self._bitmap.run(first, min(behind, self.end) - first)
+            return max(min((first + run) * self._page_size, end) - address, 0)
         while at < end and self.holds(at // self._page_size):
             at += self._page_size - at % self._page_size
         return min(at, end) - address

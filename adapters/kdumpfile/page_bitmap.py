@@ -39,6 +39,23 @@ class PageBitmap:
             block = self._load(frame // _BITS)
         return bool(block[frame % _BITS >> 3] >> (frame & 7) & 1)
 
+    def run(self, frame: int, limit: int) -> int:
+        """Return how many bits from that of `frame` on are set, of the next `limit` ones.
+
+        There must be bits up to that.
+        """
+        found = 0
+        while found < limit:
+            first = (frame + found) % _BITS
+            some = min(limit - found, _BITS - first)
+            block = self._load((frame + found) // _BITS)
+            bits = int.from_bytes(block[first >> 3 : (first + some + 7) >> 3], "little")
+            clear = ~(bits >> (first & 7)) & ((1 << some) - 1)
+            if clear:
+                return found + (clear & -clear).bit_length() - 1
+            found += some
+        return found
+
     def rank(self, frame: int) -> int:
         """Return how many bits before that of `frame` are set."""
         if frame >= len(self):

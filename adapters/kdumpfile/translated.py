@@ -49,44 +49,29 @@ class TranslatedAddressSpace(AddressSpace):
         end = min(address + length, self._end)
         with self._lock:
             offset = address % self._page_size
-            page = address - offset
+            if offset + end - address > self._page_size:
+                return self._read_runs(address, end)
             try:
-                where = self._page(page) + offset
+                where = self._page(address - offset) + offset
             except MemoryFault as fault:
                 raise MemoryFault(address, fault.reason, fault.detail) from None
-            if offset + end - address <= self._page_size:
-                return self._read_physical(address, where, end - address)
-            return self._read_runs(address, where, end)
+            return self._read_physical(address, where, end - address)
 
-    def _read_runs(self, address: int, where: int, end: int) -> bytes:
+    def _read_runs(self, address: int, end: int) -> bytes:
         """Read `address` to `end`, physically adjoining pages at one go."""
         parts: list[bytes] = []
-        size = self._page_size
         while address < end:
-            following = address - address % size + size
-            expected = where + following - address
-            behind: int | None = None
-            while following < end:
-                try:
-                    behind = self._page(following)
-                except MemoryFault:
-                    behind, end = None, following
-                    break
-                if behind != expected:
-                    break
-                following += size
-                expected += size
-            following = min(following, end)
             try:
-                part = self._read_physical(address, where, following - address)
+                where, length = self._translator.translate_run(address, end, self._page_size)
+                part = self._read_physical(address, where, length)
             except MemoryFault:
                 if parts:
                     break
                 raise
             parts.append(part)
-            if len(part) < following - address or behind is None:
+            if len(part) < length:
                 break
-            address, where = following, behind
+            address += length
         return b"".join(parts)
 
     def _page(self, page: int) -> int:

@@ -83,10 +83,37 @@ class Translator:
         Raises `MemoryFault` when there is none, `ValueError` when the dump is closed.
         """
         with self._lock:
-            self._context.require_open()
-            if self._refusal is not None:
-                raise MemoryFault(address, *self._refusal)
+            self._require_usable(address)
             return self._translate(address)
+
+    def translate_run(self, address: int, end: int, page_size: int) -> tuple[int, int]:
+        """Return the physical address of `address`, and how many bytes adjoin there.
+
+        No more than up to `end` are looked for. Raises as `translate` does.
+        """
+        offset = address % page_size
+        with self._lock:
+            self._require_usable(address)
+            translate = self._translate
+            try:
+                where = translate(address - offset) + offset
+            except MemoryFault as fault:
+                raise MemoryFault(address, fault.reason, fault.detail) from None
+            at = address - offset + page_size
+            distance = where - address
+            while at < end:
+                try:
+                    if translate(at) - at != distance:
+                        break
+                except MemoryFault:
+                    break
+                at += page_size
+        return where, min(at, end) - address
+
+    def _require_usable(self, address: int) -> None:
+        self._context.require_open()
+        if self._refusal is not None:
+            raise MemoryFault(address, *self._refusal)
 
     def _translate(self, address: int) -> int:
         raise NotImplementedError
