@@ -176,12 +176,16 @@ def streams(report: Report, contents: Sequence[Content], rounds: int) -> None:
         for content in contents:
             for kind, (place, cpus) in itertools.product(goals, places.items()):
                 row = report.row(section, f"{kind}, {content.name}, {place}", "MiB/s", goals[kind])
+                # Others' work on the machine changes this one less.
+                busy = report.row(section, f"{row.name}, busy server", "MiB/s", goals[kind])
                 for who in (OURS, THEIRS, STUB):
                     with (
                         contextlib.suppress(Unsupported),
                         _server(who, [content], cpus[0]) as server,
                     ):
+                        before = server.cpu_seconds
                         row.add(who, _stream(server, kind, _spans(who, content), cpus[1]))
+                        busy.add(who, content.size / (1 << 20) / (server.cpu_seconds - before))
     report.print(section)
 
 
