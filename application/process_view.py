@@ -43,6 +43,8 @@ def open_process_view(
     table cannot be used.
     """
     check_identity(image.identity, dump.facts, dump.vmcoreinfo)
+    if image.pid <= 0:  # gdb takes 0 for any process
+        raise SidecarError(f"{image.identity.source}: pid: is 0, which is no process of its own")
     arch = process_arch(dump.facts.arch, image)
     open_dumped = _dumped_memory(dump, image)
     mappings = Mappings(image.vmas)

@@ -136,6 +136,11 @@ def test_a_page_table_that_is_none_is_a_sidecar_error() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_pid_0_is_no_process() -> None:
+    with pytest.raises(SidecarError, match=r"p\.json: pid: is 0"):
+        open_process_view(dump_of(), dataclasses.replace(image_of(thread(1, {})), pid=0))
+
+
 def test_a_sidecar_of_another_dump_is_refused() -> None:
     image = dataclasses.replace(
         image_of(thread(100, {})), identity=DumpIdentity("x86_64", release="9.9.9", source="p.json")
