@@ -249,3 +249,33 @@ def test_extended_remote_on_a_real_kernel(panicked: RealDump) -> None:
     assert re.search(
         rf"^\* 1 +Thread 1\.1 \(CPU #0 pid {panicked.facts['crash_pid']}\)", text, re.M
     )
+
+
+def test_info_os_and_handles_with_the_kernels_tasks(panicked: RealDump, tmp_path: Path) -> None:
+    """A ps without any script, and threads found by their task_struct."""
+    sidecar, load = tmp_path / "tasks.json", [f"file {panicked.vmlinux}"]
+    with serve(panicked.dumps["elf"][0]) as server:
+        script = next(line for line in server.printed if line.startswith("source "))
+        gdb(server, script, f"kdump-save-kernel-json {sidecar}", before=load)
+    with serve(panicked.dumps["elf"][0], "-k", str(sidecar)) as server:
+        text = gdb(
+            server,
+            "info os",
+            "info os processes",
+            "info os threads",
+            "python print('handle %x' % int.from_bytes(gdb.selected_thread().handle(), 'little'))",
+            "python task = gdb.parse_and_eval('&init_task')",
+            "python print('found', gdb.selected_inferior().thread_from_handle(task).ptid)",
+            before=load,
+            ugly=True,
+        )
+    spinner = panicked.facts["programs"]["spinner"]["pid"]
+    shell = panicked.facts["crash_pid"]
+    assert re.search(r"^processes +\w", text, re.MULTILINE)
+    processes, threads = text.split(" tid ", 1)
+    assert re.search(rf"^{spinner} +0 +spinner +2 ", processes, re.MULTILINE), text
+    assert re.search(rf"^{shell} +0 +sh +0 ", processes, re.MULTILINE), text
+    assert re.search(r"^2 +0 +\[kthreadd\] ", processes, re.MULTILINE), text
+    assert re.search(rf"^{spinner} +spin-user +\d+ +2 ", threads, re.MULTILINE), text
+    assert re.search(r"^handle f[0-9a-f]{15}$", text, re.MULTILINE), text
+    assert re.search(r"^found \(1, \d+, 0\)$", text, re.MULTILINE), text
