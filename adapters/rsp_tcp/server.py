@@ -24,6 +24,8 @@ from kdump_gdbserver.ports.debug_session import DebugTarget
 # Why a client may not be had though others are still served, and when to look again.
 _PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _RETRY_AFTER = 0.1  # seconds
+# How long `stop` waits for clients' threads, in seconds; one may be at a disk that stalls.
+_PATIENCE = 1.0
 
 
 class RspServer:
@@ -47,6 +49,7 @@ class RspServer:
         self._listeners: list[socket.socket] = []
         self._files: list[UnixListener] = []
         self._clients: set[socket.socket] = set()
+        self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._stopping = False
         self._waker: socket.socket | None = None
@@ -87,9 +90,13 @@ class RspServer:
                 self._serve_socket(connection)
                 break
             thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
+            with self._lock:
+                self._threads.add(thread)
             try:
                 thread.start()
             except RuntimeError as error:  # the limit of threads is reached
+                with self._lock:
+                    self._threads.discard(thread)
                 connection.close()
                 self._logger.warning("cannot take a client", reason=str(error))
 
@@ -115,6 +122,11 @@ class RspServer:
             for client in self._clients:
                 with contextlib.suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
+            threads = list(self._threads)
+        deadline = time.monotonic() + _PATIENCE
+        for thread in threads:
+            with contextlib.suppress(RuntimeError):  # it was about to be started
+                thread.join(max(deadline - time.monotonic(), 0))
 
     def _accepted(self) -> Iterator[socket.socket]:
         """Yield clients until the server is stopped."""
@@ -177,6 +189,7 @@ class RspServer:
         finally:
             with self._lock:
                 self._clients.discard(connection)
+                self._threads.discard(threading.current_thread())
 
 
 def _name_of(connection: socket.socket) -> str:

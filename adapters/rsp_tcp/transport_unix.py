@@ -46,6 +46,9 @@ class UnixListener:
 
     def remove(self) -> None:
         """Stop listening and remove the socket's file, unless another server has it by now."""
+        with contextlib.suppress(OSError):
+            # Closing alone leaves it listening for as long as another thread waits on it.
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         with contextlib.suppress(OSError, InputError):
             self._remove_stale()
