@@ -33,10 +33,7 @@ def _type(definition: TypeDefinition) -> str:
 
 def _register(register: Register) -> str:
     group = f' group="{register.group}"' if register.group else ""
-    return (
-        f'<reg name="{register.name}" bitsize="{register.bits}"'
-        f' type="{register.type}"{group}/>'
-    )
+    return f'<reg name="{register.name}" bitsize="{register.bits}" type="{register.type}"{group}/>'
 
 
 def _feature(feature: Feature) -> str:
