@@ -112,10 +112,11 @@ class Connection:
             elif event is Signal.NACK:
                 out.append(self._last_frame)
             # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
-            held += sum(map(len, out[before:]))
-            if held > MAX_HELD:
-                self._waiting = events[number:]
-                break
+            if number < len(events):
+                held += sum(map(len, out[before:]))
+                if held > MAX_HELD:
+                    self._waiting = events[number:]
+                    break
 
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
         started = time.perf_counter_ns()
