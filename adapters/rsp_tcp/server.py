@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -26,6 +27,8 @@ _PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOB
 _RETRY_AFTER = 0.1  # seconds
 # How long `stop` waits for clients' threads, in seconds; one may be at a disk that stalls.
 _PATIENCE = 1.0
+_LOOK_AFTER = 0.2  # seconds; how long a signal may go unnoticed while one client is served
+_SIGNALS = 4096  # more than may come at a time
 
 
 class RspServer:
@@ -85,10 +88,6 @@ class RspServer:
         if not self._listeners:
             raise RuntimeError("listen() comes first")
         for connection in self._accepted():
-            if once:
-                self._close_listeners()
-                self._serve_socket(connection)
-                break
             thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
             with self._lock:
                 self._threads.add(thread)
@@ -99,16 +98,20 @@ class RspServer:
                     self._threads.discard(thread)
                 connection.close()
                 self._logger.warning("cannot take a client", reason=str(error))
+                continue
+            if once:
+                self._close_listeners()
+                _wait_for(thread)
+                break
 
     def serve_stdio(self) -> None:
         """Serve one client on standard input and output until it leaves."""
-        write_fd = take_standard_output()
-        try:
-            channel = Channel(STDIN, write_fd, self._idle_timeout)
-            log = self._logger.bind(client="stdio")
-            serve_client(channel, self._target, log, self._log_exchanges)
-        finally:
-            os.close(write_fd)
+        channel = Channel(STDIN, take_standard_output(), self._idle_timeout)
+        log = self._logger.bind(client="stdio")
+        arguments = (channel, self._target, log, self._log_exchanges)
+        thread = threading.Thread(target=serve_client, args=arguments, daemon=True)
+        thread.start()
+        _wait_for(thread)
 
     def stop(self) -> None:
         """Stop listening and drop all clients."""
@@ -131,7 +134,8 @@ class RspServer:
     def _accepted(self) -> Iterator[socket.socket]:
         """Yield clients until the server is stopped."""
         waker, woken = socket.socketpair()
-        with waker, woken:
+        waker.setblocking(False)
+        with waker, woken, _woken_by_signals(waker):
             poll = select.poll()
             poll.register(woken, select.POLLIN)
             with self._lock:
@@ -145,6 +149,8 @@ class RspServer:
             try:
                 while not self._stopping:
                     ready = [number for number, _ in poll.poll()]
+                    if woken.fileno() in ready:
+                        woken.recv(_SIGNALS)
                     yield from self._accept([by_number[n] for n in ready if n in by_number])
             finally:
                 with self._lock:
@@ -190,6 +196,25 @@ class RspServer:
             with self._lock:
                 self._clients.discard(connection)
                 self._threads.discard(threading.current_thread())
+
+
+@contextlib.contextmanager
+def _woken_by_signals(waker: socket.socket) -> Iterator[None]:
+    """Let signals write to `waker`: one that comes right before poll(2) would not end it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+
+
+def _wait_for(thread: threading.Thread) -> None:
+    """Wait for a thread to end, or for a signal, which has to be looked for now and then."""
+    while thread.is_alive():
+        thread.join(_LOOK_AFTER)
 
 
 def _name_of(connection: socket.socket) -> str:
