@@ -46,10 +46,10 @@ def hexed(arch: Arch, value: int, size: int | None = None) -> bytes:
 
 @every_arch
 def test_registers_memory_and_threads(arch: Arch) -> None:
-    top = arch.pointer_mask - 15
+    top, end = arch.pointer_mask - 4095, b"end of the space"
     values = {"r0": arch.pointer_mask, "stack": 0x1234, "status": 0x56, "counter": 0x789A}
     view = view_of(
-        {0x1000: b"\x01\x02\x03\x04", top: b"end of the space"},
+        {0x1000: b"\x01\x02\x03\x04", top: end.rjust(4096)},
         [thread_of(1, values, arch=arch), thread_of(2, {}, arch=arch)],
         arch=arch,
     )
@@ -64,9 +64,9 @@ def test_registers_memory_and_threads(arch: Arch) -> None:
     assert b"3:%b;" % hexed(arch, 0x789A) in stop
     assert b"1:%b;" % hexed(arch, 0x1234) in stop
     assert debugger.data(b"m1000,4") == b"01020304"
-    assert debugger.data(b"m%x,20" % top) == b"end of the space".hex().encode()
+    assert debugger.data(b"m%x,20" % (top + 4080)) == end.hex().encode()
     search = b"qSearch:memory:%x;%x;space" % (top - 0x1000, 1 << 63)  # beyond the last address
-    assert debugger.data(search) == b"1,%x" % (top + 11)
+    assert debugger.data(search) == b"1,%x" % (top + 4091)
     assert b'bitsize="%d"' % (8 * half) in debugger.object(b"features", b"target.xml")
     assert debugger.data(b"Hgp1.2") == b"OK"
     assert debugger.data(b"g") == b"x" * len(whole)
