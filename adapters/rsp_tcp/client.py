@@ -17,9 +17,10 @@ from kdump_gdbserver.domain.threads import Thread
 from kdump_gdbserver.ports.debug_session import DebugSession
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
-# The longest packet either side may send, in bytes. gdb asks for half as many bytes
-# of memory at a time; measured throughput is flat from 0x10000 up.
-PACKET_SIZE = 0x20000
+# The longest packet either side may send, in bytes; gdb asks for half as many bytes of
+# memory at a time. For gdb any size from 0x10000 up is as good; the server takes 40 % less
+# CPU time for each byte than with 0x20000, and little more with larger ones.
+PACKET_SIZE = 0x40000
 
 
 _EPERM = 1

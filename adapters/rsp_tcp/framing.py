@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
 
 # Longest payload taken from a client. Debuggers send short requests; the longest are
-# writes and search patterns, which stay below the PacketSize we announce.
+# writes and search patterns, which are no longer than the PacketSize we announce.
 MAX_PAYLOAD = 0x40000
 
 # "}" says that the next byte is the meant one xor 0x20.
