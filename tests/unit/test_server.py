@@ -150,10 +150,10 @@ def test_comings_and_goings_are_logged_with_the_clients_address() -> None:
         name = "{}:{}".format(*client.socket.getsockname())
         client.ask(b"qC")
         leave_by_kill(client)
-    events = [entry["event"] for entry in entries]
-    assert events[:3] == ["client connected", "rsp", "rsp"]
-    assert {name} == {entry["client"] for entry in entries}
-    assert entries[1]["reply"] == "QC1"
+    # A client of an earlier test may still be taking its leave.
+    ours = [entry for entry in entries if entry["client"] == name]
+    assert [entry["event"] for entry in ours[:3]] == ["client connected", "rsp", "rsp"]
+    assert ours[1]["reply"] == "QC1"
 
 
 class Broken:
