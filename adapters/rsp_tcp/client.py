@@ -18,9 +18,9 @@ from kdump_gdbserver.ports.debug_session import DebugSession
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
 # The longest packet either side may send, in bytes; gdb asks for half as many bytes of
-# memory at a time. For gdb any size from 0x10000 up is as good; the server takes 40 % less
-# CPU time for each byte than with 0x20000, and little more with larger ones.
-PACKET_SIZE = 0x40000
+# memory at a time. For gdb itself any size from 0x10000 up is as good, but the server
+# needs half the CPU time for each byte that it does with 0x20000: see docs/benchmarks.md.
+PACKET_SIZE = 0x100000
 
 
 _EPERM = 1

@@ -16,7 +16,7 @@ from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
 
 # Longest payload taken from a client. Debuggers send short requests; the longest are
 # writes and search patterns, which are no longer than the PacketSize we announce.
-MAX_PAYLOAD = 0x40000
+MAX_PAYLOAD = 0x100000
 
 # "}" says that the next byte is the meant one xor 0x20.
 _ESCAPED = re.compile(rb"}(.)", re.DOTALL)

@@ -67,7 +67,7 @@ def test_memory_that_repeats_is_the_dumps_too(
 
 
 def test_an_enormous_length_is_cut_to_what_a_packet_holds() -> None:
-    data = bytes(range(256)) * 1024
+    data = bytes(range(256)) * (PACKET_SIZE // 256)
     debugger = Debugger(view_of({BASE: data}))
     for length in (len(data), (1 << 64) - 1):
         reply = debugger.data(b"m%x,%x" % (BASE, length))
