@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
-STUB_PACKET_SIZE = 0x20000
+STUB_PACKET_SIZE = 0x100000
 # A server that takes less CPU time in a tenth of a second has nothing to do, in seconds.
 _IDLE = 0.005
 
