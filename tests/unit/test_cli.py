@@ -364,9 +364,12 @@ def test_sigterm_and_sigint_end_a_serving_program_with_status_0(tmp_path: Path) 
             [sys.executable, str(script)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         ) as process:  # fmt: skip
-            assert process.stdout is not None
-            assert process.stderr is not None
-            assert "Waiting" in process.stdout.readline()
-            process.send_signal(number)
-            assert process.wait(TIMEOUT) == 0
-            assert process.stderr.read() == ""
+            try:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                assert "Waiting" in process.stdout.readline()
+                process.send_signal(number)
+                assert process.wait(TIMEOUT) == 0
+                assert process.stderr.read() == ""
+            finally:
+                process.kill()
