@@ -12,6 +12,8 @@ RECEIVE_SIZE = 0x1000
 # How long the next request is looked for before sleeping, in nanoseconds. A debugger mostly
 # asks again at once, and to be woken on another processor takes longer than this.
 _LINGER = 20_000
+# After one that did not come in that time, so many are waited for asleep.
+_PATIENCE = 15
 
 
 class Channel:
@@ -28,6 +30,7 @@ class Channel:
         self._idle = idle_timeout
         self._incoming = select.poll()
         self._incoming.register(read_fd, select.POLLIN)
+        self._asleep = 0  # requests yet to be waited for without lingering
 
     def receive(self) -> bytes:
         """Wait for bytes and return them, none when the client has closed its end."""
@@ -60,9 +63,13 @@ class Channel:
 
     def _linger(self) -> bool:
         """Return whether bytes come within a moment; others may have the processor in it."""
+        if self._asleep:
+            self._asleep -= 1
+            return False
         end = time.perf_counter_ns() + _LINGER
         while not self._incoming.poll(0):
             if time.perf_counter_ns() > end:
+                self._asleep = _PATIENCE
                 return False
             os.sched_yield()
         return True
