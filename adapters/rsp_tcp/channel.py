@@ -11,7 +11,7 @@ import time
 RECEIVE_SIZE = 0x1000
 # How long the next request is looked for before sleeping, in nanoseconds. A debugger mostly
 # asks again at once, and to be woken on another processor takes longer than this.
-_LINGER = 20_000
+_LINGER = 50_000
 # After one that did not come in that time, so many are waited for asleep.
 _PATIENCE = 15
 
