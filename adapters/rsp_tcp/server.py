@@ -88,20 +88,12 @@ class RspServer:
         if not self._listeners:
             raise RuntimeError("listen() comes first")
         for connection in self._accepted():
-            thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
-            with self._lock:
-                self._threads.add(thread)
-            try:
-                thread.start()
-            except RuntimeError as error:  # the limit of threads is reached
-                with self._lock:
-                    self._threads.discard(thread)
-                connection.close()
-                self._logger.warning("cannot take a client", reason=str(error))
-                continue
-            if once:
+            if once:  # before it hears a word, so that whoever sees it served finds none taken
                 self._close_listeners()
-                _wait_for(thread)
+            thread = self._start(connection)
+            if once:
+                if thread is not None:
+                    _wait_for(thread)
                 break
 
     def serve_stdio(self) -> None:
@@ -171,6 +163,21 @@ class RspServer:
                 time.sleep(_RETRY_AFTER)
                 continue
             yield connection
+
+    def _start(self, connection: socket.socket) -> threading.Thread | None:
+        """Serve a client in a thread; None, and no client, where no more can be had."""
+        thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of threads is reached
+            with self._lock:
+                self._threads.discard(thread)
+            connection.close()
+            self._logger.warning("cannot take a client", reason=str(error))
+            return None
+        return thread
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

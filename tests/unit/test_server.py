@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,6 +86,24 @@ def test_once_ends_when_the_first_client_has_left(leave: Callable[[TcpClient], N
         assert served.thread.is_alive()
         leave(client)
         assert served.ended()
+
+
+def test_once_takes_nobody_else_from_before_the_client_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def start_slowly(thread: threading.Thread) -> None:
+        """Let the client be served long before the server goes on."""
+        start(thread)
+        time.sleep(0.2)
+
+    with serving(server_of(), once=True) as served:
+        monkeypatch.setattr(threading.Thread, "start", start_slowly)
+        client = served.connect()
+        assert client.ask(b"qC") == b"QC1"
+        with pytest.raises(ConnectionRefusedError):
+            served.connect()
 
 
 def test_clients_at_the_same_time_do_not_disturb_each_other() -> None:
