@@ -90,6 +90,8 @@ class OverlaidAddressSpace(AddressSpace):
 
     def read(self, address: int, length: int) -> bytes:
         """See `AddressSpace.read`; a read may run from one into the other."""
+        if address >= self._end or address + length <= self._start:
+            return self._below.read(address, length)
         data = self._read_run(address, length)
         while 0 < len(data) < length and address + len(data) in (self._start, self._end):
             try:

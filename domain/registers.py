@@ -33,12 +33,13 @@ class RegisterSet:
         """
         raw = bytearray(layout.size)
         known = 0
+        slots, byte_order = layout.by_name, layout.byte_order
         for name, value in values.items():
-            slot = layout.by_name.get(name)
+            slot = slots.get(name)
             if slot is None:
                 raise RegisterError(f"unknown register '{name}'")
             try:
-                packed = value.to_bytes(slot.register.size, layout.byte_order)
+                packed = value.to_bytes(slot.end - slot.offset, byte_order)
             except OverflowError:
                 raise RegisterError(
                     f"value {value:#x} does not fit {slot.register.bits}-bit register '{name}'"

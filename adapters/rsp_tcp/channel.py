@@ -30,11 +30,13 @@ class Channel:
         self._idle = idle_timeout
         self._incoming = select.poll()
         self._incoming.register(read_fd, select.POLLIN)
+        # With one processor for both, it is the client that needs it to send anything.
+        self._lingers = len(os.sched_getaffinity(0)) > 1
         self._asleep = 0  # requests yet to be waited for without lingering
 
     def receive(self) -> bytes:
         """Wait for bytes and return them, none when the client has closed its end."""
-        come = self._linger()
+        come = self._lingers and self._linger()
         while True:
             if self._idle is not None and not come:
                 self._wait(self._read_fd, select.POLLIN)

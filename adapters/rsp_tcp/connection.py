@@ -68,13 +68,18 @@ class Connection:
 
         While `busy`, packets wait for their turn, and an interrupt ends what goes on.
         """
+        out: list[bytes] = []
+        if self._stream is None and not self._waiting:
+            payload = self._reader.feed_packet(data)
+            if payload is not None:
+                self._answer(payload, out)
+                return b"".join(out)
         events = self._reader.feed(data)
         if self.busy:
             if self._stream is not None and Signal.INTERRUPT in events:
                 self._stream = iter((self._client.error("interrupted", _EINTR),))
             self._waiting += (each for each in events if each not in _NO_ANSWER)
             return b""
-        out: list[bytes] = []
         self._take(events, out)
         return b"".join(out)
 

@@ -79,14 +79,14 @@ ANY, ALL = 0, -1
 
 def parse_thread_id(text: bytes) -> tuple[int | None, int]:
     """Return (pid, tid) of `TID`, `pPID` or `pPID.TID`; the pid is None when not given."""
-
-    def number(digits: bytes) -> int:
-        return ALL if digits == b"-1" else parse_hex(digits)
-
     if not text.startswith(b"p"):
-        return None, number(text)
+        return None, _id_number(text)
     pid, dot, tid = text[1:].partition(b".")
-    return number(pid), number(tid) if dot else ALL
+    return _id_number(pid), _id_number(tid) if dot else ALL
+
+
+def _id_number(digits: bytes) -> int:
+    return ALL if digits == b"-1" else parse_hex(digits)
 
 
 def format_thread_id(thread_id: ThreadId, multiprocess: bool) -> bytes:

@@ -82,12 +82,6 @@ def frame(payload: bytes) -> bytes:
     return b"$%b#%02x" % (payload, checksum(payload))
 
 
-def _is_one_packet(data: bytes) -> bool:
-    """Whether these bytes are one whole packet and nothing else."""
-    end = data.find(b"#")
-    return 0 < end == len(data) - 3 and end <= MAX_PAYLOAD + 1 and data.rfind(b"$") == 0
-
-
 class PacketReader:
     """Collects bytes until they make up events; holds no more than one packet's worth."""
 
@@ -97,14 +91,29 @@ class PacketReader:
         self._skipping = False  # inside a packet that was too long
         self.verify_checksums = True
 
+    def feed_packet(self, data: bytes) -> bytes | None:
+        """Take `data` if it is one whole packet alone, as nearly always; return its payload.
+
+        None means that it has to be fed by `feed`. Checksums that have to be verified are left
+        to that, too.
+        """
+        if self.verify_checksums or self._buffer or self._skipping:
+            return None
+        end = len(data) - 3
+        if data.find(b"#") != end or data.rfind(b"$") != 0 or not 0 < end <= MAX_PAYLOAD + 1:
+            return None
+        payload = data[1:-3]
+        return unescape(payload) if b"}" in payload else payload
+
     def feed(self, data: bytes) -> list[Event]:
         """Take `data` and return the events that are complete now, in order.
 
         They do not depend on how the stream was cut into pieces.
         """
+        payload = self.feed_packet(data)
+        if payload is not None:
+            return [Packet(payload)]
         buffer = self._buffer
-        if not (buffer or self._skipping or self.verify_checksums) and _is_one_packet(data):
-            return [Packet(unescape(data[1:-3]))]  # as nearly always
         buffer += data
         events: list[Event] = []
         at = 0

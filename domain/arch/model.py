@@ -78,16 +78,12 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a register lies in a layout: its number and byte offset."""
+    """Where a register lies in a layout: its number, and the bytes from `offset` to `end`."""
 
     register: Register
     number: int
     offset: int
-
-    @property
-    def end(self) -> int:
-        """Offset of the first byte after the register."""
-        return self.offset + self.register.size
+    end: int
 
 
 class RegisterLayout:
@@ -104,8 +100,9 @@ class RegisterLayout:
         offset = 0
         for feature in features:
             for register in feature.registers:
-                slots.append(Slot(register, len(slots), offset))
-                offset += register.size
+                end = offset + register.size
+                slots.append(Slot(register, len(slots), offset, end))
+                offset = end
         self.slots = tuple(slots)
         self.size = offset
         self.by_name: Mapping[str, Slot] = {slot.register.name: slot for slot in slots}
