@@ -19,6 +19,7 @@ _SECTIONS = {
     "streams": memory.streams,
     "kdump": decompression.pages,
     "gdb": memory.through_gdb,
+    "newest-gdb": memory.through_newest_gdb,
     "lldb": memory.through_lldb,
 }
 

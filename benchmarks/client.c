@@ -89,12 +89,16 @@ static size_t bytes_of_hex(const char *reply, size_t length)
     return digits / 2;
 }
 
+/* The same for an x reply, in which "}" escapes what follows. */
 static size_t bytes_of_binary(const char *reply, size_t length)
 {
-    size_t escapes = 0;
-    for (size_t i = 0; i < length; i++)
-        escapes += reply[i] == '}';
-    return length - escapes;
+    size_t bytes = length;
+    for (size_t i = 0; i < length; i++) {
+        bytes -= reply[i] == '}';
+        if (reply[i] == '*')
+            bytes += (uint8_t)reply[++i] - 29 - 2;
+    }
+    return bytes;
 }
 
 static int digit(char c)
@@ -107,7 +111,7 @@ static void write_decoded(FILE *to, char kind, const char *reply, size_t length)
     static char text[2 * ROOM];
     size_t size = 0;
     for (size_t i = 0; i < length; i++)
-        if (kind == 'm' && reply[i] == '*') {
+        if (reply[i] == '*') {
             int repeats = (uint8_t)reply[++i] - 29;
             memset(text + size, text[size - 1], repeats);
             size += repeats;

@@ -23,11 +23,13 @@ from benchmarks.programs import (
     gdb,
     gdbserver,
     our_server,
+    python_stub,
     stub,
 )
 from benchmarks.report import Report
 
 OURS, THEIRS, STUB = "kdump-gdbserver", "gdbserver", "C stub"
+READY, IN_PYTHON = "C stub, ready replies", "do-nothing Python"
 _PAGE = 4096
 _ROUND_TRIPS = 20_000
 
@@ -54,7 +56,7 @@ def _spans(who: str, content: Content) -> tuple[Span, ...]:
 
 
 def _dump_by_gdb(
-    server: Running, spans: Sequence[Span], expected: Path
+    server: Running, spans: Sequence[Span], expected: Path, newest: bool = False
 ) -> tuple[float, float, float]:
     """Let gdb write the spans to files; wrong bytes are an error.
 
@@ -65,7 +67,7 @@ def _dump_by_gdb(
         script = Path(folder) / "timed.py"
         script.write_text(_TIMED_DUMP.format(spans=ranges, folder=folder))
         before = server.cpu_seconds
-        printed = gdb(server, f"source {script}")
+        printed = gdb(server, f"source {script}", newest=newest)
         used = server.cpu_seconds - before
         match = re.search(r"^seconds ([0-9.]+) ([0-9.]+)", printed, re.MULTILINE)
         if match is None:
@@ -96,6 +98,30 @@ def through_gdb(report: Report, contents: Sequence[Content], rounds: int) -> Non
                 row.add(who, content.size / wall / (1 << 20))
                 gdb_row.add(who, by_gdb)
                 server_row.add(who, by_server)
+            with stub([content.part], ready=True) as server:
+                _dump_by_gdb(server, content.theirs, content.bytes_file)
+                wall, by_gdb, by_server = _dump_by_gdb(server, content.theirs, content.bytes_file)
+            row.add(READY, content.size / wall / (1 << 20))
+            gdb_row.add(READY, by_gdb)
+            server_row.add(READY, by_server)
+    report.print(section)
+
+
+def through_newest_gdb(report: Report, contents: Sequence[Content], rounds: int) -> None:
+    """The same by the newest gdb and its gdbserver, which use `x`."""
+    section = "memory through the newest gdb"
+    for _, content in itertools.product(range(rounds), contents):
+        row = report.row(section, content.name, "MiB/s")
+        try:
+            with our_server(content.dump) as server:
+                wall, *_ = _dump_by_gdb(server, content.ours, content.bytes_file, newest=True)
+                row.add(OURS, content.size / wall / (1 << 20))
+            with gdbserver([content.part], newest=True) as server:
+                wall, *_ = _dump_by_gdb(server, content.theirs, content.bytes_file, newest=True)
+                row.add(THEIRS, content.size / wall / (1 << 20))
+        except Unsupported as reason:
+            print(f"{section} is left out: {reason}\n")
+            return
     report.print(section)
 
 
@@ -164,6 +190,8 @@ def round_trips(report: Report, contents: Sequence[Content], rounds: int) -> Non
                 file.write_text("".join(lines))
                 with _server(who, both, server_cpu) as server:
                     row.add(who, client(server, "latency", str(file), cpu=client_cpu))
+            with python_stub(server_cpu) as server:
+                row.add(IN_PYTHON, client(server, "latency", str(file), cpu=client_cpu))
     report.print(section)
 
 

@@ -39,6 +39,14 @@ def need(name: str) -> str:
     return found
 
 
+def _newest(name: str) -> str:
+    """Return a program of the newest gdb, which `pip install .[debuggers]` brings."""
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        raise Unsupported(f"no newer {name}: pip install '.[debuggers]' brings it")
+    return str(path)
+
+
 def compiled(name: str, *libraries: str) -> Path:
     """Compile benchmarks/NAME.c if that has changed; return the program."""
     source, program = HERE / f"{name}.c", BUILD / name
@@ -129,19 +137,30 @@ def our_server(
 
 @contextlib.contextmanager
 def stub(
-    parts: Sequence[str], cpu: int | None = None, packet_size: int = STUB_PACKET_SIZE
+    parts: Sequence[str], cpu: int | None = None, ready: bool = False
 ) -> Iterator[Running]:
-    """Run the stub on ADDRESS=FILE parts."""
-    with _run([str(compiled("stub")), hex(packet_size), *parts], cpu) as process:
+    """Run the stub on ADDRESS=FILE parts; `ready` it keeps its replies, run-length encoded."""
+    command = [str(compiled("stub")), *["ready"] * ready, hex(STUB_PACKET_SIZE), *parts]
+    with _run(command, cpu) as process:
         yield Running(int(_first_line(process)), process)
 
 
 @contextlib.contextmanager
-def gdbserver(parts: Sequence[str], cpu: int | None = None) -> Iterator[Running]:
+def python_stub(cpu: int | None = None) -> Iterator[Running]:
+    """Run the do-nothing server in Python."""
+    with _run([sys.executable, "-m", "benchmarks.python_stub"], cpu) as process:
+        yield Running(int(_first_line(process)), process)
+
+
+@contextlib.contextmanager
+def gdbserver(
+    parts: Sequence[str], cpu: int | None = None, newest: bool = False
+) -> Iterator[Running]:
     """Run gdbserver, attached to a process that holds ADDRESS=FILE parts."""
     with _run([str(compiled("holder")), *parts], cpu) as holder:
         _first_line(holder)
-        command = [need("gdbserver"), "--attach", "localhost:0", str(holder.pid)]
+        program = _newest("gdbserver") if newest else need("gdbserver")
+        command = [program, "--attach", "localhost:0", str(holder.pid)]
         with (
             subprocess.Popen(
                 pinned(cpu, command),
@@ -179,9 +198,12 @@ def client(server: Running, *arguments: str, cpu: int | None = None) -> float:
     return float(done.stdout)
 
 
-def gdb(server: Running | None, *commands: str) -> str:
+def gdb(
+    server: Running | None, *commands: str, newest: bool = False, cpu: int | None = None
+) -> str:
     """Run gdb, connected to a server if one is given; return what it printed."""
-    arguments = [need("gdb"), "-nx", "-q", "-batch"]
+    program = _newest("gdb") if newest else need("gdb")
+    arguments = pinned(cpu, [program, "-nx", "-q", "-batch"])
     first = ("set width 0", "set confirm off", "set sysroot /nonexistent", "set arch i386:x86-64")
     connect = [f"target remote localhost:{server.port}"] if server else []
     for command in (*first, *connect, *commands):

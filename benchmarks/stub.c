@@ -1,9 +1,12 @@
 /* The least that debuggers take for a remote target: as fast as a server can be.
  *
- *   stub PACKET_SIZE ADDRESS=FILE...
+ *   stub [ready] PACKET_SIZE ADDRESS=FILE...
  *
  * Prints its port. Memory is what the files hold; it answers m and LLDB's form of x, has one
  * thread whose registers are zero, and knows nothing else. Nothing is run-length encoded.
+ *
+ * ready: m replies are run-length encoded as short as can be and kept; when the same is asked
+ * again, they need only be sent. No server can be quicker then.
  */
 #include "memory.h"
 #include <arpa/inet.h>
@@ -11,12 +14,13 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-enum { REQUEST = 1 << 16, GENERAL_REGISTERS = 16 * 8 + 8 + 7 * 4 };
+enum { REQUEST = 1 << 16, MOST_KEPT = 1 << 14, GENERAL_REGISTERS = 16 * 8 + 8 + 7 * 4 };
 
 static uint16_t hex_of[256];
 static const uint8_t is_special[256] = {['#'] = 1, ['$'] = 1, ['}'] = 1, ['*'] = 1};
 static size_t packet_size;
-static int parts;
+static int parts, ready, kept_count;
+static struct { char *request, *reply; size_t length; } kept[MOST_KEPT];
 static struct { uintptr_t start, end; } part[16];
 
 static size_t available(uintptr_t address, size_t length)
@@ -31,6 +35,29 @@ static char *hex(char *to, const uint8_t *from, size_t length)
 {
     for (size_t i = 0; i < length; i++, to += 2)
         memcpy(to, &hex_of[from[i]], 2);
+    return to;
+}
+
+/* Run-length encodes the text from `at` to `end` in place and returns its end (GDB manual,
+ * "Overview"): X*N stands for N - 28 times X, and N may be none of # $ + -. */
+static char *run_length_encoded(char *at, char *end)
+{
+    char *to = at;
+    while (at < end) {
+        char digit = *at;
+        int repeats = 0;
+        while (repeats < 97 && at + 1 + repeats < end && at[1 + repeats] == digit)
+            repeats++;
+        while (repeats > 2 && strchr("#$+-", repeats + 29))
+            repeats--;
+        *to++ = digit;
+        at++;
+        if (repeats > 2) {
+            *to++ = '*';
+            *to++ = repeats + 29;
+            at += repeats;
+        }
+    }
     return to;
 }
 
@@ -61,7 +88,10 @@ static char *answer(const char *request, char *to, int *acknowledge)
         length = available(address, length);
         if (!length)
             return stpcpy(to, "E0e");
-        return *request == 'm' ? hex(to, from, length) : escaped(to, from, length);
+        if (*request == 'x')
+            return escaped(to, from, length);
+        char *end = hex(to, from, length);
+        return ready ? run_length_encoded(to, end) : end;
     }
     if (!strncmp(request, "qSupported", 10))
         return to + sprintf(to, "PacketSize=%zx;QStartNoAckMode+", packet_size);
@@ -96,6 +126,26 @@ static void send_all(int to, const char *from, size_t length)
     }
 }
 
+/* Sends the reply kept for a request, if there is one. */
+static int send_kept(int client, const char *request)
+{
+    for (int i = 0; i < kept_count; i++)
+        if (!strcmp(kept[i].request, request)) {
+            send_all(client, kept[i].reply, kept[i].length);
+            return 1;
+        }
+    return 0;
+}
+
+static void keep(const char *request, const char *reply, size_t length)
+{
+    if (*request != 'm' || kept_count == MOST_KEPT)
+        return;
+    kept[kept_count].request = strdup(request);
+    kept[kept_count].reply = memcpy(malloc(length), reply, length);
+    kept[kept_count++].length = length;
+}
+
 static void converse(int client)
 {
     static char request[REQUEST];
@@ -117,12 +167,17 @@ static void converse(int client)
             *to++ = '$';
             char *first = to;
             *end = 0;
-            to = answer(start + 1, to, &acknowledge);
-            uint8_t sum = 0;
-            for (char *at = first; at < to; at++)
-                sum += (uint8_t)*at;
-            to += sprintf(to, "#%02x", sum);
-            send_all(client, reply, to - reply);
+            if (acknowledge || !ready || !send_kept(client, start + 1)) {
+                int in_ack_mode = acknowledge;
+                to = answer(start + 1, to, &acknowledge);
+                uint8_t sum = 0;
+                for (char *at = first; at < to; at++)
+                    sum += (uint8_t)*at;
+                to += sprintf(to, "#%02x", sum);
+                if (ready && !in_ack_mode)
+                    keep(start + 1, reply, to - reply);
+                send_all(client, reply, to - reply);
+            }
             have -= end + 3 - request;
             memmove(request, end + 3, have);
         }
@@ -139,6 +194,9 @@ int main(int argc, char **argv)
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+    ready = !strcmp(argv[1], "ready");
+    argc -= ready;
+    argv += ready;
     packet_size = strtoul(argv[1], NULL, 0);
     map_files(argc - 2, argv + 2);
     for (parts = 0; parts < argc - 2; parts++) {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex_pair
 from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some
+from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_binary
 
 _PROBE = b"0,0"
 _MAX_READ = PACKET_SIZE - 16
@@ -24,7 +25,7 @@ def read_binary(client: Client, arguments: bytes) -> bytes:
         return b""
     address, length = parse_hex_pair(arguments)
     data = client.session.read_memory(address, min(length, _MAX_READ))
-    data = escape_some(data, _MAX_READ)
-    if client.bare_binary:
-        return data
-    return b"b" + data
+    text = encode_binary(data)
+    if len(text) > _MAX_READ:
+        text = escape_some(data, _MAX_READ)  # a run must not be cut
+    return text if client.bare_binary else b"b" + text

@@ -1,16 +1,21 @@
-"""Run-length encoding of replies that are hex digits (GDB manual, "Overview").
+"""Run-length encoding of memory, as hex digits or as it is (GDB manual, "Overview").
 
 `X*N` stands for X and as many more X as the character N says, less 29. gdb needs some
 20 ns for each character of a reply whatever it stands for, so memory that repeats gets
-through many times faster. LLDB expands it as well. Only runs of one digit can be written
+through many times faster. LLDB expands it as well. Only runs of one character can be written
 so; in memory these are zeros above all, then bytes with all bits set, and whole pages of
 a filler (0xcc behind the kernel's text).
 
-Binary replies (`x`, `qXfer`, `vFile`) have no use for this: they escape `*` instead.
+Both debuggers expand runs before they undo escapes, so a run must not follow a `}`: the
+bytes repeated here are none that an escape can end in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape
 from kdump_gdbserver.adapters.rsp_tcp.hex_digits import LARGE, hex_digits
 
 # The count is a printable character: "~", 126, is the largest (GDB manual, "Overview").
@@ -23,7 +28,7 @@ _FEWEST = 32 - _OFFSET + 1
 # Below this many bytes of memory there is nothing to win.
 _SMALL = 512
 _PAGE = 4096
-# Lengths, in digits, of runs looked for in pages that are not all the same. Looking for
+# Lengths, in characters, of runs looked for in pages that are not all the same. Looking for
 # shorter ones too costs the server more time than it saves gdb.
 _LENGTHS = (LONGEST, 32)
 # One word in so many has to be all zeros (all ones) for runs to be looked for at all.
@@ -44,32 +49,50 @@ def run(digit: int, length: int) -> bytes:
     return encoded + bytes((digit, ord("*"), repeats + _OFFSET)) + character * left
 
 
+class _Form(NamedTuple):
+    """A way to write memory: what a byte becomes, and the characters worth looking for.
+
+    `filled` has for a byte the page that is full of it, and how that is written. `searches`
+    have a word of memory that says that runs are likely, and how these are written.
+    """
+
+    write: Callable[[bytes], bytes]
+    filled: dict[int, tuple[bytes, bytes]]
+    searches: tuple[tuple[int, tuple[tuple[bytes, bytes], ...]], ...]
+
+
 def encode_memory(data: bytes) -> bytes:
     """Return memory as hex digits, run-length encoded where that pays."""
-    size = len(data)
-    if size < _SMALL:
-        return data.hex().encode()
+    return _encode(data, _HEX) if len(data) >= _SMALL else data.hex().encode()
+
+
+def encode_binary(data: bytes) -> bytes:
+    """Return memory as it is, escaped, and run-length encoded where that pays."""
+    return _encode(data, _BINARY) if len(data) >= _SMALL else escape(data)
+
+
+def _encode(data: bytes, form: _Form) -> bytes:
     parts: list[bytes] = []
     done = 0
-    for start in range(0, size - _PAGE + 1, _PAGE):
-        filled = _FILLED.get(data[start])
+    for start in range(0, len(data) - _PAGE + 1, _PAGE):
+        filled = form.filled.get(data[start])
         if filled is not None and data.startswith(filled[0], start):
             if done < start:
-                parts.append(_encode_mixed(data[done:start]))
+                parts.append(_encode_mixed(data[done:start], form))
             parts.append(filled[1])
             done = start + _PAGE
-    if done < size:
-        parts.append(_encode_mixed(data[done:]))
+    if done < len(data):
+        parts.append(_encode_mixed(data[done:], form))
     return b"".join(parts)
 
 
-def _encode_mixed(data: bytes) -> bytes:
-    digits = hex_digits(data)
-    for word, replacements in _SEARCHES:
+def _encode_mixed(data: bytes, form: _Form) -> bytes:
+    text = form.write(data)
+    for word, replacements in form.searches:
         if _has_many(data, word):
             for needle, encoded in replacements:
-                digits = digits.replace(needle, encoded)
-    return digits
+                text = text.replace(needle, encoded)
+    return text
 
 
 def _has_many(data: bytes, word: int) -> bool:
@@ -82,15 +105,20 @@ def _has_many(data: bytes, word: int) -> bool:
     return bool(np.count_nonzero(words == word) * _MANY >= len(words))
 
 
-def _replacements(digit: int) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((bytes((digit,)) * length, run(digit, length)) for length in _LENGTHS)
+def _replacements(character: int) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((bytes((character,)) * length, run(character, length)) for length in _LENGTHS)
 
 
-_SEARCHES = tuple(
-    (word, _replacements(digit)) for word, digit in ((0, ord("0")), ((1 << 64) - 1, ord("f")))
+_NONE, _ALL = 0, (1 << 64) - 1  # words with no bit set, and with all
+# Bytes whose two digits are the same. None of them is escaped, and no escape ends in one.
+_FILLERS = {0x11 * value: bytes((0x11 * value,)) * _PAGE for value in range(16)}
+_HEX = _Form(
+    hex_digits,
+    {byte: (page, run(ord(f"{byte:x}"[0]), 2 * _PAGE)) for byte, page in _FILLERS.items()},
+    ((_NONE, _replacements(ord("0"))), (_ALL, _replacements(ord("f")))),
 )
-# Pages of one byte whose two digits are the same, and how they are encoded, by that byte.
-_FILLED = {
-    0x11 * value: (bytes((0x11 * value,)) * _PAGE, run(b"0123456789abcdef"[value], 2 * _PAGE))
-    for value in range(16)
-}
+_BINARY = _Form(
+    escape,
+    {byte: (page, run(byte, _PAGE)) for byte, page in _FILLERS.items()},
+    ((_NONE, _replacements(0x00)), (_ALL, _replacements(0xFF))),
+)

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
-from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some, frame, unescape
+from kdump_gdbserver.adapters.rsp_tcp.framing import escape, escape_some, frame, unescape
 from kdump_gdbserver.adapters.rsp_tcp.hex_digits import hex_digits
-from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_memory, run
+from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_binary, encode_memory, run
 
 _HEX = "0123456789abcdef"
 _PAGE = 4096
@@ -74,6 +74,18 @@ def test_any_memory_comes_back(data: bytes) -> None:
 
 
 @given(_memory)
+@example(bytes(_PAGE))
+@example(b"#$}*" * 1000 + bytes(_PAGE) + b"*" * 5000)
+@example(b"}" + b"\xff" * 9000 + b"}")
+@example(b"\x22" * _PAGE + b"$" + b"\x00" * 600)
+def test_any_memory_comes_back_as_binary_data(data: bytes) -> None:
+    encoded = encode_binary(data)
+    assert unescape(expand(encoded)) == data
+    assert not set(encoded) & set(b"#$")
+    assert len(encoded) <= len(escape(data))
+
+
+@given(_memory)
 def test_the_checksum_is_of_what_is_sent(data: bytes) -> None:
     encoded = encode_memory(data)
     assert frame(encoded) == b"$%b#%02x" % (encoded, sum(encoded) % 256)
@@ -101,6 +113,7 @@ def test_pages_of_one_digit_shrink_much(byte: int) -> None:
     encoded = encode_memory(data)
     assert expand(encoded) == data.hex().encode()
     assert len(encoded) < len(data) * 2 // 30
+    assert len(encode_binary(data)) < len(data) // 30
 
 
 def test_long_runs_inside_a_page_shrink() -> None:
@@ -113,10 +126,12 @@ def test_long_runs_inside_a_page_shrink() -> None:
 def test_noise_is_not_touched() -> None:
     data = random.Random(2).randbytes(0x10000)
     assert encode_memory(data) == data.hex().encode()
+    assert encode_binary(data) == escape(data)
 
 
 def test_little_is_not_touched() -> None:
     assert encode_memory(bytes(8)) == b"0" * 16
+    assert encode_binary(bytes(8)) == bytes(8)
 
 
 @given(st.binary(max_size=300).map(lambda data: data.replace(b"a", b"}")), st.integers(0, 400))
