@@ -31,6 +31,9 @@ def attach(
     attributes = Attributes(context)
     # Never mmap: a dump that shrinks while it is open would kill the server with SIGBUS.
     attributes.set_number("file.mmap_policy", MMAP_NEVER)
+    # Not later: the pages that libkdumpfile holds from opening on would be given back to
+    # the cache that a change of size has freed.
+    attributes.set_number("cache.size", _CACHED_PAGES)
     if arch is not None and headers[0].form != "elf":
         # QEMU's kdump files do not say it in a way that libkdumpfile takes. Only when it
         # is set before the files are the CPUs' notes understood as well.
@@ -62,7 +65,6 @@ def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> str | None:
             f"{path}: the page size is not known to this libkdumpfile; give the kernel's "
             "VMCOREINFO (--vmcoreinfo), or use a newer library ('pip install drgn')"
         )
-    attributes.set_number("cache.size", _CACHED_PAGES)
     return context.settle_translation()
 
 

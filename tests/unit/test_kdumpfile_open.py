@@ -126,6 +126,35 @@ def test_the_notes_alone_tell_the_architecture(opener: KdumpfileOpener, tmp_path
     dump.close()
 
 
+def test_the_cache_of_an_open_dump_is_never_replaced(
+    opener: KdumpfileOpener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libkdumpfile gives back pages that it holds since opening, to memory it has freed then.
+
+    What lies there by now has a number changed: a crash at the end, of something else.
+    """
+    functions = opener.library.functions._functions
+    calls: list[str] = []
+
+    def noting(name: str) -> None:
+        function = functions[name]
+
+        def call(context: object, *arguments: object) -> int:
+            key = arguments[0]
+            calls.append(key.decode() if isinstance(key, bytes) else name)
+            return int(function(context, *arguments))
+
+        monkeypatch.setitem(functions, name, call)
+
+    noting("kdump_open_fdset")
+    noting("kdump_set_attr")
+    dump = opener.open([write(tmp_path, machine_kdump(machine=b""))])
+    assert dump.facts.cpu_count == 2
+    dump.close()
+    assert "cache.size" in calls[: calls.index("kdump_open_fdset")]
+    assert "cache.size" not in calls[calls.index("kdump_open_fdset") :]
+
+
 def test_flattened(opener: KdumpfileOpener, tmp_path: Path) -> None:
     path = write(tmp_path, flatten(machine_kdump(machine=b"")))
     if not knows_flattened(opener):
