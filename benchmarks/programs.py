@@ -136,9 +136,7 @@ def our_server(
 
 
 @contextlib.contextmanager
-def stub(
-    parts: Sequence[str], cpu: int | None = None, ready: bool = False
-) -> Iterator[Running]:
+def stub(parts: Sequence[str], cpu: int | None = None, ready: bool = False) -> Iterator[Running]:
     """Run the stub on ADDRESS=FILE parts; `ready` it keeps its replies, run-length encoded."""
     command = [str(compiled("stub")), *["ready"] * ready, hex(STUB_PACKET_SIZE), *parts]
     with _run(command, cpu) as process:

@@ -38,6 +38,7 @@ def converse(channel: Channel, connection: Connection) -> None:
     can interrupt or leave.
     """
     while not connection.closed:
+        connection.work_ahead()
         data = channel.receive()
         if not data:
             return

@@ -17,6 +17,7 @@ from kdump_gdbserver.adapters.rsp_tcp.framing import (
     Signal,
     frame,
 )
+from kdump_gdbserver.adapters.rsp_tcp.read_ahead import ReadAhead
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 
@@ -44,6 +45,7 @@ class Connection:
         self._client = Client(session, log)
         self._log = log
         self._last_frame = b""
+        self._ahead = ReadAhead()
         self._fault: MemoryFault | None = None
         self._waiting: list[Event] = []
         self._stream: Iterator[bytes] | None = None
@@ -97,6 +99,15 @@ class Connection:
             self._take(waiting, out)
         return b"".join(out)
 
+    def work_ahead(self) -> None:
+        """Do what the next packet is likely to want; call it when all has been sent."""
+        if not self._ahead.wanted:
+            return
+        reply = self._reply(self._ahead.wanted)
+        if isinstance(reply, bytes) and self._fault is None:
+            self._ahead.keep(reply, frame(reply))
+        self._ahead.wanted = b""
+
     def _take(self, events: list[Event], out: list[bytes]) -> None:
         held = 0
         for number, event in enumerate(events, start=1):
@@ -125,9 +136,12 @@ class Connection:
 
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
         started = time.perf_counter_ns()
-        reply = self._reply(payload)
-        if isinstance(reply, bytes):
-            self._send(reply, out)
+        kept = self._ahead.take(payload)
+        reply = self._reply(payload) if kept is None else kept[0]
+        if kept is not None:
+            self._send_frame(kept[1], out)
+        elif isinstance(reply, bytes):
+            self._send_frame(frame(reply), out)
         elif reply is not None:
             self._stream, reply = reply, None
             for _ in range(_PARTS_AT_ONCE):
@@ -144,12 +158,12 @@ class Connection:
         if part is None:
             self._stream = None
         elif part:
-            self._send(part, out)
+            self._send_frame(frame(part), out)
         return part
 
-    def _send(self, reply: bytes, out: list[bytes]) -> None:
-        self._last_frame = frame(reply)
-        out.append(self._last_frame)
+    def _send_frame(self, framed: bytes, out: list[bytes]) -> None:
+        self._last_frame = framed
+        out.append(framed)
 
     def _reply(self, payload: bytes) -> bytes | Iterator[bytes] | None:
         handler, arguments = find_handler(payload)

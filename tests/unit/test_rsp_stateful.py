@@ -97,6 +97,15 @@ class Conversation(RuleBasedStateMachine):
     def one_more(self) -> None:
         self.check(self.connection.more())
 
+    @precondition(lambda self: not self.connection.closed)
+    @rule(at=st.integers(0, 3), ahead=st.booleans())
+    def read_on(self, at: int, ahead: bool) -> None:
+        for page in range(at, at + 3):
+            self.feed(packet(b"x%x,1000" % (TEXT + 0x1000 * page)))
+            if ahead and not self.connection.closed:
+                self.connection.work_ahead()
+        self.unfinished = False
+
     @rule(within=st.booleans())
     def vanish_and_come_back(self, within: bool) -> None:
         if within and not self.connection.closed:
