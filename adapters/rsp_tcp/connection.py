@@ -137,20 +137,29 @@ class Connection:
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
         started = time.perf_counter_ns()
         kept = self._ahead.take(payload)
-        reply = self._reply(payload) if kept is None else kept[0]
-        if kept is not None:
-            self._send_frame(kept[1], out)
-        elif isinstance(reply, bytes):
-            self._send_frame(frame(reply), out)
-        elif reply is not None:
-            self._stream, reply = reply, None
-            for _ in range(_PARTS_AT_ONCE):
-                reply = self._send_part(out) or reply
+        if kept is None:
+            reply = self._send(self._reply(payload), out)
+        else:
+            reply, framed = kept
+            self._send_frame(framed, out)
         self._reader.verify_checksums = self._client.acknowledge
         elapsed = time.perf_counter_ns() - started
         self._client.statistics.count(len(payload), len(reply) if reply else 0, elapsed)
         if self._log.enabled:
             self._log.exchange(payload, reply, elapsed, self._fault)
+
+    def _send(self, answer: bytes | Iterator[bytes] | None, out: list[bytes]) -> bytes | None:
+        """Send an answer, or the first parts of one; return the last reply that was sent."""
+        if answer is None:
+            return None
+        if isinstance(answer, bytes):
+            self._send_frame(frame(answer), out)
+            return answer
+        self._stream = answer
+        reply = None
+        for _ in range(_PARTS_AT_ONCE):
+            reply = self._send_part(out) or reply
+        return reply
 
     def _send_part(self, out: list[bytes]) -> bytes | None:
         """Send the next part; an empty one says that the work takes longer."""
