@@ -82,6 +82,15 @@ def real_folder(scenario: str = "panic", form: str = "elf") -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
+def real_vmlinux(folder: Path) -> Path:
+    """Return the vmlinux of the kernel that crashed, which the same tests have fetched."""
+    release = json.loads((folder / "facts.json").read_text())["release"]
+    found = next((cache_root() / "kernels").rglob(f"vmlinux-{release}"), None)
+    if found is None:
+        raise BenchError(f"no vmlinux of {release}: run 'make real' first")
+    return found
+
+
 def real_spans(folder: Path, size: int) -> list[tuple[Span, int]]:
     """Choose memory from all over a real machine: kernel addresses, offsets in the ELF dump."""
     start, length, offset = max(_loads(folder / "dumps" / "elf"), key=lambda load: load[1])

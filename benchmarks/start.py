@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks.contents import Content
+from benchmarks.contents import Content, real_folder, real_vmlinux
 from benchmarks.memory import OURS, THEIRS
 from benchmarks.programs import BUILD, BenchError, client, gdb, gdbserver, our_server
 from benchmarks.report import Report
-from benchmarks.tasks import write_tasks
+from benchmarks.tasks import write_real_tasks, write_tasks
 
+_MANY = 10_000
+_PLACES = {"one CPU": 0, "any CPUs": None}
 _TIMED_TARGET = """\
 import time
 _start = time.perf_counter()
@@ -55,25 +60,53 @@ def start(report: Report, contents: Sequence[Content], rounds: int) -> None:
 
 
 def threads(report: Report, contents: Sequence[Content], rounds: int) -> None:
-    """Attach and `info threads` with many tasks: seconds in gdb, CPU time of the server."""
-    section = "tasks as threads"
+    """Attach and `info threads` with many tasks: seconds in gdb, CPU time of the server.
+
+    On one CPU, as then no time goes by in waiting for the next packet that counts as work.
+    """
+    cases: list[_Case] = []
     dump = next(content.dump for content in contents if content.name == "random")
-    for _ in range(rounds):
-        for count in (1000, 5000, 10_000):
-            sidecar = BUILD / f"tasks-{count}.json"
-            write_tasks(sidecar, count)
-            script = BUILD / "timed-target.py"
-            with our_server(dump, "-k", str(sidecar)) as server:
-                before = server.cpu_seconds
-                script.write_text(_TIMED_TARGET.format(port=server.port))
-                printed = gdb(None, f"source {script}")
-                used = server.cpu_seconds - before
-            match = re.search(r"^seconds ([0-9.]+) threads ([0-9]+)", printed, re.MULTILINE)
-            if match is None or int(match[2]) < count:
-                raise BenchError(f"gdb did not list {count} threads: {printed.strip()[-300:]}")
-            goal = "< 100 ms" if count == 10_000 else ""
-            report.row(section, f"{count}: server's CPU time", "ms", goal).add(OURS, used * 1e3)
-            report.row(section, f"{count}: of gdb's wall time", "ms").add(
-                OURS, float(match[1]) * 1e3
-            )
-    report.print(section)
+    for count in (1000, _MANY):
+        cases.append(_Case(f"{count}", dump, BUILD / f"tasks-{count}.json", count))
+        write_tasks(cases[-1].sidecar, count)
+    folder = real_folder()
+    if folder is not None:
+        vmlinux = real_vmlinux(folder)
+        real, sidecar = folder / "dumps" / "elf", BUILD / "tasks-many-real.json"
+        with our_server(real) as server:
+            write_real_tasks(sidecar, _MANY, server.port, vmlinux)
+        cases.append(_Case(f"{_MANY} with vmlinux", real, sidecar, _MANY, vmlinux))
+    for case, (place, cpu) in itertools.product(cases, _PLACES.items()):
+        for _ in range(rounds):
+            _list_threads(report, case, place, cpu)
+    report.print("tasks as threads")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """So many tasks in a dump."""
+
+    name: str
+    dump: Path
+    sidecar: Path
+    count: int
+    vmlinux: Path | None = None
+
+
+def _list_threads(report: Report, case: _Case, place: str, cpu: int | None) -> None:
+    section, script = "tasks as threads", BUILD / "timed-target.py"
+    symbols = [f"file {case.vmlinux}"] if case.vmlinux else []
+    with our_server(case.dump, "-k", str(case.sidecar), cpu=cpu) as server:
+        before = server.cpu_seconds
+        script.write_text(_TIMED_TARGET.format(port=server.port))
+        printed = gdb(None, *symbols, f"source {script}", cpu=cpu)
+        used = server.cpu_seconds - before
+    match = re.search(r"^seconds ([0-9.]+) threads ([0-9]+)", printed, re.MULTILINE)
+    if match is None or int(match[2]) < case.count:
+        raise BenchError(f"gdb did not list {case.count} threads: {printed.strip()[-300:]}")
+    if cpu is not None:
+        goal = "< 100 ms" if case.count == _MANY else ""
+        row = report.row(section, f"{case.name}: server's CPU time", "ms", goal)
+        row.add(OURS, used * 1e3)
+    seconds = report.row(section, f"{case.name}: of gdb's time, {place}", "ms")
+    seconds.add(OURS, float(match[1]) * 1e3)
