@@ -49,9 +49,12 @@ check: ## lint, format and type checks, and the rules on who may import whom
 	$(BIN)/mypy --strict $(PACKAGES)
 	$(BIN)/lint-imports
 
-bench: ## measure this server beside gdbserver
+bench: ## measure this server beside gdbserver, and draw docs/benchmarks.png
 	@scripts/setup python gdb gdbserver $(REAL_NEEDS)
 	$(IN) $(BIN)/python -m benchmarks
+	$(BIN)/python -c 'import matplotlib' 2>/dev/null ||
+	    $(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks.chart
 
 fuzz: ## fuzz the readers of foreign bytes for a short while (FUZZ_SECONDS=20 for each of them)
 	@scripts/setup python

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import decompression, memory, start
+from benchmarks import decompression, memory, stages, start
 from benchmarks.contents import SIZE, contents, describe
 from benchmarks.programs import BUILD, BenchError
 from benchmarks.report import Report
@@ -16,6 +16,7 @@ _SECTIONS = {
     "start": start.start,
     "threads": start.threads,
     "trips": memory.round_trips,
+    "stages": stages.stages,
     "streams": memory.streams,
     "kdump": decompression.pages,
     "gdb": memory.through_gdb,

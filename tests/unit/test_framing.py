@@ -95,7 +95,7 @@ def test_escapes_are_the_manuals() -> None:
     assert unescape(b"}\n}\xdf") == b"*\xff"
 
 
-@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 100_000])
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 513, 16_383, 16_384, 100_000])
 def test_the_checksum_is_the_sum_modulo_256(size: int) -> None:
     data = random.Random(size).randbytes(size)
     for kind in (bytes, bytearray, memoryview):
