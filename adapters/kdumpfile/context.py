@@ -34,6 +34,8 @@ class Context:
         self.lock: threading.RLock = shared.lock if shared else threading.RLock()
         self._pointer: int | None = pointer
         self._free = weakref.finalize(self, _free, functions, pointer, self.lock)
+        # Not at the end of the process: a thread that still reads would read what is freed.
+        self._free.atexit = False
 
     @classmethod
     def new(cls, functions: Bindings) -> Context:

@@ -19,6 +19,7 @@ class DumpFiles:
         self._descriptors = tuple(descriptors)
         self._sizes = [(file, os.lseek(file, 0, os.SEEK_END)) for file in self._descriptors]
         self._close = weakref.finalize(self, _close_all, self._descriptors)
+        self._close.atexit = False  # a thread may still read then
 
     def __getitem__(self, index: int) -> int:
         if not self._close.alive:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,6 +350,33 @@ def test_closing_while_others_read(opener: KdumpfileOpener, tmp_path: Path, form
         thread.join(20)
         assert not thread.is_alive()
     assert ended == ["the dump is closed"] * 3
+
+
+WHAT_IS_FREED = """
+import sys
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener, context, files
+free, close = context._free, files._close_all
+context._free = lambda *pointers: (print("freed", flush=True), free(*pointers))
+files._close_all = lambda *numbers: (print("closed", flush=True), close(*numbers))
+first, second = (KdumpfileOpener().open([sys.argv[1]]) for _ in range(2))
+spaces = [first.kernel(), second.kernel()]
+first.close()
+print("end", flush=True)
+"""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_end_of_the_process_takes_nothing_from_threads_that_read(
+    tmp_path: Path, form: str
+) -> None:
+    """They may read on while Python's exit handlers run; what they use goes with the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", WHAT_IS_FREED, write(tmp_path, dump_bytes(form))],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    *closing, end = done.stdout.splitlines()
+    assert {"freed", "closed"} == set(closing)
+    assert end == "end"
 
 
 @pytest.mark.parametrize("form", FORMS)
