@@ -186,6 +186,9 @@ class RspServer:
     def _serve_socket(self, connection: socket.socket) -> None:
         with self._lock:
             self._clients.add(connection)
+            if self._stopping:  # `stop` has dropped the clients that it knew
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
         try:
             with connection:
                 log = self._logger.bind(client=_name_of(connection))

@@ -148,6 +148,23 @@ def test_stopping_hangs_up_on_clients() -> None:
         assert client.hung_up()
 
 
+def test_a_client_that_comes_while_the_server_stops_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = server_of()
+    start = threading.Thread.start
+
+    def stop_and_start(thread: threading.Thread) -> None:
+        """Stop the server between taking a client and serving it."""
+        if "_serve_socket" in thread.name:
+            server.stop()
+        start(thread)
+
+    with serving(server) as served:
+        monkeypatch.setattr(threading.Thread, "start", stop_and_start)
+        assert served.connect().hung_up()
+
+
 def test_a_view_is_opened_for_the_first_client_and_once_for_all() -> None:
     opened: list[int] = []
 
