@@ -6,13 +6,23 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from tests.support.sessions import packet
 
-TIMEOUT = 10.0  # seconds; for a test to fail instead of hanging
+# Seconds; for a test to fail instead of hanging, however busy the machine is.
+TIMEOUT = 60.0
 HOST = "127.0.0.1"
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for `condition` to be true; fail, naming `what` was waited for, when it never is."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {TIMEOUT:g} s for {what}"
+        time.sleep(0.01)
 
 
 class TcpClient:
@@ -21,20 +31,24 @@ class TcpClient:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.name = "{}:{}".format(*self.socket.getsockname())  # in the server's log
+        self._received = b""
 
     def send(self, payload: bytes) -> None:
         self.socket.sendall(packet(payload))
 
     def receive(self) -> bytes:
         """Return the next reply's payload; `EOFError` when the server has hung up."""
-        data = b""
+        data = self._received
         while b"#" not in data or len(data) < data.index(b"#") + 3:
             part = self.socket.recv(0x10000)
             if not part:
                 raise EOFError(data)
             data += part
+        end = data.index(b"#")
+        self._received = data[end + 3 :]
         self.socket.sendall(b"+")
-        return data[data.index(b"$") + 1 : data.index(b"#")]
+        return data[data.index(b"$") + 1 : end]
 
     def ask(self, payload: bytes) -> bytes:
         self.send(payload)
@@ -62,6 +76,7 @@ class Served:
     """A server that runs in a thread, and the clients it has."""
 
     def __init__(self, server: RspServer, once: bool) -> None:
+        self._server = server
         self.port = server.listen(HOST, 0)
         self.thread = threading.Thread(target=server.serve, kwargs={"once": once}, daemon=True)
         self.thread.start()
@@ -80,6 +95,12 @@ class Served:
         for client in self._clients:
             client.close()
 
+    def clients_ended(self) -> bool:
+        """Whether all clients' threads end, so that none is left to log in the next test."""
+        for thread in list(self._server._threads):
+            thread.join(TIMEOUT)
+        return not any(thread.is_alive() for thread in list(self._server._threads))
+
 
 @contextlib.contextmanager
 def serving(server: RspServer, once: bool = False) -> Iterator[Served]:
@@ -91,3 +112,4 @@ def serving(server: RspServer, once: bool = False) -> Iterator[Served]:
         served.close_clients()
         server.stop()
         assert served.ended()
+        assert served.clients_ended()

@@ -103,11 +103,11 @@ def test_damaged_tables_take_no_longer_than_sound_ones() -> None:
     """The bound: neither ambiguous nor endless tokens keep a server busy for ever."""
     ambiguous = (b"Da", b"a", b"aa", b"aaa") * 60 + (b"b",) * 16
     endless = tuple(b"D" + b"a" * 8000 for _ in range(256))
-    started = time.monotonic()
+    started = time.thread_time()
     for tokens in (ambiguous, endless):
         tables = KallsymsTables(bytes(range(200)) * 5000, tokens, bytes(400000), BASE)
         assert tables.find(["a" * 30 + "c", "panic_cpu"]) == {}
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5  # measured: 4 ms
 
 
 def test_addresses_do_not_leave_the_address_space() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -73,10 +73,8 @@ def test_slow_silent_and_greedy_clients_hold_nobody_up() -> None:
             served.connect().socket.sendall(b"$m1000,")
             served.connect().socket.sendall(packet(b"m1000,10000") * 500)
         wrong: list[object] = []
-        began = time.monotonic()
-        visit(served, 7, 50, wrong)
+        visit(served, 7, 50, wrong)  # each answer within the client's timeout
         assert wrong == []
-        assert time.monotonic() - began < TIMEOUT / 2
 
 
 def test_a_client_that_trickles_bytes_is_answered() -> None:
@@ -167,23 +165,30 @@ def test_packets_sent_ahead_of_a_long_answer_are_bounded() -> None:
     assert debugger.connection.crowded
 
 
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches do not give up."""
+    monkeypatch.setattr(handlers_search, "MAX_PAGES_MISSED", 1 << 64)
+
+
+@pytest.mark.usefixtures("endless")
 @pytest.mark.parametrize("leave", [TcpClient.close, TcpClient.abort])
-def test_a_client_that_leaves_ends_its_search(leave: object) -> None:
-    assert callable(leave)
+def test_a_client_that_leaves_ends_its_search(leave: Callable[[TcpClient], None]) -> None:
     with serving(server_of(), once=True) as served:
         client = served.connect()
         client.socket.sendall(ENDLESS)
-        time.sleep(0.1)
+        assert client.socket.recv(100) == b"+"
         assert served.thread.is_alive()
         leave(client)
-        began = time.monotonic()
         assert served.ended()
-        assert time.monotonic() - began < 2
 
 
+@pytest.mark.usefixtures("endless")
 def test_a_search_holds_nobody_else_up() -> None:
     with serving(server_of()) as served:
-        served.connect().socket.sendall(ENDLESS)
+        client = served.connect()
+        client.socket.sendall(ENDLESS)
+        assert client.socket.recv(100) == b"+"
         wrong: list[object] = []
         visit(served, 3, 20, wrong)
         assert wrong == []

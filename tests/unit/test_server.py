@@ -183,7 +183,7 @@ def test_a_view_is_opened_for_the_first_client_and_once_for_all() -> None:
 def test_comings_and_goings_are_logged_with_the_clients_address() -> None:
     with capture_logs() as entries, serving(server_of(log_exchanges=True)) as served:
         client = served.connect()
-        name = "{}:{}".format(*client.socket.getsockname())
+        name = client.name
         client.ask(b"qC")
         leave_by_kill(client)
     # A client of an earlier test may still be taking its leave.
