@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -13,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import structlog
 from dependency_injector import providers
 
+from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.cli import console
 from kdump_gdbserver.cli.arguments import parse_arguments
 from kdump_gdbserver.cli.container import Container
@@ -28,7 +31,7 @@ from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.support.elf_writer import write_elf
 from tests.support.fake_dump import FakeDump, FakeSymbolFile, facts_of
 from tests.support.fake_kernel import fake_kernel
-from tests.support.tcp import HOST, TIMEOUT, TcpClient
+from tests.support.tcp import HOST, TIMEOUT, TcpClient, wait_until
 
 KERNEL = fake_kernel(possible=3, pids={2: 42}, panic_cpu=2)
 
@@ -69,25 +72,22 @@ def as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def served(*options: str, ask: Callable[[TcpClient], None]) -> int:
     """Run `main` with `--once` and one client; return the exit status."""
-    port = free_port()
+    ports: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     failures: list[BaseException] = []
+    listen = RspServer.listen
+
+    def listen_and_tell(server: RspServer, host: str, port: int) -> int:
+        taken = listen(server, host, port)
+        ports.put(taken)
+        return taken
 
     def visit() -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            try:
-                client = TcpClient(port)
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+        port = ports.get()
+        if port is None:
+            return
+        client = TcpClient(port)
         try:
             ask(client)
         except BaseException as error:
@@ -96,8 +96,11 @@ def served(*options: str, ask: Callable[[TcpClient], None]) -> int:
 
     visitor = threading.Thread(target=visit, daemon=True)
     visitor.start()
-    status = main(["-f", "vmcore", "-a", HOST, "-p", str(port), "--once", *options])
+    with mock.patch.object(RspServer, "listen", listen_and_tell):
+        status = main(["-f", "vmcore", "-a", HOST, "-p", "0", "--once", *options])
+    ports.put(None)
     visitor.join(TIMEOUT)
+    assert not visitor.is_alive()
     if failures:
         raise failures[0]
     return status
@@ -308,13 +311,21 @@ def test_the_invitation_without_kaslr_has_no_offset() -> None:
 def test_what_takes_long_is_said_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for terminal, said in ((False, ""), (True, "kdump-gdbserver: opening vmcore ...\n")):
+    said = ""
+
+    def hear() -> str:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said
+
+    for terminal, line in ((False, ""), (True, "kdump-gdbserver: opening vmcore ...\n")):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
         with console.progress("opening vmcore", after=0):
             time.sleep(0.1)
+            wait_until(lambda line=line: hear() == line, "the line")  # type: ignore[misc]
         with console.progress("nothing slow", after=TIMEOUT):
             pass
-        assert capsys.readouterr().err == said
+        assert hear() == line
 
 
 def test_warnings() -> None:
