@@ -83,8 +83,9 @@ class Served:
         self._clients: list[TcpClient] = []
 
     def connect(self) -> TcpClient:
-        self._clients.append(TcpClient(self.port))
-        return self._clients[-1]
+        client = TcpClient(self.port)
+        self._clients.append(client)
+        return client
 
     def ended(self) -> bool:
         """Whether the server ends, now or within the timeout."""
