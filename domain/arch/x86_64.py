@@ -133,8 +133,9 @@ X86_64 = Arch(
     name="x86_64",
     gdb_name="i386:x86-64",
     pointer_size=8,
-    features=(CORE, LINUX, BASES),
-    optional={"sse": SSE, "avx": AVX},
+    # With SSE even if nobody has values: `gcore` of gdb 13 to 18 aborts gdb without it.
+    features=(CORE, LINUX, BASES, SSE),
+    optional={"avx": AVX},
     pc="rip",
     sp="rsp",
     elf_machine=62,

@@ -94,6 +94,20 @@ def test_unreadable_memory_is_an_error_never_zeros() -> None:
     assert text.count("Cannot access memory at address") == len(flat), text
 
 
+def test_gcore_of_the_kernel_does_not_end_gdb(tmp_path: Path) -> None:
+    """gdb 13 to 18 abort with an internal error if there are no SSE registers.
+
+    What is in the file, and in gdb's warnings, is another matter: it looks for a program's memory.
+    """
+    core = tmp_path / "core"
+    commands = (f"generate-core-file {core}", "p $xmm0", "p 6 * 7")
+    with serve(VMCORE) as server:
+        text = gdb(server, *commands, before=LOAD, ugly=True)
+    assert f"Saved corefile {core}" in text
+    assert "$1 = <unavailable>" in text
+    assert "$2 = 42" in text
+
+
 def test_clients_come_and_go() -> None:
     """Detach, kill and a plain exit each leave the server serving."""
     with serve(VMCORE) as server:

@@ -26,6 +26,8 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
         ("orig_rax", 8),
         ("fs_base", 8),
         ("gs_base", 8),
+        *((f"xmm{i}", 16) for i in range(16)),
+        ("mxcsr", 4),
     ],
     "aarch64": [*((f"x{i}", 8) for i in range(31)), ("sp", 8), ("pc", 8), ("cpsr", 4)],
     "riscv64": [(name, 8) for name in _RISCV],
@@ -53,7 +55,7 @@ DUMP_NAMES = {
     "arm": {"x0": "r0", "x12": "r12", "x13": "sp", "x14": "lr", "pstate": "cpsr", "pc": "pc"},
 }
 OPTIONAL_SIZES = {
-    "x86_64": {"sse": 16 * 16 + 4, "avx": 16 * 16},
+    "x86_64": {"avx": 16 * 16},
     "aarch64": {"fpu": 32 * 16 + 8, "tls": 8, "pauth": 16},
     "riscv64": {},
     "i386": {"sse": 8 * 16 + 4, "avx": 8 * 16},

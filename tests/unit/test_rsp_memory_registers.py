@@ -111,10 +111,12 @@ def test_the_x86_64_packet_byte_by_byte() -> None:
     values = {"rax": 0x1122334455667788, "rip": 0xFFFFFFFF81000000, "eflags": 0x246, "cs": 0x10,
               "gs": 7, "orig_rax": 0xFFFFFFFFFFFFFFFF, "gs_base": 0xFFFF888000000000}  # fmt: skip
     reply = Debugger(view_of(threads=[thread_of(1, values)])).data(b"g")
-    assert len(reply) == 2 * (17 * 8 + 7 * 4 + 8 * 10 + 8 * 4 + 3 * 8)
+    vectors = 16 * 16 + 4
+    assert len(reply) == 2 * (17 * 8 + 7 * 4 + 8 * 10 + 8 * 4 + 3 * 8 + vectors)
     assert reply[:280] == b"8877665544332211" + b"x" * 240 + b"00000081ffffffff" + b"46020000"
     assert reply[280:552] == b"10000000" + b"x" * 32 + b"07000000" + b"x" * 224
-    assert reply[552:] == b"f" * 16 + b"x" * 16 + b"000000008088ffff"
+    assert reply[552:600] == b"f" * 16 + b"x" * 16 + b"000000008088ffff"
+    assert reply[600:] == b"xx" * vectors
 
 
 @every_arch
