@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 
+from kdump_gdbserver.application.elf_image import read_build_id, read_elf
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.memory_map import MemoryRegion
 from kdump_gdbserver.domain.sidecars import Vma
@@ -73,3 +74,9 @@ class Mappings:
             raise MemoryFault(offset, FaultReason.UNMAPPED, "this part of the file is not mapped")
 
         return read
+
+    def build_id(self, of: Vma, read_memory: Callable[[int, int], bytes]) -> str | None:
+        """Return the GNU build-id of a mapping's file, None when memory does not tell."""
+        read = self.file_reader(of, read_memory)
+        image = read_elf(read)
+        return read_build_id(image, read) if image else None

@@ -88,7 +88,16 @@ def open_process_view(
         root_table=image.rootpgt,
         memory_map=mappings if image.vmas else None,
         title=f'process {image.pid} "{_printable(image.comm)}"',
+        build_id=_build_id(image, mappings, open_memory()),
     )
+
+
+def _build_id(image: ProcessImage, mappings: Mappings, memory: AddressSpace) -> str | None:
+    """Return the GNU build-id of the executable, None when memory does not tell."""
+    for vma in mappings:
+        if vma.path and vma.path == image.exe:
+            return mappings.build_id(vma, memory.read)
+    return None
 
 
 def _dumped_memory(dump: CrashDump, image: ProcessImage) -> Callable[[], AddressSpace]:

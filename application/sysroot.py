@@ -110,7 +110,7 @@ class Sysroot:
             return _Checked(None, problem=f"the sysroot has no {path}")
         image = read_elf(file.read)
         ours = read_build_id(image, file.read) if image else None
-        theirs = self._mapped_build_id(vma)
+        theirs = self._mappings.build_id(vma, self._memory.read)
         if ours and theirs:
             if ours == theirs:
                 return _Checked(file, image)
@@ -131,11 +131,6 @@ class Sysroot:
         if self._crash_time is not None and file.modified > self._crash_time:
             return f"{path} in the sysroot was modified after the crash"
         return ""
-
-    def _mapped_build_id(self, vma: Vma) -> str | None:
-        read = self._mappings.file_reader(vma, self._memory.read)
-        image = read_elf(read)
-        return read_build_id(image, read) if image else None
 
 
 def _problem(checked: _Checked, vma: Vma, offset: int, reason: FaultReason) -> str:

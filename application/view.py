@@ -33,7 +33,7 @@ class View:
     With `dump` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
-    shown.
+    shown. `build_id` is that of the process's executable, where the dump has it.
     """
 
     arch: Arch
@@ -53,6 +53,7 @@ class View:
     os_tables: Sequence[OsTable] = ()
     memory_map: MemoryMap | None = None
     title: str = "the kernel"
+    build_id: str | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import NoReturn
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 1234
@@ -36,9 +37,22 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; name a file")
+    return text
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists all options)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser for `kdump-gdbserver`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kdump-gdbserver",
         description="Show a Linux kernel crash dump (vmcore) to gdb over its remote protocol.",
         epilog=_EPILOG,
@@ -50,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         "-f",
         "--file",
         action="append",
+        type=_path,
         metavar="VMCORE",
         help="the dump; once for each part of a split one",
     )

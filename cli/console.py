@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdump_gdbserver import gdb as gdb_scripts
+from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
@@ -49,20 +50,29 @@ def inherited_place(count: int) -> Place:
     return Place(f"{count} socket(s) opened by systemd", "<the socket of the unit>")
 
 
+def gdb_word(path: str) -> str:
+    """Return a path as gdb's `file` wants it: in quotes if it would be taken for several words."""
+    if not any(char.isspace() or char in "\"'\\" for char in path):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def invitation(place: Place, vmlinux: str | None, info: Vmcoreinfo) -> str:
     """Return the lines that say where the server listens and what to type in gdb."""
     offset = info.kaslr_offset
     relocation = f" -o {offset:#x}" if offset else ""
+    name = gdb_word(vmlinux) if vmlinux else "<vmlinux>"
     return (
         f"Waiting for incoming connection on {place.words}\n"
         "In gdb execute the following command(s) to connect:\n"
-        f"file {vmlinux or '<vmlinux>'}{relocation}\n"
+        f"file {name}{relocation}\n"
         f"target remote {place.target}\n"
-        "# For commands that list and save the kernel's tasks and processes\n"
+        "# For backtraces through interrupts to their end, and for commands that list and\n"
+        "# save the kernel's tasks and processes\n"
         f"source {gdb_script()}\n"
         "# The same symbols with per-CPU variables put right, as the kernel's own gdb\n"
         "# scripts (lx-ps, $lx_per_cpu()) need them: type this after the above\n"
-        f"# kdump-symbol-file {vmlinux or '<vmlinux>'}\n"
+        f"# kdump-symbol-file {name}\n"
     )
 
 
@@ -71,7 +81,7 @@ def process_invitation(place: Place, executable: str | None, offset: int | None)
 
     `offset` is by how much its executable was moved, None for one that cannot be (no PIE).
     """
-    name, advice = executable or "<executable>", ""
+    name, advice = gdb_word(executable) if executable else "<executable>", ""
     if offset is not None:
         name += f" -o {offset:#x}"
         advice = (
@@ -146,6 +156,17 @@ def progress(text: str, after: float = 1.0) -> Iterator[None]:
 def _say_progress(text: str) -> None:
     with contextlib.suppress(OSError):
         print(f"{PROGRAM}: {text} ...", file=sys.stderr, flush=True)
+
+
+def executable_warnings(view: View, symbol_file: SymbolFile, path: str) -> list[str]:
+    """Return the warning that `-v` is not the process's executable, if so."""
+    ours, theirs = view.build_id, symbol_file.build_id
+    if not ours or not theirs or ours == theirs:
+        return []
+    return [
+        f"{path} is not the process's executable {view.exec_file}: its build-id is {theirs},"
+        f" the dump's {ours}; names and backtraces will be wrong"
+    ]
 
 
 def process_warnings(dump: CrashDump, sysroot: str | None) -> list[str]:

@@ -18,6 +18,7 @@ from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.logging_setup import set_up_logging
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.sidecars import check_identity
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.symbol_file import SymbolFile
@@ -34,15 +35,20 @@ def _open_dump(
             raise InputError(
                 f"{vmcoreinfo}: {error.strerror}; --vmcoreinfo takes a file with VMCOREINFO text"
             ) from error
+        try:
+            Vmcoreinfo.parse(text)
+        except InputError as error:
+            raise InputError(f"{vmcoreinfo}: {error}") from None
     return opener.open(files, arch=arch, vmcoreinfo=text)
 
 
 def _open_symbol_file(path: str | None, process: str | None) -> SymbolFile | None:
-    if path is None or process is not None:  # then it is the process's executable
+    if path is None:
         return None
     from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFileOpener
 
-    return ElfSymbolFileOpener().open(path)
+    advice = "with -j, give the process's executable" if process is not None else None
+    return ElfSymbolFileOpener().open(path, advice)
 
 
 def _target(

@@ -64,12 +64,14 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     with console.progress(f"opening {options.file[0]}"):
         dump = container.dump()
     symbol_file = container.symbol_file()
-    warnings = console.warnings_about(dump, symbol_file, options.vmlinux)
-    if options.process is not None:
-        warnings += console.process_warnings(dump, options.sysroot)
-    for warning in warnings:
-        console.say_warning(warning)
+    if options.process is None:
+        _warn(console.warnings_about(dump, symbol_file, options.vmlinux))
+    else:
+        _warn(console.warnings_about(dump, None, None))
+        _warn(console.process_warnings(dump, options.sysroot))
     target = container.target()
+    if options.process is not None and symbol_file is not None:
+        _warn(console.executable_warnings(target.prepare(), symbol_file, options.vmlinux))
     server = container.server()
     if options.stdio:
         target.prepare()
@@ -90,6 +92,13 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         server.serve(once=options.once)
     finally:
         server.stop()
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    from kdump_gdbserver.cli import console
+
+    for warning in warnings:
+        console.say_warning(warning)
 
 
 def _listen(server: RspServer, options: argparse.Namespace) -> Place:

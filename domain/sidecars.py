@@ -196,7 +196,8 @@ def check_identity(identity: DumpIdentity, facts: DumpFacts, vmcoreinfo: Vmcorei
         raise SidecarError(
             f"{identity.source}: dump.{name}: the sidecar is of another dump "
             f"({_shown(name, of_sidecar)}; this dump has {_shown(name, of_dump)}); "
-            "give this dump's sidecar, or write one from this dump with gdb/KdumpGdbCommands.py"
+            "give the sidecar that was made from this dump, or make one with the gdb script that "
+            "--print-gdb-script names"
         )
 
 

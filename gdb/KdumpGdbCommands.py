@@ -2552,7 +2552,9 @@ class KdumpSaveProcessJson(KdumpCommand):
         if len(words) != 2:
             raise KdumpError("usage: kdump-save-process-json FILE PID")
         if not words[1].isdigit():
-            raise KdumpError("PID must be a number, not '%s'" % words[1])
+            raise KdumpError(
+                "PID must be a decimal number, not '%s': kdump-kernel-ps lists them" % words[1]
+            )
         process = KdumpProcess(kdump_snapshot(), int(words[1]))
         content = process.sidecar()
         kdump_write(words[0], kdump_json(content))

@@ -24,5 +24,8 @@ class SymbolFile(Protocol):
 class SymbolFileOpener(Protocol):
     """Opens symbol files."""
 
-    def open(self, path: str) -> SymbolFile:
-        """Open an ELF file; raise `InputError` when it is none or cannot be read."""
+    def open(self, path: str, advice: str | None = None) -> SymbolFile:
+        """Open an ELF file; raise `InputError` when it is none or cannot be read.
+
+        `advice` says what to give instead then (by default, a vmlinux).
+        """

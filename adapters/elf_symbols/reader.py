@@ -18,13 +18,15 @@ class ElfSymbolFile:
     The file is read anew for each question, so that nothing of it stays in memory.
     """
 
-    def __init__(self, path: str) -> None:
-        """Read the headers; raise `InputError` when `path` is no readable ELF file."""
+    def __init__(self, path: str, advice: str | None = None) -> None:
+        """Read the headers; raise `InputError`, with the advice, if `path` is no ELF program."""
         self.path = path
-        with _reading(path) as elf:
+        self._advice = advice
+        with _reading(path, advice) as elf:
             loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
             if not loads:
-                raise InputError(f"{path}: has no PT_LOAD segment; give the linked vmlinux")
+                advice = advice or "give the linked vmlinux"
+                raise InputError(f"{path}: has no PT_LOAD segment; {advice}")
             self.first_segment = int(loads[0]["p_vaddr"])
             self.build_id = _build_id(elf)
 
@@ -35,7 +37,7 @@ class ElfSymbolFile:
         """
         wanted = set(names)
         found: dict[str, int] = {}
-        with _reading(self.path) as elf:
+        with _reading(self.path, self._advice) as elf:
             for section in elf.iter_sections():
                 if isinstance(section, SymbolTableSection):
                     for symbol in section.iter_symbols():
@@ -47,13 +49,13 @@ class ElfSymbolFile:
 class ElfSymbolFileOpener:
     """Opens ELF files; implements `ports.SymbolFileOpener`."""
 
-    def open(self, path: str) -> ElfSymbolFile:
+    def open(self, path: str, advice: str | None = None) -> ElfSymbolFile:
         """See `SymbolFileOpener.open`."""
-        return ElfSymbolFile(path)
+        return ElfSymbolFile(path, advice)
 
 
 @contextlib.contextmanager
-def _reading(path: str) -> Iterator[ELFFile]:
+def _reading(path: str, advice: str | None) -> Iterator[ELFFile]:
     """Open an ELF file; make an `InputError` of all that can be wrong with it."""
     try:
         with Path(path).open("rb") as file:
@@ -61,15 +63,12 @@ def _reading(path: str) -> Iterator[ELFFile]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror or error}; give the vmlinux of the dumped kernel"
-        ) from error
+        advice = advice or "give the vmlinux of the dumped kernel"
+        raise InputError(f"{path}: {error.strerror or error}; {advice}") from error
     except Exception as error:  # pyelftools: what a damaged file makes it stumble over
         reason = (str(error).splitlines() or ["bad header"])[0]
-        raise InputError(
-            f"{path}: not a sound ELF file ({reason}); give the uncompressed vmlinux"
-            " with debuginfo, not a bzImage"
-        ) from error
+        advice = advice or "give the uncompressed vmlinux with debuginfo, not a bzImage"
+        raise InputError(f"{path}: not a sound ELF file ({reason}); {advice}") from error
 
 
 def _build_id(elf: ELFFile) -> str | None:

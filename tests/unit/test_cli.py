@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -265,7 +266,9 @@ def test_wrong_usage_ends_with_status_2(
     with pytest.raises(SystemExit) as caught:
         parse_arguments(arguments)
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"kdump-gdbserver: error: .*\n", error), error
+    assert said in error
 
 
 def test_defaults() -> None:
@@ -294,6 +297,25 @@ def test_nothing_is_read_when_a_container_is_made() -> None:
     container.dump()
     container.dump()
     assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("a/vmlinux-6.1", "a/vmlinux-6.1"),
+        ("a b", '"a b"'),
+        ('a"b', '"a\\"b"'),
+        ("it's", '"it\'s"'),
+        ("a\\b", '"a\\\\b"'),
+    ],
+)
+def test_a_path_is_one_word_for_gdb(path: str, word: str) -> None:
+    """gdb takes words apart as libiberty's buildargv() does."""
+    lines = console.invitation(console.tcp_place("localhost", 1), path, Vmcoreinfo({})).splitlines()
+    assert lines[2] == f"file {word}"
+    assert lines[-1] == f"# kdump-symbol-file {word}"
+    process = console.process_invitation(console.tcp_place("localhost", 1), path, 0x1000)
+    assert f"\nfile {word} -o 0x1000\n" in process
 
 
 def test_the_invitation_without_kaslr_has_no_offset() -> None:

@@ -9,14 +9,20 @@ import pytest
 
 from kdump_gdbserver.application.process_view import open_process_view
 from kdump_gdbserver.application.view import View
-from kdump_gdbserver.cli.console import process_invitation, process_warnings, tcp_place
+from kdump_gdbserver.cli.console import (
+    executable_warnings,
+    process_invitation,
+    process_warnings,
+    tcp_place,
+)
 from kdump_gdbserver.domain.arch import ARCHITECTURES, I386, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
 from kdump_gdbserver.domain.sidecars import DumpIdentity, ProcessImage
-from tests.support.fake_dump import FakeDump
+from tests.support.fake_dump import FakeDump, FakeSymbolFile
 from tests.support.fake_kernel import fake_kernel
 from tests.unit.process_support import (
+    BUILD_ID,
     PAGE,
     HostFilesStub,
     elf,
@@ -183,6 +189,21 @@ def test_files_and_a_sysroot() -> None:
     assert file is not None
     assert file.size == len(content)
     assert helped.open_memory().read(CODE + PAGE, 1) == b"\x11"
+
+
+def test_an_executable_of_another_build_is_warned_of() -> None:
+    content = elf()
+    image = image_of(thread(100, {}), vmas=file_vmas("/bin/prog", CODE), exe="/bin/prog")
+    view = open_process_view(dump_of({CODE: content[:PAGE]}), image)
+    same, other = BUILD_ID.hex(), "ee" * 20
+    assert executable_warnings(view, FakeSymbolFile({}, build_id=same), "prog") == []
+    assert executable_warnings(view, FakeSymbolFile({}, build_id=None), "prog") == []
+    assert executable_warnings(view, FakeSymbolFile({}, build_id=other), "prog") == [
+        f"prog is not the process's executable /bin/prog: its build-id is {other}, the dump's"
+        f" {same}; names and backtraces will be wrong"
+    ]
+    unknown = open_process_view(dump_of({}), image)
+    assert executable_warnings(unknown, FakeSymbolFile({}, build_id=other), "prog") == []
 
 
 def offset_of(image: ProcessImage, pages: dict[int, bytes]) -> int | None:
