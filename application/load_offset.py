@@ -5,17 +5,25 @@ from __future__ import annotations
 from kdump_gdbserver.application.elf_image import ET_DYN, ET_EXEC, PF_X, PT_LOAD, read_elf
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.sidecars import ProcessImage
+from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 # How far before its code an executable's first page is looked for, in bytes.
 _FARTHEST = 64 << 20
 
 
-def find_load_offset(image: ProcessImage, memory: AddressSpace, page_size: int) -> int | None:
+def find_load_offset(
+    image: ProcessImage,
+    memory: AddressSpace,
+    page_size: int,
+    symbol_file: SymbolFile | None = None,
+) -> int | None:
     """Return what `file EXECUTABLE -o` wants; None when it must not be given.
 
     `loadaddr` is where the first code is. The executable's headers, when they are in
     memory, tell whether it could be moved at all (it is a PIE), and how far from its
-    beginning the code is. Without them `loadaddr` itself is returned.
+    beginning the code is. Without them it is the distance of the executable's first
+    mapping from where `symbol_file`, or else any PIE, was linked; `loadaddr` itself when
+    mappings are not known either.
     """
     code = _down(image.loadaddr, page_size)
     known = [vma for vma in image.vmas if vma.path and vma.path == image.exe and not vma.offset]
@@ -37,7 +45,10 @@ def find_load_offset(image: ProcessImage, memory: AddressSpace, page_size: int) 
         if known or code in codes:
             return None if elf.kind == ET_EXEC else offset
         break
-    return image.loadaddr
+    if not known:
+        return image.loadaddr
+    linked_at = _down(symbol_file.first_segment, page_size) if symbol_file else 0
+    return known[0].start - linked_at or None
 
 
 def _down(address: int, page_size: int) -> int:

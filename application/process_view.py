@@ -31,16 +31,20 @@ from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_i
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.host_files import HostFiles
+from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 
 def open_process_view(
-    dump: CrashDump, image: ProcessImage, sysroot: HostFiles | None = None
+    dump: CrashDump,
+    image: ProcessImage,
+    sysroot: HostFiles | None = None,
+    symbol_file: SymbolFile | None = None,
 ) -> View:
     """Return the view of one process of a dump: its memory, its threads, its files.
 
     `sysroot` has the files that the process had mapped, and is what a client may read
-    files from. Raises `SidecarError` when the sidecar is of another dump, or its page
-    table cannot be used.
+    files from; `symbol_file` is its executable, if at hand. Raises `SidecarError` when the
+    sidecar is of another dump, or its page table cannot be used.
     """
     check_identity(image.identity, dump.facts, dump.vmcoreinfo)
     if image.pid <= 0:  # gdb takes 0 for any process
@@ -83,7 +87,7 @@ def open_process_view(
         open_thread_locals=lambda memory: GlibcThreadLocals(
             arch, memory, lambda thread: thread_pointer(arch, values[thread.id.tid])
         ),
-        load_offset=find_load_offset(image, open_memory(), page_size),
+        load_offset=find_load_offset(image, open_memory(), page_size, symbol_file),
         dump=dump,
         root_table=image.rootpgt,
         memory_map=mappings if image.vmas else None,

@@ -60,7 +60,7 @@ def _target(
 ) -> DeferredTarget:
     """Return what is to be served; a sidecar is read, and refused, right away."""
     if process is not None:
-        return _process_target(dump, process, sysroot)
+        return _process_target(dump, process, sysroot, symbol_file)
     if tasks is None:
         return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
     from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
@@ -71,7 +71,9 @@ def _target(
     return DeferredTarget(lambda: open_task_view(dump, kernel_tasks, symbol_file))
 
 
-def _process_target(dump: CrashDump, path: str, sysroot: str | None) -> DeferredTarget:
+def _process_target(
+    dump: CrashDump, path: str, sysroot: str | None, symbol_file: SymbolFile | None
+) -> DeferredTarget:
     from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
     from kdump_gdbserver.application.process_view import open_process_view
 
@@ -82,7 +84,7 @@ def _process_target(dump: CrashDump, path: str, sysroot: str | None) -> Deferred
         files = HostDirectory(sysroot)
     image = JsonSidecarStore().read_process(path, dump.facts.arch)
     check_identity(image.identity, dump.facts, dump.vmcoreinfo)
-    return DeferredTarget(lambda: open_process_view(dump, image, files))
+    return DeferredTarget(lambda: open_process_view(dump, image, files, symbol_file))
 
 
 class Container(containers.DeclarativeContainer):

@@ -227,6 +227,17 @@ def test_an_executable_that_cannot_be_moved_has_none() -> None:
     assert offset_of(image, pages_of(0x400000, content[: 2 * PAGE])) is None
 
 
+def test_without_the_headers_the_executable_begins_where_it_is_mapped() -> None:
+    """As in a dump without user pages. `loadaddr` is a page behind: it is the first code's."""
+    vmas = [*file_vmas("/bin/other", CODE - 64 * PAGE), *file_vmas("/bin/prog", CODE)]
+    image = image_of(thread(100, {}), vmas=vmas, exe="/bin/prog", loadaddr=CODE + PAGE)
+    assert offset_of(image, {}) == CODE
+    for linked_at, expected in ((0x40, CODE), (0x1000, CODE - 0x1000), (CODE + 0x40, None)):
+        executable = FakeSymbolFile({}, first_segment=linked_at)
+        view = open_process_view(dump_of({}), image, symbol_file=executable)
+        assert view.load_offset == expected
+
+
 def test_without_the_headers_the_sidecar_is_believed() -> None:
     assert offset_of(image_of(thread(100, {}), loadaddr=0x41E000), {}) == 0x41E000
     # A library lies before the code; its own code is not there.
