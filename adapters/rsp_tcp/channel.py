@@ -56,10 +56,13 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send all of `data`, however slowly it is taken."""
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while rest:
             try:
-                rest = rest[os.write(self._write_fd, rest) :]
+                sent = os.write(self._write_fd, rest)
+                if sent == len(rest):
+                    return
+                rest = memoryview(rest)[sent:]
             except BlockingIOError:
                 self._wait(self._write_fd, select.POLLOUT)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, parse_hex_pair
 
 # Reads of fewer bytes are not worth it: they are seldom one after the other.
-_WORTH = 4096
+_WORTH = 0x1000
+_DIGITS = 4  # it takes to write that
 _READS = frozenset(b"mx")
 
 
@@ -42,7 +43,7 @@ class ReadAhead:
 
 def _following(payload: bytes) -> bytes:
     """Return the packet that carries on with a large read; nothing for any other packet."""
-    if not payload or payload[0] not in _READS:
+    if not payload or payload[0] not in _READS or b"," in payload[-_DIGITS:]:
         return b""
     try:
         address, length = parse_hex_pair(payload[1:])
