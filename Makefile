@@ -12,8 +12,7 @@ BIN := .venv/bin
 
 # What only the tests on real kernels need: without it they skip, saying so (with CI=true: fail).
 REAL_NEEDS := qemu gcc binutils
-# "-p NAME" for each package whose imports are ruled too. gdb/ is not among them: it runs in
-# gdb's own Python, which may be too old for annotations.
+# "-p NAME" for each package whose imports are ruled too.
 PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
 # The slow ones last.
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real

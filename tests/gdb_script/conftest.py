@@ -1,6 +1,6 @@
-"""The gdb script as a module, with a stand-in for the `gdb` module it runs in."""
+"""The gdb script's package, with a stand-in for the `gdb` module it runs in."""
 
-import importlib.util
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -11,11 +11,12 @@ SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 
 
 class StandInCommand:
-    """gdb.Command as far as the script's module level needs it."""
+    """gdb.Command as far as registering needs it."""
 
     def __init__(self, name, command_class, completer=None):
         self.name = name
         self.completer = completer
+        sys.modules["gdb"].commands.append(self)
 
     def dont_repeat(self):
         pass
@@ -31,6 +32,7 @@ class StandInUnwinder:
 def stand_in() -> types.ModuleType:
     gdb = types.ModuleType("gdb")
     gdb.Command = StandInCommand
+    gdb.commands = []
     gdb.error = type("error", (RuntimeError,), {})
     gdb.MemoryError = type("MemoryError", (gdb.error,), {})
     gdb.GdbError = type("GdbError", (Exception,), {})
@@ -46,19 +48,16 @@ def stand_in() -> types.ModuleType:
 
 @pytest.fixture(scope="session")
 def script():
-    """KdumpGdbCommands.py, loaded once."""
+    """The package kdump_commands, its modules as attributes, loaded once by the script."""
     gdb = stand_in()
-    modules = {"gdb": gdb, "gdb.unwinder": gdb.unwinder}
-    before = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
+    before = dict(sys.modules)
+    sys.modules.update({"gdb": gdb, "gdb.unwinder": gdb.unwinder})
     try:
-        spec = importlib.util.spec_from_file_location("KdumpGdbCommands", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
+        runpy.run_path(str(SCRIPT))
+        yield sys.modules["kdump_commands"]
     finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
+        for name in [*before, *sys.modules]:
+            if name.split(".")[0] in ("gdb", "kdump_commands"):
+                sys.modules.pop(name, None)
+                if name in before:
+                    sys.modules[name] = before[name]

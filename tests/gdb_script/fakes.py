@@ -56,7 +56,7 @@ class FakeMemory:
         self.reads += 1
         found = self._find(address, size)
         if found is None:
-            raise self.script.KdumpUnreadable(address, size)
+            raise self.script.errors.Unreadable(address, size)
         region, at = found
         return bytes(region[at : at + size])
 
@@ -66,7 +66,7 @@ class FakeMemory:
 
 
 def layout(script, size, members):
-    return script.KdumpLayout(size, {k: script.KdumpMember(*v) for k, v in members.items()})
+    return script.memory.Layout(size, {k: script.memory.Member(*v) for k, v in members.items()})
 
 
 class FakeKernel:
@@ -79,7 +79,7 @@ class FakeKernel:
     def __init__(self, script, groups, inner_mark=2):
         self.script = script
         self.raw = FakeMemory(script)
-        self.memory = script.KdumpMemory(self.raw.fetch)
+        self.memory = script.memory.Memory(self.raw.fetch)
         self.task_layout = layout(script, TASK_SIZE, TASK)
         self.signal_layout = layout(script, 0x40, {"thread_head.next": (THREAD_HEAD, 8, "pointer")})
         self.inner_mark = inner_mark
@@ -139,11 +139,11 @@ class FakeKernel:
         self.raw.poke(self.address[pid] + offset, value, size)
 
     def table(self):
-        return self.script.KdumpTaskTable(self.memory, self.task_layout, self.signal_layout)
+        return self.script.tasks.TaskTable(self.memory, self.task_layout, self.signal_layout)
 
     def tree(self):
         nodes = layout(self.script, 0x240, {"slots": (SLOTS, 512, "bytes")})
-        return self.script.KdumpRadixTree(self.memory, nodes, self.inner_mark)
+        return self.script.structures.RadixTree(self.memory, nodes, self.inner_mark)
 
     def pid_tasks(self, problems):
         for entry in self.tree().entries(self.root, problems):

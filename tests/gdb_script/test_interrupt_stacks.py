@@ -37,7 +37,7 @@ def tables(script, rows):
 
 
 def orc(script, raw, count):
-    return script.KdumpOrc(script.KdumpMemory(raw.fetch), IPS, IPS + 4 * count, ROWS)
+    return script.orc.Orc(script.memory.Memory(raw.fetch), IPS, IPS + 4 * count, ROWS)
 
 
 def interrupted(script, kind=0, bp_register=PREV_SP, entry_kind=1):
@@ -66,7 +66,7 @@ def test_the_row_is_the_last_one_at_or_below(script, data):
     if below:
         assert found.row(pc) == below[-1][1:]
     else:
-        with pytest.raises(script.KdumpError):
+        with pytest.raises(script.errors.KdumpError):
             found.row(pc)
 
 
@@ -101,7 +101,7 @@ def test_rbp_is_the_callers_or_unknown(script, bp_register, bp, rbp):
 def test_a_stack_that_is_not_in_the_dump_is_an_error(script):
     raw, found = interrupted(script)
     raw.poke(TOP, TASK + 0x10_0000)
-    with pytest.raises(script.KdumpUnreadable):
+    with pytest.raises(script.errors.Unreadable):
         found.caller(PC, TOP, 7)
 
 
@@ -146,7 +146,7 @@ class Frame:
 
     def read_register(self, name):
         if self.registers.get(name, 0) is None:
-            raise self.script.gdb.error("value is not available")
+            raise self.script.target.gdb.error("value is not available")
         return Value(self.registers.get(name, 0))
 
     def create_unwind_info(self, frame_id):
@@ -186,18 +186,18 @@ def test_symbols_are_found_where_they_are_linked(script, tmp_path):
     symbols = {"__pfx_unwind": 16, "unwind": 32, "other": 48}
     for names in (None, b"\0__pfx_unwind\0other\0", b"\0unwind\0__pfx_unwind\0other\0"):
         file.write_bytes(elf(symbols, names))
-        assert script.kdump_linked_at(str(file), ["unwind", "missing"]) == {"unwind": 32}
+        assert script.elf_file.linked_at(str(file), ["unwind", "missing"]) == {"unwind": 32}
 
 
 def test_a_damaged_or_missing_file_has_no_symbols(script, tmp_path):
     file = tmp_path / "vmlinux"
     whole = elf({"unwind": 32})
-    assert script.kdump_linked_at(str(file), ["unwind"]) == {}
+    assert script.elf_file.linked_at(str(file), ["unwind"]) == {}
     for size in range(0, len(whole) - 16, 3):
         file.write_bytes(whole[:size])
-        assert script.kdump_linked_at(str(file), ["unwind"]) == {}
+        assert script.elf_file.linked_at(str(file), ["unwind"]) == {}
     file.write_bytes(whole.replace(struct.pack("<2I", 0, 2), struct.pack("<2I", 0, 1)))
-    assert script.kdump_linked_at(str(file), ["unwind"]) == {}
+    assert script.elf_file.linked_at(str(file), ["unwind"]) == {}
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def session(script, monkeypatch, tmp_path):
     raw, tables_ = interrupted(script)
     raw.map(IMAGE, b"\x90\x48\xcf".ljust(64, b"\x90"))
     addresses = (TEXT, IPS, IPS + 4 * tables_.count, ROWS)
-    names = (script.KdumpOrc.FUNCTION, *script.KdumpOrc.NAMES)
+    names = (script.orc.Orc.FUNCTION, *script.orc.Orc.NAMES)
     vmlinux = tmp_path / "vmlinux"
     state = SimpleNamespace(raw=raw, vmlinux=vmlinux)
     state.linked = {n: address - LINKED for n, address in zip(names, addresses, strict=True)}
@@ -219,16 +219,16 @@ def session(script, monkeypatch, tmp_path):
     def read(address, size):
         try:
             return raw.fetch(address, size)
-        except script.KdumpUnreadable:
-            raise script.gdb.MemoryError("no memory") from None
+        except script.errors.Unreadable:
+            raise script.target.gdb.MemoryError("no memory") from None
 
     inferior = SimpleNamespace(read_memory=read)
-    monkeypatch.setattr(script.gdb, "selected_inferior", lambda: inferior, raising=False)
+    monkeypatch.setattr(script.target.gdb, "selected_inferior", lambda: inferior, raising=False)
     monkeypatch.setattr(
-        script.gdb, "lookup_global_symbol", lambda name: state.function, raising=False
+        script.target.gdb, "lookup_global_symbol", lambda name: state.function, raising=False
     )
-    monkeypatch.setattr(script.gdb, "Value", Value, raising=False)
-    state.unwind = script.KdumpInterruptStacks()
+    monkeypatch.setattr(script.target.gdb, "Value", Value, raising=False)
+    state.unwind = script.interrupt_stacks.InterruptStacks()
     state.frame = lambda **registers: Frame(
         script, **{"rsp": TOP, "rip": PC, "rbp": 7, **registers}
     )
@@ -236,7 +236,7 @@ def session(script, monkeypatch, tmp_path):
 
 
 def test_sourcing_the_script_registers_it(script):
-    ((locus, unwinder, replace),) = script.gdb.unwinder.registered
+    ((locus, unwinder, replace),) = script.target.gdb.unwinder.registered
     assert (locus, replace) == (None, True)
     assert unwinder.name == "kdump-interrupt-stacks"
 

@@ -1,12 +1,9 @@
 """The script's smaller parts: per-CPU addresses, notes, registers, the file."""
 
-import ast
 import json
 import os
-import pathlib
 import stat
 import struct
-import typing
 
 import pytest
 from hypothesis import given
@@ -26,7 +23,7 @@ def right(truth):
 @pytest.mark.parametrize("shift", [0, KASLR])  # section loaded at 0; moved along by -o or qOffsets
 def test_per_cpu_section_linked_at_zero(script, shift):
     truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
-    base = script.kdump_per_cpu_base(LINKED + shift, shift, AREAS, right(truth))
+    base = script.cpus.per_cpu_base(LINKED + shift, shift, AREAS, right(truth))
     assert base == LINKED
 
 
@@ -34,17 +31,17 @@ def test_per_cpu_section_inside_the_image(script):
     symbol, start = 0xFFFF_FFFF_8560_1980, 0xFFFF_FFFF_8560_0000
     offsets = {cpu: (area - start) % 2**64 for cpu, area in AREAS.items()}
     truth = {cpu: area + 0x1980 for cpu, area in AREAS.items()}
-    assert script.kdump_per_cpu_base(symbol, start, offsets, right(truth)) == symbol
+    assert script.cpus.per_cpu_base(symbol, start, offsets, right(truth)) == symbol
 
 
 def test_per_cpu_base_unknown_when_no_copy_is_right(script):
-    assert script.kdump_per_cpu_base(LINKED, None, AREAS, lambda cpu, address: False) is None
+    assert script.cpus.per_cpu_base(LINKED, None, AREAS, lambda cpu, address: False) is None
 
 
 def test_one_wrong_cpu_is_enough_to_refuse(script):
     truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
     truth[3] += 8
-    assert script.kdump_per_cpu_base(LINKED, 0, AREAS, right(truth)) is None
+    assert script.cpus.per_cpu_base(LINKED, 0, AREAS, right(truth)) is None
 
 
 def test_a_cpu_that_is_not_in_the_dump_does_not_count(script):
@@ -53,8 +50,8 @@ def test_a_cpu_that_is_not_in_the_dump_does_not_count(script):
     def look(cpu, address):
         return None if cpu == 1 else truth[cpu] == address
 
-    assert script.kdump_per_cpu_base(LINKED + KASLR, KASLR, AREAS, look) == LINKED
-    assert script.kdump_per_cpu_base(LINKED, 0, AREAS, lambda cpu, address: None) is None
+    assert script.cpus.per_cpu_base(LINKED + KASLR, KASLR, AREAS, look) == LINKED
+    assert script.cpus.per_cpu_base(LINKED, 0, AREAS, lambda cpu, address: None) is None
 
 
 @given(st.sets(st.integers(0, 255)), st.sampled_from(["little", "big"]))
@@ -63,7 +60,7 @@ def test_cpu_masks(script, cpus, byte_order):
     for cpu in cpus:
         words[cpu // 64] |= 1 << cpu % 64
     data = b"".join(word.to_bytes(8, byte_order) for word in words)
-    assert script.kdump_bits(data, byte_order) == sorted(cpus)
+    assert script.cpus.bits_set(data, byte_order) == sorted(cpus)
 
 
 def note(name, kind, data, mark="<"):
@@ -77,12 +74,12 @@ def note(name, kind, data, mark="<"):
 def test_build_id_among_other_notes(script, byte_order):
     mark = "<" if byte_order == "little" else ">"
     notes = note(b"Xen\0", 3, b"odd", mark) + note(b"GNU\0", 3, bytes(range(20)), mark)
-    assert script.kdump_build_id(notes, byte_order) == bytes(range(20)).hex()
+    assert script.notes.find_build_id(notes, byte_order) == bytes(range(20)).hex()
 
 
 @given(st.binary(max_size=64))
 def test_notes_of_garbage_raise_nothing(script, garbage):
-    found = script.kdump_build_id(garbage, "little")
+    found = script.notes.find_build_id(garbage, "little")
     assert found is None or len(found) % 2 == 0
 
 
@@ -90,7 +87,7 @@ def test_vmcoreinfo(script):
     text = (
         b"OSRELEASE=6.1.0\nBUILD-ID=00ff\nNUMBER(x)=a=b\nKERNELOFFSET=2600000\n\nrubbish\n\0tail=1"
     )
-    assert script.kdump_vmcoreinfo(text) == {
+    assert script.notes.parse_vmcoreinfo(text) == {
         "OSRELEASE": "6.1.0",
         "BUILD-ID": "00ff",
         "NUMBER(x)": "a=b",
@@ -100,7 +97,7 @@ def test_vmcoreinfo(script):
 
 def test_vmcoreinfo_numbers_that_are_none_are_dropped(script):
     text = b"CRASHTIME=soon\nKERNELOFFSET=\nBUILD-ID=xyz\nOSRELEASE=1\n"
-    assert script.kdump_vmcoreinfo(text) == {"OSRELEASE": "1"}
+    assert script.notes.parse_vmcoreinfo(text) == {"OSRELEASE": "1"}
 
 
 # -- registers
@@ -110,7 +107,7 @@ class KernelOfLayouts:
     """What an architecture asks of the kernel."""
 
     def __init__(self, script, memory, layouts=(), addresses=()):
-        self.memory = script.KdumpMemory(memory.fetch)
+        self.memory = script.memory.Memory(memory.fetch)
         self.layouts = dict(layouts)
         self.addresses = dict(addresses)
 
@@ -133,16 +130,16 @@ def test_x86_64_switch_frame_by_names(script, order):
     sp = 0xFFFF_C900_0000_3E00
     names = order.split()
     members = {
-        name: script.KdumpMember(8 * index, 8)
+        name: script.memory.Member(8 * index, 8)
         for index, name in enumerate(names)
-        if name in script.KdumpX86_64.frame_registers
+        if name in script.arch_x86_64.X86_64.frame_registers
     }
     memory = FakeMemory(script)
     memory.map(sp, b"".join((0x1000 + ord(n[-1])).to_bytes(8, "little") for n in names))
-    frame = script.KdumpLayout(8 * len(names), members)
+    frame = script.memory.Layout(8 * len(names), members)
     kernel = KernelOfLayouts(script, memory, {"struct inactive_task_frame": frame})
-    arch = script.KdumpX86_64(kernel)
-    registers = arch.switch_registers(script.KdumpTask(0, {"saved.sp": sp}))
+    arch = script.arch_x86_64.X86_64(kernel)
+    registers = arch.switch_registers(script.tasks.Task(0, {"saved.sp": sp}))
     assert registers.pop("rsp") == sp + 8 * len(names)  # behind the return address
     kernel_names = {"rbx": "bx", "rbp": "bp", "rip": "ret_addr"}
     assert registers == {
@@ -158,7 +155,7 @@ STEXT = {48: 0xFFFF_8000_0800_0000, 52: 0xFFFF_8000_8001_0000, 39: 0xFFFF_FFC0_0
 @given(code=st.integers(0, 2**16 - 1), offset=st.integers(0, 2**24))
 def test_aarch64_authentication_codes_are_stripped(script, va_bits, code, offset):
     kernel = KernelOfLayouts(script, FakeMemory(script), addresses={"_stext": STEXT[va_bits]})
-    arch = script.KdumpAarch64(kernel)
+    arch = script.arch_aarch64.Aarch64(kernel)
     address = STEXT[va_bits] + 4 * offset
     # The code takes bits 54 to va_bits and 63 to 56; bit 55 stays (Arm ARM).
     room = (1 << 64) - (1 << va_bits) & ~(1 << 55)
@@ -168,23 +165,23 @@ def test_aarch64_authentication_codes_are_stripped(script, va_bits, code, offset
 
 def test_aarch64_registers_have_gdbs_names_and_no_others(script):
     kernel = KernelOfLayouts(script, FakeMemory(script), addresses={"_stext": STEXT[48]})
-    arch = script.KdumpAarch64(kernel)
+    arch = script.arch_aarch64.Aarch64(kernel)
     values = {"saved." + name: 100 + n for n, name in enumerate(arch.context)}
-    registers = arch.switch_registers(script.KdumpTask(0, values))
+    registers = arch.switch_registers(script.tasks.Task(0, values))
     assert list(registers) == [f"x{n}" for n in range(19, 30)] + ["sp", "pc"]
     assert registers["x29"] == values["saved.fp"]
 
 
 def test_riscv64_registers_have_gdbs_names(script):
-    arch = script.KdumpRiscv64(KernelOfLayouts(script, FakeMemory(script)))
+    arch = script.arch_riscv64.Riscv64(KernelOfLayouts(script, FakeMemory(script)))
     saved = b"".join((200 + n).to_bytes(8, "little") for n in range(12))
-    task = script.KdumpTask(0, {"saved.s": saved, "saved.ra": 1, "saved.sp": 2})
+    task = script.tasks.Task(0, {"saved.s": saved, "saved.ra": 1, "saved.sp": 2})
     expected = {"fp": 200, **{f"s{n}": 200 + n for n in range(1, 12)}, "pc": 1, "sp": 2}
     assert arch.switch_registers(task) == expected
 
 
 def test_pointer_tags_are_stripped(script):
-    clean = script.KdumpAarch64.clean
+    clean = script.arch_aarch64.Aarch64.clean
     assert clean(0xF1FF_8000_0800_0000) == 0xFFFF_8000_0800_0000
     assert clean(0x0000_7FFF_0800_0000) == 0x0000_7FFF_0800_0000
 
@@ -192,15 +189,15 @@ def test_pointer_tags_are_stripped(script):
 def test_layout_reads_once_and_decodes(script):
     memory = FakeMemory(script)
     memory.map(0x1000, bytes(range(64)))
-    layout = script.KdumpLayout(
+    layout = script.memory.Layout(
         64,
         {
-            "a": script.KdumpMember(8, 4),
-            "b": script.KdumpMember(2, 3, "bytes"),
-            "c": script.KdumpMember(24, 8, "pointer"),
+            "a": script.memory.Member(8, 4),
+            "b": script.memory.Member(2, 3, "bytes"),
+            "c": script.memory.Member(24, 8, "pointer"),
         },
     )
-    fetched = script.KdumpMemory(memory.fetch, clean=lambda address: address & 0xFF)
+    fetched = script.memory.Memory(memory.fetch, clean=lambda address: address & 0xFF)
     assert layout.read(fetched, 0x1000) == {"a": 0x0B0A0908, "b": b"\2\3\4", "c": 0x18}
     assert memory.reads == 1
 
@@ -210,7 +207,7 @@ def test_layout_reads_once_and_decodes(script):
 
 def test_json_is_one_line_an_item(script):
     content = {"format": "x", "threads": [{"pid": 1}, {"pid": 2}], "errors": [], "cpus": [{}]}
-    text = script.kdump_json(content)
+    text = script.sidecar_file.json_text(content)
     assert json.loads(text) == content
     assert '  {"pid": 1},\n  {"pid": 2}\n' in text
 
@@ -219,21 +216,21 @@ def test_file_is_private_and_replaced_whole(script, tmp_path):
     path = tmp_path / "a file"
     path.write_text("older")
     path.chmod(0o644)
-    script.kdump_write(str(path), "new\n")
+    script.sidecar_file.write_whole(str(path), "new\n")
     assert path.read_text() == "new\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
-    ("failure", "raised"),
+    ("failure", "told"),
     [
-        (OSError(28, "No space left on device"), "KdumpError"),
-        (KeyboardInterrupt(), None),
+        (OSError(28, "No space left on device"), True),
+        (KeyboardInterrupt(), False),
     ],
 )
 def test_failing_or_interrupted_write_leaves_the_older_file(
-    script, tmp_path, monkeypatch, failure, raised
+    script, tmp_path, monkeypatch, failure, told
 ):
     path = tmp_path / "tasks.json"
     path.write_text("older")
@@ -242,9 +239,9 @@ def test_failing_or_interrupted_write_leaves_the_older_file(
         raise failure
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(getattr(script, raised) if raised else KeyboardInterrupt) as caught:
-        script.kdump_write(str(path), "new")
-    if raised:
+    with pytest.raises(script.errors.KdumpError if told else KeyboardInterrupt) as caught:
+        script.sidecar_file.write_whole(str(path), "new")
+    if told:
         assert str(caught.value) == f"cannot write {path}: No space left on device"
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
@@ -252,8 +249,8 @@ def test_failing_or_interrupted_write_leaves_the_older_file(
 
 def test_a_folder_that_is_not_there_is_told(script, tmp_path):
     path = tmp_path / "no" / "file"
-    with pytest.raises(script.KdumpError, match="No such file or directory") as caught:
-        script.kdump_write(str(path), "new")
+    with pytest.raises(script.errors.KdumpError, match="No such file or directory") as caught:
+        script.sidecar_file.write_whole(str(path), "new")
     assert str(path) in str(caught.value)
 
 
@@ -263,7 +260,7 @@ def test_a_link_keeps_pointing_at_its_file(script, tmp_path):
     target.write_text("older")
     link = tmp_path / "link"
     link.symlink_to(target)
-    script.kdump_write(str(link), "new")
+    script.sidecar_file.write_whole(str(link), "new")
     assert link.is_symlink()
     assert target.read_text() == "new"
 
@@ -273,14 +270,14 @@ def test_what_is_no_regular_file_is_never_replaced(script, tmp_path, kind):
     path = tmp_path / kind
     path.mkdir() if kind == "folder" else os.mkfifo(path)
     before = path.stat().st_ino
-    with pytest.raises(script.KdumpError, match="not a regular file"):
-        script.kdump_write(str(path), "new")
+    with pytest.raises(script.errors.KdumpError, match="not a regular file"):
+        script.sidecar_file.write_whole(str(path), "new")
     assert path.stat().st_ino == before
 
 
 def test_home_is_expanded(script, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    script.kdump_write("~/k.json", "x")
+    script.sidecar_file.write_whole("~/k.json", "x")
     assert (tmp_path / "k.json").read_text() == "x"
 
 
@@ -288,7 +285,7 @@ def test_home_is_expanded(script, tmp_path, monkeypatch):
 
 
 def test_columns_are_those_users_know(script):
-    row = script.KdumpKernelPs.ROW
+    row = script.command_kernel_ps.KernelPs.ROW
     header = "UID        PID        PPID       LWP        COMM                      ADDRESS\n"
     line = (
         "0          350        1          350        getty                     0xffffa08debe86c00\n"
@@ -297,27 +294,21 @@ def test_columns_are_those_users_know(script):
     assert row.format(0, 350, 1, 350, "getty", "0xffffa08debe86c00") == line
 
 
-def test_file_commands_complete_file_names(script):
-    import gdb
-
-    assert script.KdumpSaveKernelJson().completer == gdb.COMPLETE_FILENAME
-    assert script.KdumpSaveProcessJson().completer == gdb.COMPLETE_FILENAME
+def registered(script, command):
+    (found,) = [known for known in script.target.gdb.commands if known.name == command]
+    return found
 
 
 @pytest.mark.parametrize(
-    "command", ["KdumpKernelPs", "KdumpSaveKernelJson", "KdumpSaveProcessJson"]
+    "command", ["kdump-save-kernel-json", "kdump-save-process-json", "kdump-symbol-file"]
+)
+def test_file_commands_complete_file_names(script, command):
+    assert registered(script, command).completer == script.target.gdb.COMPLETE_FILENAME
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["kdump-kernel-ps", "kdump-save-kernel-json", "kdump-save-process-json", "kdump-symbol-file"],
 )
 def test_help_tells_the_usage(script, command):
-    cls = getattr(script, command)
-    assert f"Usage: {cls().name}" in cls.__doc__
-
-
-def test_every_name_in_the_shared_name_space_has_the_prefix(script):
-    allowed = {"contextlib", "gdb", "json", "os", "pathlib", "re", "struct", "tempfile"}
-    allowed |= {name for name in vars(typing) if not name.startswith("_")}
-    names = {name for name in vars(script) if not name.startswith("__")} - allowed
-    assert [name for name in names if not name.lower().startswith("kdump")] == []
-
-
-def test_syntax_is_that_of_python_3_6(script):
-    ast.parse(pathlib.Path(script.__file__).read_text(), feature_version=(3, 6))
+    assert f"Usage: {command}" in type(registered(script, command)).__doc__

@@ -36,13 +36,13 @@ class Maple:
         def layout(room):
             pivot, slot = 8, 8 + 8 * (room - 1)
             members = {
-                "pivot": self.script.KdumpMember(pivot, 8 * (room - 1), "bytes"),
-                "slot": self.script.KdumpMember(slot, 8 * room, "bytes"),
+                "pivot": self.script.memory.Member(pivot, 8 * (room - 1), "bytes"),
+                "slot": self.script.memory.Member(slot, 8 * room, "bytes"),
             }
-            return self.script.KdumpLayout(256, members)
+            return self.script.memory.Layout(256, members)
 
-        memory = self.script.KdumpMemory(self.memory.fetch)
-        tree = self.script.KdumpMapleTree(memory, layout(16), layout(10))
+        memory = self.script.memory.Memory(self.memory.fetch)
+        tree = self.script.structures.MapleTree(memory, layout(16), layout(10))
         problems = []
         return list(tree.entries(root, problems)), problems
 
@@ -132,7 +132,7 @@ def of(byte):
 
 
 def test_all_components_saved(script):
-    registers = script.kdump_xsave(xsave(7), 7)
+    registers = script.vectors.xsave_registers(xsave(7), 7)
     assert [registers[f"xmm{n}"] for n in range(16)] == [of(0x10 + n) for n in range(16)]
     assert [registers[f"ymm{n}h"] for n in range(16)] == [of(0x80 + n) for n in range(16)]
     assert registers["mxcsr"] == 0x1FA0
@@ -143,17 +143,17 @@ def test_all_components_saved(script):
 
 
 def test_components_in_initial_state_are_not_what_lies_there(script):
-    registers = script.kdump_xsave(xsave(0), 7)
+    registers = script.vectors.xsave_registers(xsave(0), 7)
     assert registers["xmm3"] == registers["ymm3h"] == registers["st0"] == 0
     assert (registers["fctrl"], registers["ftag"], registers["mxcsr"]) == (0x37F, 0xFFFF, 0x1F80)
 
 
 def test_uncompacted_area_always_has_mxcsr(script):
-    assert script.kdump_xsave(xsave(0, compacted=False), 7)["mxcsr"] == 0x1FA0
+    assert script.vectors.xsave_registers(xsave(0, compacted=False), 7)["mxcsr"] == 0x1FA0
 
 
 def test_fxsave_area_has_no_header_and_no_avx(script):
-    registers = script.kdump_xsave(xsave(0)[:512], 0)
+    registers = script.vectors.xsave_registers(xsave(0)[:512], 0)
     assert registers["xmm5"] == of(0x15)
     assert "ymm0h" not in registers
 
@@ -177,7 +177,7 @@ ONE = 0x3FFF_8000_0000_0000_0000
 @given(top=st.integers(0, 7))
 def test_x87_tags(script, value, tag, top):
     """One value on the stack: st(0) is physical register `top`."""
-    word = script.kdump_x87_tags(1 << top, top, [value, *[0] * 7])
+    word = script.vectors.x87_tags(1 << top, top, [value, *[0] * 7])
     assert word >> 2 * top & 3 == tag
     assert word | 3 << 2 * top == 0xFFFF  # all others are empty
 
@@ -193,16 +193,19 @@ def auxv(size, pairs):
 def test_auxv_up_to_its_end(script, size):
     pairs = [(33, 0xF7F0_0000), (6, 4096), (3, 0x5655_5034), (0, 0)]
     whole = auxv(size, pairs)
-    assert script.kdump_auxv(whole + bytes(416 - len(whole)), "little") == (whole, size == 4)
+    assert script.process.parse_auxv(whole + bytes(416 - len(whole)), "little") == (
+        whole,
+        size == 4,
+    )
 
 
 def test_auxv_of_a_new_mm_is_empty(script):
-    assert script.kdump_auxv(bytes(416), "little") == (bytes(16), False)
+    assert script.process.parse_auxv(bytes(416), "little") == (bytes(16), False)
 
 
 @given(st.binary(max_size=416))
 def test_auxv_of_garbage_is_a_prefix(script, garbage):
-    found, _ = script.kdump_auxv(garbage, "little")
+    found, _ = script.process.parse_auxv(garbage, "little")
     assert garbage.startswith(found)
 
 
@@ -216,7 +219,7 @@ STACK = 0xFFFF_C900_0012_0000
 class StackKernel:
     def __init__(self, script, layouts, stack_size):
         self.memory_image = FakeMemory(script)
-        self.memory = script.KdumpMemory(self.memory_image.fetch)
+        self.memory = script.memory.Memory(self.memory_image.fetch)
         self.layouts = layouts
         self.size = stack_size
 
@@ -224,15 +227,15 @@ class StackKernel:
         return self.layouts[name]
 
 
-def x86_process(script, stack_size, padding, values):
-    """A KdumpProcess of which only the parts are there that read the kernel stack."""
-    members = {name: script.KdumpMember(8 * n, 8) for n, name in enumerate(PT_REGS)}
-    frame = script.KdumpLayout(168, members)
-    names = script.KdumpX86_64.user_thread
-    thread = script.KdumpLayout(
+def x86_threads(script, stack_size, padding, values):
+    """UserRegisters of which only the parts are there that read the kernel stack."""
+    members = {name: script.memory.Member(8 * n, 8) for n, name in enumerate(PT_REGS)}
+    frame = script.memory.Layout(168, members)
+    names = script.arch_x86_64.X86_64.user_thread
+    thread = script.memory.Layout(
         72,
         {
-            name: script.KdumpMember(8 * n, 8, "bytes" if name == "tls" else "int")
+            name: script.memory.Member(8 * n, 8, "bytes" if name == "tls" else "int")
             for n, name in enumerate(names)
         },
     )
@@ -242,12 +245,12 @@ def x86_process(script, stack_size, padding, values):
     at = stack_size - padding - 168
     stack[at : at + 168] = struct.pack("<21Q", *(values[name] for name in PT_REGS))
     kernel.memory_image.map(STACK, stack)
-    process = object.__new__(script.KdumpProcess)
-    process.kernel, process.arch = kernel, script.KdumpX86_64(kernel)
-    process.frame_layout, process.thread_layout = frame, thread
-    process.stack_size = stack_size
-    process.problems = []
-    return process
+    threads = object.__new__(script.user_registers.UserRegisters)
+    threads.kernel, threads.arch = kernel, script.arch_x86_64.X86_64(kernel)
+    threads.frame_layout, threads.thread_layout = frame, thread
+    threads.stack_size = stack_size
+    threads.problems = []
+    return threads
 
 
 def pt_regs(**changes):
@@ -258,9 +261,9 @@ def pt_regs(**changes):
 @pytest.mark.parametrize("padding", [0, 16])  # 16: a kernel with FRED
 @pytest.mark.parametrize("stack_size", [0x4000, 0x8000, 0x10000])  # KASAN has larger ones
 def test_user_registers_at_the_end_of_the_stack(script, stack_size, padding):
-    process = x86_process(script, stack_size, padding, pt_regs())
-    task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK, "cpu": None})
-    registers = process._saved(task)
+    threads = x86_threads(script, stack_size, padding, pt_regs())
+    task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK, "cpu": None})
+    registers = threads._saved(task)
     assert registers["rip"] == 0x1000 + PT_REGS.index("ip")
     assert registers["orig_rax"] == 0x1000 + PT_REGS.index("orig_ax")
     assert (registers["rsp"], registers["eflags"]) == (0x1000 + PT_REGS.index("sp"), 0x246)
@@ -270,18 +273,18 @@ def test_user_registers_at_the_end_of_the_stack(script, stack_size, padding):
 
 
 def test_cs_of_fred_has_more_than_the_selector(script):
-    process = x86_process(script, 0x4000, 16, pt_regs(cs=0x0003_0000_0033, ss=0x0005_002B))
-    task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK})
-    registers = process._saved(task)
+    threads = x86_threads(script, 0x4000, 16, pt_regs(cs=0x0003_0000_0033, ss=0x0005_002B))
+    task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK})
+    registers = threads._saved(task)
     assert (registers["cs"], registers["ss"]) == (0x33, 0x2B)
 
 
 def test_no_registers_are_invented_from_an_empty_stack(script):
-    process = x86_process(script, 0x4000, 0, dict.fromkeys(PT_REGS, 0))
-    task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
+    threads = x86_threads(script, 0x4000, 0, dict.fromkeys(PT_REGS, 0))
+    task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
     task.cpu = None
-    assert process._registers(task, []) == ({}, None)
-    assert process.problems == [
+    assert threads.of(task, []) == ({}, None)
+    assert threads.problems == [
         "user registers of pid 7: there are none (it never was in user mode, or its stack is "
         "damaged)"
     ]
@@ -289,40 +292,40 @@ def test_no_registers_are_invented_from_an_empty_stack(script):
 
 def test_riscv64_rounds_the_frame_up(script):
     """task_pt_regs() of riscv64: 36 words are 288 bytes, 35 would be 280 and take 288."""
-    members = {name: script.KdumpMember(8 * n, 8)
-               for n, name in enumerate(script.KdumpRiscv64.user_frame)}  # fmt: skip
+    members = {name: script.memory.Member(8 * n, 8)
+               for n, name in enumerate(script.arch_riscv64.Riscv64.user_frame)}  # fmt: skip
     size = 8 * 35
     kernel = StackKernel(script, {}, 0x4000)
     stack = bytearray(0x4000)
     struct.pack_into(f"<{len(members)}Q", stack, 0x4000 - 288, *range(1, len(members) + 1))
     kernel.memory_image.map(STACK, stack)
-    process = object.__new__(script.KdumpProcess)
-    process.kernel, process.arch = kernel, script.KdumpRiscv64(kernel)
-    process.frame_layout, process.thread_layout = script.KdumpLayout(size, members), None
-    process.stack_size = 0x4000
-    registers = process._saved(script.KdumpTask(0, {"stack": STACK}))
+    threads = object.__new__(script.user_registers.UserRegisters)
+    threads.kernel, threads.arch = kernel, script.arch_riscv64.Riscv64(kernel)
+    threads.frame_layout, threads.thread_layout = script.memory.Layout(size, members), None
+    threads.stack_size = 0x4000
+    registers = threads._saved(script.tasks.Task(0, {"stack": STACK}))
     assert registers == {
-        name: n for n, name in enumerate(script.KdumpRiscv64.user_frame.values(), start=1)
+        name: n for n, name in enumerate(script.arch_riscv64.Riscv64.user_frame.values(), start=1)
     }
 
 
 def test_user_mode_on_the_cpu_counts_and_not_the_stack(script, monkeypatch):
-    process = x86_process(script, 0x4000, 0, pt_regs())
-    task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
+    threads = x86_threads(script, 0x4000, 0, pt_regs())
+    task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
     task.cpu = 2
     live = {"rip": 0x5000, "cs": 0x33, "rax": 1}
-    monkeypatch.setattr(script, "kdump_cpu_registers", lambda task: live)
+    monkeypatch.setattr(script.user_registers, "cpu_registers", lambda task: live)
     code = [{"start": 0x5000, "end": 0x6000, "perms": "r-xp"}]
-    assert process._registers(task, code) == (live, True)
+    assert threads.of(task, code) == (live, True)
 
 
 def test_a_cpu_in_the_kernel_leaves_the_stack_and_what_it_kept(script, monkeypatch):
-    process = x86_process(script, 0x4000, 0, pt_regs())
-    task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
+    threads = x86_threads(script, 0x4000, 0, pt_regs())
+    task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
     task.cpu = 2
     live = {"rip": 0xFFFF_FFFF_8100_0000, "cs": 0x10, "fs_base": 0x7F00, "gs_base": 0xFFFF_8880}
-    monkeypatch.setattr(script, "kdump_cpu_registers", lambda task: live)
-    registers, user_mode = process._registers(task, [])
+    monkeypatch.setattr(script.user_registers, "cpu_registers", lambda task: live)
+    registers, user_mode = threads.of(task, [])
     assert user_mode is False
     assert registers["rip"] == 0x1000 + PT_REGS.index("ip")
     assert registers["fs_base"] == 0x7F00  # the CPU's own, not the one of the last sleep
@@ -330,11 +333,11 @@ def test_a_cpu_in_the_kernel_leaves_the_stack_and_what_it_kept(script, monkeypat
 
 
 def test_compat_registers_are_those_of_32_bit_code(script):
-    process = x86_process(script, 0x4000, 0, pt_regs(cs=0x23, ip=0xF7F0_0549))
-    task = script.KdumpTask(0xFFFF_8880_0000_0000, {"stack": STACK})
-    registers = process._saved(task)
-    assert process.arch.is_compat(registers, True)
-    compat = process.arch.compat_registers(registers)
+    threads = x86_threads(script, 0x4000, 0, pt_regs(cs=0x23, ip=0xF7F0_0549))
+    task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK})
+    registers = threads._saved(task)
+    assert threads.arch.is_compat(registers, True)
+    compat = threads.arch.compat_registers(registers)
     general = "rax rbx rcx rdx rsi rdi rbp rsp rip eflags orig_rax"
     segments = "cs ss ds es fs gs fs_base gs_base"
     assert sorted(compat) == sorted(f"{general} {segments}".split())
@@ -343,7 +346,7 @@ def test_compat_registers_are_those_of_32_bit_code(script):
 
 def test_thread_pointer_of_32_bit_code_is_in_its_own_segment(script):
     """Selector 0x63 is the first of them; thread_struct may say 0 for its base."""
-    arch = x86_process(script, 0x4000, 0, pt_regs()).arch
+    arch = x86_threads(script, 0x4000, 0, pt_regs()).arch
     descriptors = struct.pack("<3Q", 0xF7CF_F3EF_D500_FFFF, 0x12CF_F334_5678_FFFF, 0)
     thread = {"fs": 0, "gs": 0x63, "fs_base": 7, "gs_base": 0, "tls": descriptors}
     assert arch.thread_registers(thread) == {
@@ -356,19 +359,19 @@ def test_thread_pointer_of_32_bit_code_is_in_its_own_segment(script):
 
 
 def test_x32_is_no_compat_process(script):
-    process = x86_process(script, 0x4000, 0, pt_regs())
-    assert not process.arch.is_compat({"cs": 0x33}, True)
+    threads = x86_threads(script, 0x4000, 0, pt_regs())
+    assert not threads.arch.is_compat({"cs": 0x33}, True)
 
 
 def test_compat_vectors_are_the_first_eight(script):
-    arch = x86_process(script, 0x4000, 0, pt_regs()).arch
-    names = arch.compat_fp_registers(script.kdump_xsave(xsave(7), 7))
+    arch = x86_threads(script, 0x4000, 0, pt_regs()).arch
+    names = arch.compat_fp_registers(script.vectors.xsave_registers(xsave(7), 7))
     vectors = [f"xmm{n}" for n in range(8)] + [f"ymm{n}h" for n in range(8)]
     assert sorted(name for name in names if "mm" in name and name != "mxcsr") == sorted(vectors)
 
 
 def test_fault_address_only_after_a_page_fault(script):
-    arch = x86_process(script, 0x4000, 0, pt_regs()).arch
+    arch = x86_threads(script, 0x4000, 0, pt_regs()).arch
     assert arch.fault_address({"cr2": 0x10, "trap_nr": 14}) == 0x10
     assert arch.fault_address({"cr2": 0x10, "trap_nr": 13}) is None
 
@@ -377,13 +380,13 @@ def test_fault_address_only_after_a_page_fault(script):
 
 
 def mappings(script, memory, mm):
-    names = [*script.KdumpMappings.MEMBERS, "vm_next"]
-    found = object.__new__(script.KdumpMappings)
-    found.memory, found.problems = script.KdumpMemory(memory.fetch), []
-    found.layout = script.KdumpLayout(
-        128, {name: script.KdumpMember(8 * n, 8) for n, name in enumerate(names)}
+    names = [*script.mappings.Mappings.MEMBERS, "vm_next"]
+    found = object.__new__(script.mappings.Mappings)
+    found.memory, found.problems = script.memory.Memory(memory.fetch), []
+    found.layout = script.memory.Layout(
+        128, {name: script.memory.Member(8 * n, 8) for n, name in enumerate(names)}
     )
-    found.mm = script.KdumpTask(0, mm)
+    found.mm = script.tasks.Task(0, mm)
     found.special_ops = 0x5EC1A1
     return found
 
@@ -443,7 +446,7 @@ class PagedKernel:
 
     def __init__(self, script, address, *, direct, shifts, entry, table_size=4096):
         self.image = FakeMemory(script)
-        self.memory = script.KdumpMemory(self.image.fetch)
+        self.memory = script.memory.Memory(self.image.fetch)
         self.variables, self.notes = {}, {}
         self.pgd, table = (direct + 0x8010_0000) % 2**64, 0x8010_0000
         mask = table_size // 8 - 1
@@ -475,10 +478,10 @@ class PagedKernel:
 
 def check_reading(script, kernel, address):
     kernel.put(b"argument\0" + bytes(80))
-    user = script.KdumpUserMemory(kernel, kernel.pgd)
+    user = script.user_memory.UserMemory(kernel, kernel.pgd)
     assert user.fetch(address, 9) == b"argument\0"
     assert user.fetch(address + 3, 4) == b"umen"
-    with pytest.raises(script.KdumpUnreadable):
+    with pytest.raises(script.errors.Unreadable):
         user.fetch(address + (1 << 31), 1)
 
 
@@ -500,7 +503,7 @@ def test_user_memory_of_x86_64(script, five_levels, leaf, hidden):
         "__pgtable_l5_enabled": int(five_levels),
         "sme_me_mask": hidden,
     }
-    kernel.arch = script.KdumpX86_64(kernel)
+    kernel.arch = script.arch_x86_64.X86_64(kernel)
     check_reading(script, kernel, address)
 
 
@@ -539,7 +542,7 @@ def test_user_memory_of_aarch64(script, case, block, flipped):
         "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
         "NUMBER(PHYS_OFFSET)": hex(phys_offset),
     }
-    kernel.arch = script.KdumpAarch64(kernel)
+    kernel.arch = script.arch_aarch64.Aarch64(kernel)
     check_reading(script, kernel, address)
 
 
@@ -559,16 +562,16 @@ def test_user_memory_of_riscv64(script, va_bits, leaf):
         "NUMBER(PAGE_OFFSET)": hex(page_offset),
         "NUMBER(phys_ram_base)": "0x80000000",
     }
-    kernel.arch = script.KdumpRiscv64(kernel)
+    kernel.arch = script.arch_riscv64.Riscv64(kernel)
     check_reading(script, kernel, address)
 
 
-@pytest.mark.parametrize("arch", ["KdumpX86_64", "KdumpAarch64", "KdumpRiscv64"])
+@pytest.mark.parametrize("arch", ["i386:x86-64", "aarch64", "riscv:rv64"])
 def test_user_memory_of_a_kernel_that_tells_too_little(script, arch):
     kernel = PagedKernel(script, 0x1000, direct=1 << 63, shifts=[12], entry=lambda *_: 0)
-    kernel.arch = getattr(script, arch)(kernel)
-    with pytest.raises(script.KdumpUnreadable, match="cannot read 5 bytes at 0x1000"):
-        script.KdumpUserMemory(kernel, kernel.pgd).fetch(0x1000, 5)
+    kernel.arch = script.architectures.ARCHITECTURES[arch](kernel)
+    with pytest.raises(script.errors.Unreadable, match="cannot read 5 bytes at 0x1000"):
+        script.user_memory.UserMemory(kernel, kernel.pgd).fetch(0x1000, 5)
 
 
 # -- signals
@@ -577,9 +580,9 @@ def test_user_memory_of_a_kernel_that_tells_too_little(script, arch):
 def siginfo_of(script, raw):
     memory = FakeMemory(script)
     memory.map(0x1000, raw)
-    signals = object.__new__(script.KdumpSignals)
-    signals.memory = script.KdumpMemory(memory.fetch)
-    signals.info = script.KdumpMember(0, len(raw))
+    signals = object.__new__(script.signals.Signals)
+    signals.memory = script.memory.Memory(memory.fetch)
+    signals.info = script.memory.Member(0, len(raw))
     return signals._read(0x1000)
 
 
@@ -601,7 +604,7 @@ def test_siginfo_of_a_kill(script):
 def test_string_does_not_reach_behind_its_end(script):
     memory = FakeMemory(script)
     memory.map(0x1000, b"x" * 100 + b"name\0" + bytes(23))  # nothing mapped behind 128 bytes
-    reader = script.KdumpMemory(memory.fetch)
+    reader = script.memory.Memory(memory.fetch)
     assert reader.string(0x1064) == b"name"
     memory.map(0x1080, b"y" * 128)
     memory.poke(0x1068, int.from_bytes(b"y" * 8, "little"))

@@ -149,8 +149,8 @@ def test_older_thread_list(script):
     kernel = FakeKernel(script, [[7, 8, 9]])
     members = dict(kernel.task_layout.members)
     del members["thread_node.next"], members["thread_node.prev"]
-    members["thread_group.next"] = script.KdumpMember(0x50, 8, "pointer")
-    kernel.task_layout = script.KdumpLayout(0x400, members)
+    members["thread_group.next"] = script.memory.Member(0x50, 8, "pointer")
+    kernel.task_layout = script.memory.Layout(0x400, members)
     nodes = [kernel.address[pid] + 0x50 for pid in (7, 8, 9)]
     for node, following in zip(nodes, [*nodes[1:], nodes[0]], strict=True):
         kernel.raw.poke(node, following)
@@ -163,7 +163,7 @@ def test_older_thread_list(script):
 def test_progress_is_told_task_by_task(script):
     kernel = FakeKernel(script, [[1], [2], [3]])
     seen = []
-    table = script.KdumpTaskTable(
+    table = script.tasks.TaskTable(
         kernel.memory, kernel.task_layout, kernel.signal_layout, seen.append
     )
     table.walk_lists(kernel.address[0])
@@ -191,7 +191,7 @@ def test_progress_is_told_task_by_task(script):
     ],
 )
 def test_state_letters(script, state, exit_state, letter):
-    assert script.kdump_state_letter(state, exit_state) == letter
+    assert script.tasks.state_letter(state, exit_state) == letter
 
 
 @pytest.mark.parametrize(
@@ -206,16 +206,16 @@ def test_state_letters(script, state, exit_state, letter):
     ],
 )
 def test_text_is_printable(script, raw, text):
-    assert script.kdump_text(raw) == text
+    assert script.memory.printable(raw) == text
 
 
 @given(st.binary(max_size=16))
 def test_no_name_can_break_a_line_or_a_terminal(script, raw):
-    assert script.kdump_text(raw).isprintable()
+    assert script.memory.printable(raw).isprintable()
 
 
 def test_names_in_brackets_are_kernel_threads(script):
     values = {"flags": 0x00200040, "comm": b"kthreadd\0"}
-    assert script.KdumpTask(0, values).name == "[kthreadd]"
+    assert script.tasks.Task(0, values).name == "[kthreadd]"
     values = {"flags": 0x00400040, "comm": b"zombie\0", "mm": 0}
-    assert script.KdumpTask(0, values).name == "zombie"  # no mm, yet no kernel thread
+    assert script.tasks.Task(0, values).name == "zombie"  # no mm, yet no kernel thread

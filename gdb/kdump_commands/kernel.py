@@ -1,0 +1,131 @@
+"""The kernel in the dump: does vmlinux match it, which build and crash is it."""
+
+import contextlib
+from typing import Any, Dict, Optional
+
+import gdb
+
+from .architectures import ARCHITECTURES
+from .errors import KdumpError, Unreadable
+from .memory import Layout, Memory, printable
+from .notes import find_build_id
+from .symbols import Symbols, require_member, resolve_member
+from .target import architecture_name, read_target
+
+
+class Kernel(Symbols):
+    """The kernel in the dump, as gdb's symbols and the target's memory tell it."""
+
+    TASK_MEMBERS = (
+        "pid",
+        "tgid",
+        "flags",
+        "comm",
+        "exit_state",
+        "mm",
+        "stack",
+        "signal",
+        "real_parent",
+        "real_cred",
+        "tasks.next",
+    )
+    TASK_OPTIONAL = (
+        "thread_node.next",
+        "thread_node.prev",
+        "thread_group.next",
+        "thread_pid",
+    )
+
+    def __init__(self) -> None:
+        if not gdb.selected_inferior().threads():
+            raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
+        name = architecture_name()
+        if name not in ARCHITECTURES:
+            raise KdumpError(
+                "architecture %s is not supported (%s are)"
+                % (name, ", ".join(sorted(ARCHITECTURES)))
+            )
+        arch = ARCHITECTURES[name]
+        super().__init__(Memory(read_target, clean=arch.clean))
+        # gdb reads the debug information of a source file when it needs something of it, and
+        # looks first at what it has: these two files' include almost all types used below.
+        self.init_pid_ns = self.address("init_pid_ns")
+        self.runqueues = self.address("runqueues")
+        self.arch = arch(self)
+        self.task_layout = self._task_layout()
+        self.init_task = self.address("init_task")
+        self._check_match()
+
+    def _task_layout(self) -> Layout:
+        type_ = self.type("struct task_struct")
+        state = "__state" if resolve_member(type_, "__state") else "state"  # renamed in 5.14
+        return self.layout(
+            "struct task_struct",
+            self.TASK_MEMBERS,
+            self.TASK_OPTIONAL,
+            dict(self.arch.saved, state=state),
+        )
+
+    def _check_match(self) -> None:
+        """Refuse symbols that are not where this kernel was: all that follows would be wrong."""
+        try:
+            values = self.task_layout.read(self.memory, self.init_task)
+        except Unreadable:
+            values = {"comm": b""}
+        if not values["comm"].startswith(b"swapper"):
+            raise KdumpError(
+                "no init task at 0x%x: vmlinux does not match the dump, or was loaded at another "
+                "address than the server names" % self.init_task
+            )
+
+    def identity(self) -> Dict[str, Any]:
+        """The sidecar's "dump": which kernel, and which crash of it, the data are from."""
+        notes = self.vmcoreinfo()
+        identity: Dict[str, Any] = {
+            "release": notes.get("OSRELEASE") or self._release(),
+            "build_id": notes.get("BUILD-ID") or self._build_id(),
+            "arch": self.arch.name,
+        }
+        if "CRASHTIME" in notes:
+            identity["crash_time"] = int(notes["CRASHTIME"])
+        if "KERNELOFFSET" in notes:
+            identity["kaslr_offset"] = int(notes["KERNELOFFSET"], 16)
+        return identity
+
+    def _release(self) -> Optional[str]:
+        try:
+            layout = self.layout("struct uts_namespace", ["name.release"])
+            values = layout.read(self.memory, self.address("init_uts_ns"))
+        except KdumpError:
+            return None
+        return printable(values["name.release"])
+
+    def _build_id(self) -> Optional[str]:
+        """From the dump if it has the kernel's notes, else from vmlinux."""
+        start, stop = self.find("__start_notes"), self.find("__stop_notes")
+        if start and stop and 0 < stop - start < 1 << 16:
+            with contextlib.suppress(Unreadable):
+                notes = self.memory.fetch(start, stop - start)
+                build_id = find_build_id(notes, self.memory.byte_order)
+                if build_id:
+                    return build_id
+        for objfile in gdb.objfiles():
+            if getattr(objfile, "build_id", None) and "vmlinux" in (objfile.filename or ""):
+                return str(objfile.build_id)
+        return None
+
+    def stack_size(self) -> int:
+        """THREAD_SIZE in bytes: not the same everywhere (KASAN, large pages)."""
+        with contextlib.suppress(KdumpError):
+            return require_member(self.type("union thread_union"), "stack").size
+        symbol = gdb.lookup_global_symbol("init_stack")
+        try:
+            if symbol is not None:
+                return int(symbol.type.sizeof)
+            return int(gdb.parse_and_eval("sizeof(init_stack)"))
+        except gdb.error:
+            for name in ("stack", "task"):
+                start, end = self.find("__start_init_" + name), self.find("__end_init_" + name)
+                if start and end:
+                    return end - start
+        raise KdumpError("the size of kernel stacks is not known: kernel not supported")

@@ -1,0 +1,23 @@
+"""What gdb is connected to: its memory and its architecture."""
+
+import gdb
+
+from .errors import Unreadable
+
+UNWIND_IMAGE = 0x6B64756D70000000  # where the server shows gdb unwind data for entry code
+
+
+def read_target(address: int, size: int) -> bytes:
+    """Read the target's memory through gdb."""
+    try:
+        return bytes(gdb.selected_inferior().read_memory(address, size))
+    except (gdb.error, OverflowError, ValueError):
+        raise Unreadable(address, size) from None
+
+
+def architecture_name() -> str:
+    """gdb's name for the target's architecture."""
+    inferior = gdb.selected_inferior()
+    if hasattr(inferior, "architecture"):  # gdb 9
+        return str(inferior.architecture().name())
+    return str(gdb.selected_frame().architecture().name())

@@ -1,0 +1,100 @@
+"""A thread's registers as its own program sees them."""
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from .cpu_registers import cpu_registers
+from .errors import KdumpError
+from .kernel import Kernel
+from .memory import Layout
+from .symbols import resolve_member
+from .tasks import Task
+
+
+class UserRegisters:
+    """Finds the user registers of threads: in their CPU, on their stack, in thread_struct."""
+
+    def __init__(self, kernel: Kernel, problems: List[str]) -> None:
+        self.kernel = kernel
+        self.arch = kernel.arch
+        self.problems = problems
+        self.frame_layout = kernel.layout("struct pt_regs", self.arch.user_frame)
+        self.thread_layout = self._thread_layout()
+        self.stack_size = kernel.stack_size()
+
+    def _thread_layout(self) -> Optional[Layout]:
+        """Those of the architecture's members that this kernel has; None if it has none."""
+        type_ = self.kernel.type("struct task_struct")
+        wanted = self.arch.user_thread.items()
+        there = {name: path for name, path in wanted if resolve_member(type_, path)}
+        return self.kernel.layout("struct task_struct", (), (), there) if there else None
+
+    def of(
+        self, task: Task, mappings: List[Dict[str, Any]]
+    ) -> Tuple[Dict[str, int], Optional[bool]]:
+        """(the user registers, whether its CPU was in user mode or None).
+
+        On entry the kernel puts them at the end of the thread's kernel stack. A thread that was
+        in user mode at the crash has only leftovers there: its CPU's registers are the ones.
+        """
+        on_cpu = cpu_registers(task)
+        if on_cpu and self.arch.is_user_mode(on_cpu) and self._is_code(on_cpu, mappings):
+            return on_cpu, True
+        try:
+            registers = self._saved(task)
+        except KdumpError as error:
+            self.problems.append("user registers of pid %d: %s" % (task.pid, error))
+            return {}, None
+        if task.cpu is None:
+            return registers, None
+        for name in self.arch.thread_registers(self.thread_values(task)):
+            registers.pop(name)  # of its last sleep, which may be long ago
+        for name in self.arch.kept_in_kernel:
+            if name in on_cpu:
+                registers[name] = on_cpu[name]
+        return registers, False if on_cpu else None
+
+    def floating_point(self, task: Task) -> Dict[str, int]:
+        """Those the kernel saved; a running task's are in the CPU, and no dump has them."""
+        if task.cpu is not None or not task.stack:
+            return {}
+        try:
+            return self.arch.fp_registers(task)
+        except KdumpError as error:
+            self.problems.append("floating-point registers of pid %d: %s" % (task.pid, error))
+            return {}
+
+    def thread_values(self, task: Task) -> Dict[str, Any]:
+        """What the architecture wants of the thread's task_struct."""
+        layout = self.thread_layout
+        return layout.read(self.kernel.memory, task.address) if layout else {}
+
+    @staticmethod
+    def _is_code(registers: Dict[str, int], mappings: List[Dict[str, Any]]) -> bool:
+        pc = registers.get("rip", registers.get("pc"))
+        return any(vma["start"] <= pc < vma["end"] and "x" in vma["perms"] for vma in mappings)
+
+    def _saved(self, task: Task) -> Dict[str, int]:
+        """The user registers on the kernel stack, and in thread_struct."""
+        if not task.stack:
+            raise KdumpError("its kernel stack is gone")
+        layout = self.frame_layout
+        align = self.arch.stack_align
+        top = task.stack + self.stack_size - (layout.size + align - 1) // align * align
+        for padding in self.arch.stack_padding:
+            values = layout.read(self.kernel.memory, top - padding)
+            if self.arch.is_user_frame(values):
+                break
+        else:
+            raise KdumpError("there are none (it never was in user mode, or its stack is damaged)")
+        registers = {}
+        for member, name in self.arch.user_frame.items():
+            if isinstance(values[member], bytes):  # aarch64's x0 to x30
+                for number, value in enumerate(self.kernel.memory.split(values[member])):
+                    registers["x%d" % number] = value
+            else:
+                registers[name] = values[member]
+        registers.update(self.arch.thread_registers(self.thread_values(task)))
+        for name, bits in self.arch.narrow.items():
+            if name in registers:
+                registers[name] &= (1 << bits) - 1
+        return registers
