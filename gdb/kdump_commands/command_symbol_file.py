@@ -2,15 +2,15 @@
 
 import pathlib
 import struct
-from typing import List
+from typing import Any, Dict, List, Optional
 
 import gdb
 
-from .command import Command
+from .command import Command, report
 from .elf_file import sections_at_zero
 from .errors import KdumpError, Unreadable
 from .notes import parse_vmcoreinfo
-from .target import UNWIND_IMAGE, read_target
+from .target import UNWIND_IMAGE, read_target, require_kernel
 
 
 def quoted(word: str) -> str:
@@ -18,14 +18,23 @@ def quoted(word: str) -> str:
     return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def kernel_offset() -> int:
-    """What KASLR added to the kernel's addresses, as the server tells it."""
+def symbols_of(path: str) -> List[Any]:
+    """The object files of gdb's that are this file."""
+    return [
+        loaded
+        for loaded in gdb.objfiles()
+        if pathlib.Path(loaded.filename or "").is_file()
+        and pathlib.Path(loaded.filename).samefile(path)
+    ]
+
+
+def server_notes() -> Dict[str, str]:
+    """The dump's VMCOREINFO, as the server tells it."""
     try:
         text = gdb.execute("monitor vmcoreinfo", to_string=True)
     except gdb.error:
         raise KdumpError("no server to ask; connect with 'target remote' first") from None
-    offset = parse_vmcoreinfo(text.encode("ascii", "replace")).get("KERNELOFFSET", "0")
-    return int(offset, 16)
+    return parse_vmcoreinfo(text.encode("ascii", "replace"))
 
 
 class SymbolFile(Command):
@@ -50,7 +59,9 @@ class SymbolFile(Command):
         except (OSError, struct.error, ValueError, IndexError) as error:
             reason = getattr(error, "strerror", None) or "damaged ELF file"
             raise KdumpError("%s: %s; name the dumped kernel's vmlinux" % (path, reason)) from None
-        offset = kernel_offset()
+        notes = server_notes()
+        require_kernel()
+        offset = int(notes.get("KERNELOFFSET", "0"), 16)
         confirm = gdb.parameter("confirm")
         gdb.execute("set confirm off")
         try:
@@ -59,6 +70,7 @@ class SymbolFile(Command):
             gdb.execute("set confirm %s" % ("on" if confirm else "off"))
         gdb.write("symbols of %s loaded, moved by 0x%x" % (path, offset))
         gdb.write(" (%s not moved)\n" % ", ".join(unmoved) if unmoved else "\n")
+        self._check(path, notes.get("BUILD-ID"))
 
     @staticmethod
     def _loaded() -> str:
@@ -68,13 +80,19 @@ class SymbolFile(Command):
         return str(name)
 
     @staticmethod
+    def _check(path: str, wanted: Optional[str]) -> None:
+        """Warn if the file is another kernel than the dumped one."""
+        found = {loaded.build_id for loaded in symbols_of(path)} - {None}
+        if wanted and found and wanted not in found:
+            text = "%s is not the dumped kernel: its build-id is %s, the dump's %s;"
+            text += " names and backtraces will be wrong"
+            report([text % (path, found.pop(), wanted)])
+
+    @staticmethod
     def _load(path: str, offset: int, unmoved: List[str]) -> None:
         gdb.execute("symbol-file", to_string=True)
-        for loaded in gdb.objfiles():  # by this command, the last time
-            name = loaded.filename or ""
-            file = pathlib.Path(name)
-            if file.exists() and file.samefile(path):
-                gdb.execute("remove-symbol-file " + quoted(name), to_string=True)
+        for loaded in symbols_of(path):  # by this command, the last time
+            gdb.execute("remove-symbol-file " + quoted(loaded.filename), to_string=True)
         sections = "".join(" -s %s 0" % name for name in unmoved)
         gdb.execute(
             "add-symbol-file %s -o 0x%x%s" % (quoted(path), offset, sections), to_string=True

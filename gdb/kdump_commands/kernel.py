@@ -10,7 +10,7 @@ from .errors import KdumpError, Unreadable
 from .memory import Layout, Memory, printable
 from .notes import find_build_id
 from .symbols import Symbols, require_member, resolve_member
-from .target import architecture_name, read_target
+from .target import architecture_name, read_target, require_kernel
 
 
 class Kernel(Symbols):
@@ -39,6 +39,7 @@ class Kernel(Symbols):
     def __init__(self) -> None:
         if not gdb.selected_inferior().threads():
             raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
+        require_kernel()
         name = architecture_name()
         if name not in ARCHITECTURES:
             raise KdumpError(

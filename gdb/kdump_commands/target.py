@@ -1,8 +1,10 @@
 """What gdb is connected to: its memory and its architecture."""
 
+import re
+
 import gdb
 
-from .errors import Unreadable
+from .errors import KdumpError, Unreadable
 
 UNWIND_IMAGE = 0x6B64756D70000000  # where the server shows gdb unwind data for entry code
 
@@ -21,3 +23,13 @@ def architecture_name() -> str:
     if hasattr(inferior, "architecture"):  # gdb 9
         return str(inferior.architecture().name())
     return str(gdb.selected_frame().architecture().name())
+
+
+def require_kernel() -> None:
+    """Raise KdumpError if the server shows a process, in which there is no kernel memory."""
+    try:
+        text = gdb.execute("monitor info", to_string=True)
+    except gdb.error:
+        return  # another server
+    if re.search("^shown +[0-9]+ threads? of process ", text, re.MULTILINE):
+        raise KdumpError("the server shows a process, this is for the kernel: start it without -j")

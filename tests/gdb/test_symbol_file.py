@@ -11,6 +11,7 @@ from tests.support.gdb_session import Server, frames, gdb, serve
 SAMPLE = Path(__file__).parent.parent / "sample"
 VMCORE, VMLINUX = SAMPLE / "toy-vmcore", SAMPLE / "toy-vmlinux"
 FACTS = json.loads((SAMPLE / "facts.json").read_text())
+SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 LOAD = [f"file {VMLINUX}"]
 SHOW = ["p &linux_banner", "info address current_task", "bt"]
 
@@ -74,6 +75,44 @@ def test_what_cannot_be_done_is_one_clear_line(tmp_path: Path) -> None:
         f"{damaged}: damaged ELF file; name the dumped kernel's vmlinux",
         "no server to ask; connect with 'target remote' first",
     ]
+
+
+def test_another_kernel_is_warned_about(tmp_path: Path) -> None:
+    other = tmp_path / "vmlinux"
+    build_id = bytes.fromhex(FACTS["build_id"])
+    content = VMLINUX.read_bytes()
+    assert content.count(build_id) == 1
+    other.write_bytes(content.replace(build_id, build_id[::-1]))
+    with serve(VMCORE) as server:
+        sound = gdb(server, script_of(server), f"kdump-symbol-file {VMLINUX}", before=LOAD)
+        text = gdb(server, script_of(server), f"kdump-symbol-file {other}", before=LOAD, ugly=True)
+    assert "is not the dumped kernel" not in sound
+    assert (
+        f"warning: {other} is not the dumped kernel: its build-id is {build_id[::-1].hex()}, the"
+        f" dump's {build_id.hex()}; names and backtraces will be wrong"
+    ) in text.splitlines()
+
+
+def test_where_a_process_is_shown_the_commands_say_so(tmp_path: Path) -> None:
+    """Nothing is loaded at the kernel's offset, which the executable was not moved by."""
+    process = FACTS["processes"][0]
+    registers = {"rip": int(process["user_rip"], 16), "rsp": int(process["user_rsp"], 16)}
+    thread = {"pid": 1, "tid": 1, "comm": "sh", "registers": registers}
+    sidecar = tmp_path / "process.json"
+    root = int(process["page_table_root_physical"], 16)
+    sidecar.write_text(json.dumps({"rootpgt": root, "loadaddr": 0, "threads": [thread]}))
+    commands = ["kdump-kernel-ps", "kdump-save-kernel-json x", "kdump-save-process-json x 1"]
+    with serve(VMCORE, "-j", str(sidecar)) as server:
+        text = gdb(
+            server,
+            f"source {SCRIPT}",
+            *commands,
+            f"kdump-symbol-file {VMLINUX}",
+            before=LOAD,
+            ugly=True,  # the file is not the process's
+        )
+    told = "the server shows a process, this is for the kernel: start it without -j"
+    assert text.splitlines().count(told) == 4, text
 
 
 def test_the_server_suggests_it() -> None:
