@@ -27,11 +27,15 @@ _MAPS = re.compile(r"/proc/1/(?:task/\d+/)?maps")
 
 
 def with_entry_code(view: View, survey: KernelSurvey) -> View:
-    """Return the view with the unwind image in it, or as it is when the dump yields none."""
+    """Return the view with the unwind image in it, if the dump yields one.
+
+    Mappings it has in any case, if none at all: gdb else looks for a program's memory where
+    its symbols and stack are, and `gcore` takes hours.
+    """
     arch = view.arch
     image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE)
     if image is None:
-        return view
+        return dataclasses.replace(view, files=_KernelFiles(b""))
     image = image.ljust(-(-len(image) // _PAGE) * _PAGE, b"\0")  # gdb reads whole pages
     words = (_AT_SYSINFO_EHDR, IMAGE_BASE, _AT_NULL, 0)
     end = IMAGE_BASE + len(image)

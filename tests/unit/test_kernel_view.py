@@ -93,7 +93,19 @@ def test_every_session_has_memory_of_its_own() -> None:
     assert before + 2 == len(opened)
     assert opened[-2] is not opened[-1]
     assert first.threads is second.threads
-    assert (first.auxv, first.files) == (None, None)
+    assert first.auxv is None
+
+
+def test_there_are_mappings_if_none_at_all() -> None:
+    """gdb's gcore else looks for a program's memory in the kernel, page by page."""
+    files = open_kernel_view(fake_kernel().dump()).files
+    assert files is not None
+    for path in ("/proc/1/maps", "/proc/1/task/1/maps"):
+        maps = files.open(path)
+        assert maps is not None
+        assert (maps.size, maps.read(0, 99)) == (0, b"")
+    assert files.open("/proc/1/smaps") is None
+    assert files.open("/etc/passwd") is None
 
 
 def test_a_deferred_target_makes_its_view_once_and_tries_again_after_an_error() -> None:
