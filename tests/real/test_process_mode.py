@@ -289,9 +289,11 @@ def test_the_old_offset_option_and_the_earlier_scripts_file_still_work(
         )
     )
     base = panicked.facts["programs"]["threads"]["maps"][0]["start"]
+    program = str(panicked.programs["threads"])
     for sidecar, ugly in ((save(panicked, "threads"), False), (old, True)):
-        with serve(panicked.dumps["elf"], "-j", str(sidecar), "-v", "PROG") as server:
-            assert server.file_command == f"file PROG -o {base:#x}"
+        with serve(panicked.dumps["elf"], "-j", str(sidecar), "-v", program) as server:
+            assert server.file_command == f"file {program} -o {base:#x}"
+            assert server.printed[0].startswith("Waiting for incoming connection")  # no warning
         text = ask(
             panicked, sidecar, "threads", "bt", "p *head", "thread 3", "bt",
             offset=f" -o {base:#x}", ugly=ugly,
@@ -301,8 +303,9 @@ def test_the_old_offset_option_and_the_earlier_scripts_file_still_work(
 
 
 def test_printed_lines_of_an_executable_that_is_no_pie(panicked: RealDump, save: Save) -> None:
-    with serve(panicked.dumps["elf"], "-j", str(save(panicked, "nonpie")), "-v", "/x") as server:
-        assert server.printed[2:] == ["file /x", f"target remote localhost:{server.port}"]
+    program, sidecar = str(panicked.programs["nonpie"]), str(save(panicked, "nonpie"))
+    with serve(panicked.dumps["elf"], "-j", sidecar, "-v", program) as server:
+        assert server.printed[2:] == [f"file {program}", f"target remote localhost:{server.port}"]
 
 
 def test_gcore_writes_a_core_file_that_shows_the_same(
