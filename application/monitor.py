@@ -8,7 +8,7 @@ from kdump_gdbserver.application import monitor_dump, monitor_memory
 from kdump_gdbserver.application.monitor_target import MonitorTarget
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
-_Action = Callable[[MonitorTarget, Sequence[str]], Iterator[str]]
+_Action = Callable[[MonitorTarget, Sequence[str]], Iterator[str | None] | Iterator[str]]
 
 _COMMANDS: dict[str, tuple[_Action, str, str]] = {
     "info": (monitor_dump.info, "", "the dump, its kernel and its machine"),
@@ -35,6 +35,6 @@ class DumpMonitor:
             for name, (_, arguments, summary) in _COMMANDS.items()
         ]
 
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str]:
+    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None] | Iterator[str]:
         """See `Monitor.run`."""
         return _COMMANDS[name][0](self._target, arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 
 from kdump_gdbserver.application.monitor_target import MonitorTarget, expect
@@ -22,13 +22,16 @@ _LAST_WORDS = (
     "watchdog: BUG",
     "sysrq: Trigger a crash",
 )
+# After so many records that were only looked at, a sign that work goes on.
+_RECORDS_AT_ONCE = 1000
 # What stands before a message in the log of plain text: level and time.
 _PREFIX = re.compile(r"(<\d+>)?(\[ *\d+\.\d+\] )?")
 
 
-def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
+def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None]:
     """Yield what is known of the dump, a fact a line."""
     expect("info", arguments, 0)
+    panic = yield from _panic_message(target)
     dump = target.dump
     facts, vmcoreinfo_ = dump.facts, dump.vmcoreinfo
     for name, value in (
@@ -49,7 +52,7 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
         ("memory", f"{dump.stored_memory() / (1 << 20):.1f} MiB in the dump"),
         ("page size", f"{facts.page_size} bytes"),
         ("crash time", _crash_time(vmcoreinfo_)),
-        ("panic", _panic_message(target)),
+        ("panic", panic),
         ("read by", facts.library or None),
         ("trouble", facts.extra.get("translation")),
     ):
@@ -84,10 +87,14 @@ def _crash_time(vmcoreinfo_: Vmcoreinfo) -> str:
         return f"{time} seconds since 1970"
 
 
-def _panic_message(target: MonitorTarget) -> str:
+def _panic_message(target: MonitorTarget) -> Generator[None, None, str]:
     found: dict[str, str] = {}
     try:
-        for record in _log(target):
+        for number, record in enumerate(_log(target)):
+            if record is None or number % _RECORDS_AT_ONCE == 0:
+                yield None
+            if record is None:
+                continue
             text = _PREFIX.sub("", record.text, count=1).split("\n", 1)[0]
             for words in _LAST_WORDS:
                 if text.startswith(words):
@@ -97,15 +104,18 @@ def _panic_message(target: MonitorTarget) -> str:
     return next((found[words] for words in _LAST_WORDS if words in found), "none in the log")
 
 
-def _log(target: MonitorTarget) -> Iterator[LogRecord]:
+def _log(target: MonitorTarget) -> Iterator[LogRecord | None]:
     return kernel_log(target.dump.kernel(), target.dump.vmcoreinfo, target.dump.facts.arch)
 
 
-def dmesg(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
+def dmesg(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None]:
     """Yield the kernel's log, as dmesg(1) shows it."""
     expect("dmesg", arguments, 0)
     for record in _log(target):
-        yield from record.lines()
+        if record is None:
+            yield None
+        else:
+            yield from record.lines()
 
 
 def vmcoreinfo(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:

@@ -18,6 +18,8 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 # Bound on what a damaged dump can make us read, in bytes and in records.
 _MAX_BUFFER = 64 << 20
 _MAX_COUNT_BITS = 24
+# After so many records a sign that work goes on: they may all be such as cannot be read.
+_RECORDS_AT_ONCE = 1000
 
 # States of a descriptor whose text can be read (enum desc_state).
 _COMMITTED, _FINALIZED = 1, 2
@@ -42,10 +44,11 @@ class LogRecord:
                 yield f"[{seconds:5d}.{rest // 1000:06d}] {line}"
 
 
-def kernel_log(memory: AddressSpace, info: Vmcoreinfo, arch: Arch) -> Iterator[LogRecord]:
+def kernel_log(memory: AddressSpace, info: Vmcoreinfo, arch: Arch) -> Iterator[LogRecord | None]:
     """Yield the messages that are still in the buffer, oldest first.
 
-    Raises `InputError` when VMCOREINFO does not say where the log is, `MemoryFault` when
+    None comes now and then, as a damaged log may have millions of records of which none can
+    be read. Raises `InputError` when VMCOREINFO does not say where the log is, `MemoryFault` when
     its head cannot be read; a record that cannot be read is left out.
     """
     reader = _Reader(memory, info, arch)
@@ -93,7 +96,7 @@ class _Reader:
         return int.from_bytes(raw[offset : offset + size], self.arch.byte_order)
 
 
-def _ring_buffer(reader: _Reader) -> Iterator[LogRecord]:
+def _ring_buffer(reader: _Reader) -> Iterator[LogRecord | None]:
     ring = reader.long(reader.symbol("prb"))
     descriptors = ring + reader.offset("printk_ringbuffer.desc_ring")
     texts = ring + reader.offset("printk_ringbuffer.text_data_ring")
@@ -122,6 +125,8 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord]:
     id_mask = (1 << (8 * word - 2)) - 1
     for n in range(((head - tail) & id_mask) + 1 if (head - tail) & id_mask < count else 0):
         number = (tail + n) & id_mask
+        if n % _RECORDS_AT_ONCE == _RECORDS_AT_ONCE - 1:
+            yield None
         try:
             desc = reader.memory.read_exact(descs + number % count * desc_size, desc_size)
             state = reader.field(desc, state_at, word)
@@ -163,9 +168,11 @@ def _records(reader: _Reader) -> Iterator[LogRecord]:
         try:
             raw = reader.memory.read_exact(buffer + at, header)
             length = reader.field(raw, length_at, 2)
-            if length == 0:  # the rest did not fit; the next record is at the start
+            if length == 0 and at:  # the rest did not fit; the next record is at the start
                 at = 0
                 continue
+            if length == 0:
+                return  # damaged: a record of no length leads to itself
             text = reader.memory.read_exact(
                 buffer + at + header, reader.field(raw, text_length_at, 2)
             )

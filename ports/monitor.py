@@ -21,9 +21,11 @@ class Monitor(Protocol):
     def commands(self) -> Sequence[MonitorCommand]:
         """The commands there are, in the order of the help."""
 
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str]:
+    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None]:
         """Yield a command's output line by line, without line ends.
 
+        None says that the next line takes longer: a moment to see whether anybody still
+        waits for it.
         Raises `LookupError` for an unknown command, right away or with the first line;
         `InputError` for arguments that make no sense, `MemoryFault` for memory that cannot
         be read.

@@ -7,18 +7,23 @@ from typing import Any
 from kdump_gdbserver.adapters.rsp_tcp.channel import Channel
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
 from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.keep_alive import KeepAlive
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.ports.debug_session import DebugTarget
 
 
-def serve_client(channel: Channel, target: DebugTarget, log: Any, log_exchanges: bool) -> None:
+def serve_client(
+    channel: Channel, target: DebugTarget, log: Any, log_exchanges: bool, keep_alive: KeepAlive
+) -> None:
     """Serve one client until it leaves or is lost; never raises an `Exception`.
 
     `log` is a structlog logger that is bound to the client.
     """
     log.info("client connected")
     try:
-        converse(channel, Connection(target.open_session(), ExchangeLog(log, log_exchanges)))
+        connection = Connection(target.open_session(), ExchangeLog(log, log_exchanges))
+        with keep_alive.watching(channel, connection):
+            converse(channel, connection)
         log.info("client left")
     except TimeoutError as error:
         log.info("client dropped", reason=str(error))
@@ -33,9 +38,7 @@ def serve_client(channel: Channel, target: DebugTarget, log: Any, log_exchanges:
 def converse(channel: Channel, connection: Connection) -> None:
     """Take bytes from a client and send it the answers, until one of the two has enough.
 
-    Nothing more is read while there is something to send: a client that takes no
-    answers is asked for no more questions. During work that sends nothing yet, the client
-    can interrupt or leave.
+    During what takes long the client can interrupt or leave.
     """
     while not connection.closed:
         connection.work_ahead()
@@ -47,9 +50,19 @@ def converse(channel: Channel, connection: Connection) -> None:
             part = connection.more()
             if part:
                 channel.send(part)
-            elif connection.busy and not connection.crowded:
-                news = channel.receive_now()
-                if news is not None:
-                    if not news:
-                        return
-                    channel.send(connection.receive(news))
+            if connection.busy and not _listen(channel, connection) and not part:
+                return
+
+
+def _listen(channel: Channel, connection: Connection) -> bool:
+    """Take what a client sends meanwhile; return False when it has closed its end.
+
+    It may still read what it has asked for, or else cannot be sent to. Of one that has
+    sent much ahead no more is read, lest that pile up.
+    """
+    if connection.crowded:
+        return not channel.hung_up()
+    news = channel.receive_now()
+    if news:
+        channel.send(connection.receive(news))
+    return news != b""

@@ -28,8 +28,13 @@ _PARTS_AT_ONCE = 3  # a short output and its OK go out together
 # Bytes to send beyond which further packets wait until those have been taken: a client that
 # asks for much and takes nothing gets the server to hold no more than this and one reply.
 MAX_HELD = 0x40000
-# Packets that a client may send ahead while one is worked at; beyond, its bytes are not read.
+# Packets that a client may send ahead while one is worked at, and their bytes in all; beyond
+# either, its bytes are not read.
 MAX_WAITING = 64
+MAX_BYTES_WAITING = 0x100000
+# So often gdb asks for an answer that does not come, every two seconds (MAX_TRIES in its
+# remote.c). Then it goes on without, and would take the late answer for that to its next request.
+_GIVES_UP_AFTER = 3
 
 
 class Connection:
@@ -49,6 +54,12 @@ class Connection:
         self._fault: MemoryFault | None = None
         self._waiting: list[Event] = []
         self._stream: Iterator[bytes] | None = None
+        self._nacks = 0  # since the last packet
+
+    @property
+    def takes_signs_of_life(self) -> bool:
+        """Whether a `+` may be sent while an answer is long in coming; LLDB takes it for one."""
+        return not self._client.lldb
 
     @property
     def closed(self) -> bool:
@@ -62,8 +73,12 @@ class Connection:
 
     @property
     def crowded(self) -> bool:
-        """Whether so many packets wait that no more should be fed now."""
-        return len(self._waiting) >= MAX_WAITING
+        """Whether so much waits that no more should be fed now."""
+        waiting = self._waiting
+        return len(waiting) >= MAX_WAITING or (
+            sum(len(each.payload) for each in waiting if isinstance(each, Packet))
+            >= MAX_BYTES_WAITING
+        )
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the client and return the bytes to send back, maybe none.
@@ -126,7 +141,9 @@ class Connection:
                 if self._client.acknowledge:
                     out.append(b"-")
             elif event is Signal.NACK:
-                out.append(self._last_frame)
+                self._send_again(out)
+                if self._client.leaving:
+                    break
             # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
             if number < len(events):
                 held += sum(map(len, out[before:]))
@@ -134,7 +151,21 @@ class Connection:
                     self._waiting = events[number:]
                     break
 
+    def _send_again(self, out: list[bytes]) -> None:
+        """Take a nack: without acknowledgements, gdb only says that it has waited for long.
+
+        A second answer to one request would then be taken for that to the next.
+        """
+        if self._client.acknowledge:
+            out.append(self._last_frame)
+            return
+        self._nacks += 1
+        if self._nacks >= _GIVES_UP_AFTER:
+            self._log.out_of_step()
+            self._client.leaving = True
+
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
+        self._nacks = 0
         started = time.perf_counter_ns()
         kept = self._ahead.take(payload)
         if kept is None:
@@ -171,7 +202,8 @@ class Connection:
         return part
 
     def _send_frame(self, framed: bytes, out: list[bytes]) -> None:
-        self._last_frame = framed
+        if self._client.acknowledge:
+            self._last_frame = framed
         out.append(framed)
 
     def _reply(self, payload: bytes) -> bytes | Iterator[bytes] | None:

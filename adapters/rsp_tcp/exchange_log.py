@@ -53,3 +53,7 @@ class ExchangeLog:
             self._logger.warning("malformed packet", reason=reason)
             if self._malformed == MOST_MALFORMED:
                 self._logger.warning("this client's further malformed packets are not logged")
+
+    def out_of_step(self) -> None:
+        """Log that a client has gone on without an answer and is hung up on."""
+        self._logger.warning("client has given an answer up; hung up, lest it take it for another")

@@ -12,19 +12,47 @@ from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex_bytes
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
-# Characters of output that go into one packet; small, so that output shows as it comes.
+# Characters of output that go into one packet for LLDB; small, so that it shows as it comes.
 _PART = 0x1000
+# Bytes of output, of which a client that takes no packets but the last gets no more.
+MAX_OUTPUT = 0x1000000
+# After so many of them the client may interrupt.
+_AT_ONCE = 0x10000
 
 
 def run_command(client: Client, arguments: bytes) -> Iterator[bytes]:
-    """`qRcmd,HEX`: the command's output in `O` packets, then OK."""
+    """`qRcmd,HEX`: the command's output, or OK when there is none.
+
+    For LLDB it comes in `O` packets, then OK: it prints nothing else as text. gdb gets
+    one packet: when a user interrupts it between two, gdb leaves the others unread and
+    takes them for the answers to what it asks next.
+    """
     words = parse_hex_bytes(arguments).decode("utf-8", "replace").split()
-    return _packets(_output(client, words))
+    lines = _output(client, words)
+    return _packets(lines) if client.lldb else _one_packet(lines)
 
 
-def _packets(lines: Iterator[str]) -> Iterator[bytes]:
+def _one_packet(lines: Iterator[str | None]) -> Iterator[bytes]:
+    raw = bytearray()
+    following = _AT_ONCE
+    for line in lines:
+        if line is not None:
+            raw += line.encode("utf-8", "replace") + b"\n"
+        if len(raw) > MAX_OUTPUT:
+            raw += b"(the rest is left out: this is more than a reply may hold)\n"
+            break
+        if line is None or len(raw) > following:
+            following = len(raw) + _AT_ONCE
+            yield b""
+    yield raw.hex().encode() or b"OK"
+
+
+def _packets(lines: Iterator[str | None]) -> Iterator[bytes]:
     pending, size = [], 0
     for line in lines:
+        if line is None:
+            yield b""
+            continue
         pending.append(line)
         size += len(line) + 1
         if size >= _PART:
@@ -40,8 +68,8 @@ def _encoded(lines: Sequence[str]) -> Iterator[bytes]:
         yield b"O" + raw[start : start + _PART].hex().encode()
 
 
-def _output(client: Client, words: Sequence[str]) -> Iterator[str]:
-    """Yield a command's output, or one line that says what is wrong with it."""
+def _output(client: Client, words: Sequence[str]) -> Iterator[str | None]:
+    """Yield a command's output, or one line that says what is wrong with it; see `Monitor.run`."""
     name, rest = (words[0], words[1:]) if words else ("help", [])
     own = _OWN.get(name)
     try:

@@ -9,6 +9,7 @@ from kdump_gdbserver.adapters.rsp_tcp.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, parse_hex, parse_hex_pair
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
+from kdump_gdbserver.ports.memory_map import MemoryMap
 
 # How much is read and searched at a time.
 _CHUNK = 1 << 20
@@ -62,17 +63,23 @@ def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> I
     overlap = len(pattern) - 1
     tail = b""  # the end of the chunk before, when this one adjoins it
     missed = 0
+    mapped_until = start  # as far as the memory map says that there are pages
     while start + len(pattern) - len(tail) <= end:
         try:
             chunk = session.read_memory(start, min(_CHUNK, end - start))
         except MemoryFault:
-            start, tail = _behind_hole(session, start), b""
+            tail = b""
             missed += 1
             if missed > MAX_PAGES_MISSED and session.memory_map is None:
                 raise PacketError(
                     f"search given up at {start:#x}: nothing could be read"
                     f" in {MAX_PAGES_MISSED * _PAGE >> 20} MiB before it"
                 ) from None
+            start = start - start % _PAGE + _PAGE
+            if start > mapped_until and session.memory_map is not None:
+                # The map is slow to ask: not again for every page of this region.
+                start, mapped_until = _behind_hole(session.memory_map, start - _PAGE)
+                yield None
             if missed % _MISSED_AT_ONCE == 0:
                 yield None
             continue
@@ -87,16 +94,19 @@ def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> I
         yield None
 
 
-def _behind_hole(session: DebugSession, address: int) -> int:
-    """Return the next address worth a try; `address` cannot be read."""
-    following = address - address % _PAGE + _PAGE
-    if session.memory_map is None:
-        return following
+def _behind_hole(memory_map: MemoryMap, page: int) -> tuple[int, int]:
+    """Return the next address worth a try, and how far pages are mapped there for certain.
+
+    `page` cannot be read.
+    """
+    following = page + _PAGE
     try:
-        region = session.memory_map.region(address)
+        region = memory_map.region(page)
     except MemoryFault:
-        return following
-    return following if region.permissions else max(region.end, following)
+        return following, following
+    if region.permissions:
+        return following, max(region.end, following)
+    return max(region.end, following), following
 
 
 def checksum_of_memory(client: Client, arguments: bytes) -> Iterator[bytes]:

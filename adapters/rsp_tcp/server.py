@@ -16,6 +16,7 @@ from typing import Any
 
 from kdump_gdbserver.adapters.rsp_tcp.channel import Channel
 from kdump_gdbserver.adapters.rsp_tcp.client_loop import serve_client
+from kdump_gdbserver.adapters.rsp_tcp.keep_alive import KeepAlive
 from kdump_gdbserver.adapters.rsp_tcp.transport_stdio import STDIN, take_standard_output
 from kdump_gdbserver.adapters.rsp_tcp.transport_systemd import inherited_listeners
 from kdump_gdbserver.adapters.rsp_tcp.transport_tcp import beyond_loopback, listen_tcp
@@ -49,6 +50,7 @@ class RspServer:
         self._logger = logger
         self._log_exchanges = log_exchanges
         self._idle_timeout = idle_timeout
+        self._keep_alive = KeepAlive()
         self._listeners: list[socket.socket] = []
         self._files: list[UnixListener] = []
         self._clients: set[socket.socket] = set()
@@ -100,7 +102,7 @@ class RspServer:
         """Serve one client on standard input and output until it leaves."""
         channel = Channel(STDIN, take_standard_output(), self._idle_timeout)
         log = self._logger.bind(client="stdio")
-        arguments = (channel, self._target, log, self._log_exchanges)
+        arguments = (channel, self._target, log, self._log_exchanges, self._keep_alive)
         thread = threading.Thread(target=serve_client, args=arguments, daemon=True)
         thread.start()
         _wait_for(thread)
@@ -199,7 +201,8 @@ class RspServer:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 number = connection.fileno()
                 channel = Channel(number, number, self._idle_timeout)
-                serve_client(channel, self._target, log, self._log_exchanges)
+                keep = self._keep_alive
+                serve_client(channel, self._target, log, self._log_exchanges, keep)
         except OSError:  # gone before it was asked for its name
             pass
         finally:

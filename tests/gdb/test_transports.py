@@ -163,3 +163,23 @@ def test_a_silent_client_is_dropped_when_asked() -> None:
             assert client.recv(10) == b""
             assert time.monotonic() - began > 0.2
         assert server.process.wait(SECONDS) == 0
+
+
+def test_a_client_on_a_pipe_that_takes_no_answers_is_dropped_when_asked() -> None:
+    """The pipe is shared with others, who would be surprised by one that does not block."""
+    command = (*SERVER, "--stdio", "--idle-timeout", "0.5")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"$qC#b4" * 10_000)
+        process.stdin.flush()
+        for _ in range(20):  # a client that takes them, though slowly, is not idle
+            assert process.stdout.read(1000)
+            time.sleep(0.05)
+        assert process.poll() is None
+        assert os.get_blocking(process.stdout.fileno())
+        assert process.wait(SECONDS) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

@@ -11,10 +11,7 @@ _NO_REPLY = ("k", "R")
 
 
 def exchanges(text: str) -> list[tuple[str, str | None]]:
-    """Return each packet sent with the reply that followed, None where none did.
-
-    Output of monitor commands comes in packets of its own before the reply.
-    """
+    """Return each packet sent with the reply that followed, None where none did."""
     found: list[tuple[str, str | None]] = []
     for line in text.splitlines():
         sent = _SENT.search(line)
@@ -22,7 +19,5 @@ def exchanges(text: str) -> list[tuple[str, str | None]]:
             found.append((sent[1], None))
         received = _RECEIVED.search(line)
         if received is not None and found:
-            is_output = found[-1][0].startswith("qRcmd") and re.match(r"O[^K]", received[1])
-            if not is_output:
-                found[-1] = (found[-1][0], received[1])
+            found[-1] = (found[-1][0], received[1])
     return found

@@ -18,7 +18,7 @@ from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 
 # Acknowledgement, and one reply or none.
 _ANSWER = re.compile(rb"(\+?)(?:\$([^#$]*)#([0-9a-f]{2}))?\Z", re.DOTALL)
-# A part of the output of a monitor command.
+# A part of the output of a monitor command, as LLDB gets it.
 _OUTPUT = re.compile(rb"\$O((?:[0-9a-f]{2})*)#([0-9a-f]{2})")
 
 
@@ -189,8 +189,9 @@ class Debugger:
 
     def monitor(self, command: str) -> str:
         """Return what a monitor command prints."""
-        assert self.ask(b"qRcmd," + command.encode().hex().encode()) == b"OK"
-        return self.printed
+        reply = self.ask(b"qRcmd," + command.encode().hex().encode())
+        assert reply is not None
+        return self.printed if reply == b"OK" else bytes.fromhex(reply.decode()).decode()
 
     def data(self, payload: bytes) -> bytes:
         """Return the reply to a packet that has one, with binary data unescaped."""

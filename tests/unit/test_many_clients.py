@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp import handlers_search
+from kdump_gdbserver.adapters.rsp_tcp import handlers_monitor, handlers_search
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
-from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, MAX_WAITING
+from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_BYTES_WAITING, MAX_HELD, MAX_WAITING
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.ports.monitor import MonitorCommand
 from tests.support.sessions import GDB, Debugger, packet, thread_of, view_of
 from tests.support.tcp import TIMEOUT, Served, TcpClient, serving
 
@@ -171,15 +173,69 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers_search, "MAX_PAGES_MISSED", 1 << 64)
 
 
+def test_few_but_long_packets_sent_ahead_are_bounded_too() -> None:
+    debugger = Debugger(view_of())
+    debugger.connection.receive(ENDLESS)
+    debugger.connection.receive(packet(b"q" * (MAX_BYTES_WAITING - 1)))
+    assert not debugger.connection.crowded
+    debugger.connection.receive(packet(b"qC"))
+    assert debugger.connection.crowded
+
+
 @pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("ahead", [0, 5 * MAX_WAITING], ids=["alone", "with packets ahead"])
 @pytest.mark.parametrize("leave", [TcpClient.close, TcpClient.abort])
-def test_a_client_that_leaves_ends_its_search(leave: Callable[[TcpClient], None]) -> None:
+def test_a_client_that_leaves_ends_its_search(
+    leave: Callable[[TcpClient], None], ahead: int
+) -> None:
     with serving(server_of(), once=True) as served:
         client = served.connect()
-        client.socket.sendall(ENDLESS)
+        client.socket.sendall(ENDLESS + packet(b"m1000,1000") * ahead)
         assert client.socket.recv(100) == b"+"
         assert served.thread.is_alive()
         leave(client)
+        assert served.ended()
+
+
+class Talker:
+    """Prints for ever; implements `ports.monitor.Monitor`."""
+
+    commands: Sequence[MonitorCommand] = ()
+
+    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None]:
+        while True:
+            yield "and" * 30
+
+
+@pytest.mark.parametrize("lldb", [False, True], ids=["one packet", "many packets"])
+def test_output_without_end_can_be_interrupted_and_left(
+    monkeypatch: pytest.MonkeyPatch, lldb: bool
+) -> None:
+    monkeypatch.setattr(handlers_monitor, "MAX_OUTPUT", 1 << 40)
+    view = view_of(MEMORY)
+
+    class Target:
+        def open_session(self) -> Any:
+            session = view.open_session()
+            session.monitor = Talker()
+            return session
+
+    with serving(RspServer(Target(), structlog.get_logger()), once=True) as served:
+        client = served.connect()
+        if lldb:
+            assert client.ask(b"QThreadSuffixSupported") == b"OK"
+        for _ in range(2):
+            client.send(b"qRcmd,aa")
+            time.sleep(0.05)
+            client.socket.sendall(b"\x03")
+            received = b""
+            while not received.endswith(packet(b"E04")):
+                received += client.socket.recv(0x10000)
+            assert (received.count(b"$") > 10) == lldb
+        assert client.ask(b"m1000,2") == b"0001"
+        client.send(b"qRcmd,aa")
+        time.sleep(0.05)
+        client.close()
         assert served.ended()
 
 

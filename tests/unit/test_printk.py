@@ -22,7 +22,8 @@ Message = tuple[int, str]
 
 def log_of(segments: Mapping[int, bytes], info: str) -> list[LogRecord]:
     memory = SegmentedAddressSpace(dict(segments))
-    return list(kernel_log(memory, Vmcoreinfo.parse(info.encode()), X86_64))
+    found = list(kernel_log(memory, Vmcoreinfo.parse(info.encode()), X86_64))
+    return [record for record in found if record is not None]
 
 
 # --- plain text (before 3.5) -------------------------------------------------------------------
@@ -110,6 +111,15 @@ def test_records_that_have_wrapped() -> None:
     got = [(record.nanoseconds, record.text) for record in found]
     assert 8 < len(got) < 40
     assert got == messages[-len(got) :]
+
+
+def test_a_record_without_length_at_the_start_is_the_end() -> None:
+    """Damaged: it would lead to itself, four million times in the largest buffer."""
+    memory = SegmentedAddressSpace(
+        {VARIABLES: struct.pack("<QQQQ", BUFFER, 64 << 20, 0, 32), BUFFER: bytes(4096)}
+    )
+    info = Vmcoreinfo.parse(records_info("printk_log").encode())
+    assert list(kernel_log(memory, info, X86_64)) == []
 
 
 # --- the lockless ring buffer (since 5.10) -----------------------------------------------------
@@ -267,3 +277,10 @@ def test_a_damaged_log_gives_records_or_one_of_two_errors(
     except (InputError, MemoryFault):
         return
     assert len(found) < 5000
+
+
+def test_a_log_of_nothing_but_damage_gives_signs_that_work_goes_on() -> None:
+    segments = ring_buffer([(n, "x") for n in range(2040)], count_bits=11, size_bits=16)
+    segments[DESCS] = bytes(len(segments[DESCS]))
+    info = Vmcoreinfo.parse(RING_INFO.encode())
+    assert list(kernel_log(SegmentedAddressSpace(segments), info, X86_64)) == [None] * 2

@@ -40,4 +40,4 @@ def test_the_named_limit_exists(name: str, file: str) -> None:
 
 
 def test_limits_are_found() -> None:
-    assert len(LIMITS) == 7
+    assert len(LIMITS) == 9

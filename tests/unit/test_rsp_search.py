@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.rsp_tcp import handlers_search
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
+from kdump_gdbserver.application.view import ViewSession
+from kdump_gdbserver.domain.memory_map import MemoryRegion
 from tests.support.sessions import GDB, Debugger, view_of
 
 BASE = 0xFFFFFFFF81000000
@@ -127,3 +129,45 @@ def test_memory_with_a_hole_has_no_crc() -> None:
     debugger = Debugger(view_of({BASE: b"abc"}))
     assert debugger.data(b"qCRC:%x,3" % BASE)[:1] == b"C"
     assert debugger.data(b"qCRC:%x,4" % BASE) == b"E0e"
+
+
+class CountingMap:
+    """A memory map of one region with pages, none of which the dump has, then a hole."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.asked: list[int] = []
+        self._start, self._end = start, end
+
+    def region(self, address: int) -> MemoryRegion:
+        self.asked.append(address)
+        if self._start <= address < self._end:
+            return MemoryRegion(self._start, self._end, "rw")
+        return MemoryRegion(self._end, 1 << 64, "")
+
+
+def test_pages_that_were_left_out_cost_no_walk_each() -> None:
+    """A map is slow to ask: a thousand walks for each page would make a search seem to hang."""
+    pages = 3000
+    session = view_of().open_session()
+    known = CountingMap(BASE, BASE + pages * 4096)
+    found = handlers_search.find_bytes(
+        with_map(session, known), BASE + 5, BASE + (1 << 24), b"needle"
+    )
+    assert set(found) == {None}
+    assert known.asked == [BASE, BASE + pages * 4096]
+
+
+def test_a_search_looks_round_after_each_question_to_the_map() -> None:
+    session = view_of().open_session()
+    known = CountingMap(BASE, BASE)
+    steps = handlers_search.find_bytes(with_map(session, known), BASE, BASE + 4096, b"needle")
+    assert next(steps) is None
+    assert known.asked == [BASE]
+
+
+def with_map(session: ViewSession, known: CountingMap) -> ViewSession:
+    class Mapped(ViewSession):
+        memory_map = known  # type: ignore[assignment]
+
+    session.__class__ = Mapped
+    return session

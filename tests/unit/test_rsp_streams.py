@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
+import pytest
 import structlog
 
+from kdump_gdbserver.adapters.rsp_tcp import handlers_monitor
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
 from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
 from kdump_gdbserver.application.kernel_view import open_kernel_view
@@ -19,6 +22,7 @@ from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import GDB, Debugger, packet, sum_of, view_of
 
 LINES = [f"{number}: #$}}* é\ud800" for number in range(2000)]
+TEXT = "".join(line.replace("\ud800", "?") + "\n" for line in LINES)
 
 
 class FakeMonitor:
@@ -29,11 +33,16 @@ class FakeMonitor:
     def __init__(self) -> None:
         self.printed = 0
 
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str]:
+    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None]:
         if name == "lines":
             for line in LINES:
                 self.printed += 1
                 yield line
+        elif name == "endless":
+            for number in itertools.count():
+                yield LINES[0] if number % 2 else None
+        elif name == "nothing":
+            yield None
         elif name == "bad":
             raise InputError("bad takes nothing")
         elif name == "torn":
@@ -62,54 +71,102 @@ def frames(data: bytes) -> list[bytes]:
 
 
 def text_of(payloads: list[bytes]) -> str:
-    assert all(payload.startswith(b"O") for payload in payloads)
-    return b"".join(bytes.fromhex(payload[1:].decode()) for payload in payloads).decode()
+    """Return what LLDB prints of a monitor command's replies; the last one is OK."""
+    *output, last = payloads
+    assert last == b"OK"
+    assert all(payload.startswith(b"O") for payload in output)
+    return b"".join(bytes.fromhex(payload[1:].decode()) for payload in output).decode()
 
 
-def test_long_output_comes_in_parts_while_it_is_made() -> None:
+def rest_of(connection: Connection, data: bytes) -> bytes:
+    while connection.busy:
+        data += connection.more()
+    return data
+
+
+def as_lldb(connection: Connection) -> None:
+    assert frames(connection.receive(packet(b"QThreadSuffixSupported"))) == [b"OK"]
+
+
+def test_lldb_gets_long_output_in_parts_while_it_is_made() -> None:
     monitor = FakeMonitor()
     connection = connection_of(monitor)
+    as_lldb(connection)
     data = connection.receive(command("lines"))
     assert 0 < monitor.printed < len(LINES)
     assert connection.busy
-    while connection.busy:
-        data += connection.more()
-    *output, last = frames(data)
-    assert last == b"OK"
-    assert text_of(output) == "".join(line.replace("\ud800", "?") + "\n" for line in LINES)
+    assert text_of(frames(rest_of(connection, data))) == TEXT
     assert connection.more() == b""
 
 
-def test_packets_that_come_during_output_are_answered_after_it_in_order() -> None:
+def test_gdb_gets_output_in_one_packet_lest_it_leaves_some_unread() -> None:
     connection = connection_of(FakeMonitor())
-    data = connection.receive(command("lines") + packet(b"qC") + packet(b"T1"))
-    while connection.busy:
-        data += connection.more()
-    assert frames(data)[-3:] == [b"OK", b"QC1", b"OK"]
-    data = connection.receive(command("lines"))
+    (reply,) = frames(rest_of(connection, connection.receive(command("lines"))))
+    assert bytes.fromhex(reply.decode()).decode() == TEXT
+    assert frames(rest_of(connection, connection.receive(command("nothing")))) == [b"OK"]
+
+
+@pytest.mark.parametrize("lldb", [False, True])
+def test_output_that_takes_long_can_be_interrupted(lldb: bool) -> None:
+    connection = connection_of(FakeMonitor())
+    if lldb:
+        as_lldb(connection)
+    connection.receive(command("endless"))
+    for _ in range(20):
+        connection.more()
+        assert connection.busy
+    connection.receive(b"\x03")
+    assert frames(rest_of(connection, b""))[-1] == b"E04"
+    assert frames(connection.receive(packet(b"qC"))) == [b"QC1"]
+
+
+def test_what_one_packet_may_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers_monitor, "MAX_OUTPUT", 1000)
+    connection = connection_of(FakeMonitor())
+    (reply,) = frames(rest_of(connection, connection.receive(command("lines"))))
+    lines = bytes.fromhex(reply.decode()).decode().splitlines()
+    assert "\n".join(lines[:-1]) + "\n" == TEXT[: len("\n".join(lines[:-1])) + 1]
+    assert lines[-1] == "(the rest is left out: this is more than a reply may hold)"
+    assert len(reply) < 4000
+
+
+@pytest.mark.parametrize("lldb", [False, True])
+def test_packets_that_come_during_output_are_answered_after_it_in_order(lldb: bool) -> None:
+    connection = connection_of(FakeMonitor())
+    if lldb:
+        as_lldb(connection)
+    data = rest_of(connection, connection.receive(command("lines") + packet(b"qC") + packet(b"T1")))
+    assert frames(data)[-2:] == [b"QC1", b"OK"]
+    data = connection.receive(command("endless"))
     data += connection.receive(packet(b"qC"))  # impatient: the rest was not waited for
-    while connection.busy:
-        data += connection.more()
-    assert frames(data)[-2:] == [b"OK", b"QC1"]
-    assert text_of(frames(data)[:-2]).count("\n") == len(LINES)
+    assert b"QC1" not in data
+    connection.receive(b"\x03")
+    assert frames(rest_of(connection, data))[-2:] == [b"E04", b"QC1"]
 
 
-def test_what_goes_wrong_is_printed_and_the_session_goes_on() -> None:
-    connection = connection_of(FakeMonitor())
-    for text, expected in (
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("bad", "bad takes nothing\n"),
         ("torn", "before\ncannot read memory at 0x10: " + FaultReason.EXCLUDED.value + "\n"),
         ("none", "unknown command 'none'; 'monitor help' lists those there are\n"),
-    ):
-        *output, last = frames(connection.receive(command(text)))
-        assert (text_of(output), last) == (expected, b"OK")
-        assert not connection.busy
+    ],
+)
+def test_what_goes_wrong_is_printed_and_the_session_goes_on(text: str, expected: str) -> None:
+    connection = connection_of(FakeMonitor())
+    (reply,) = frames(connection.receive(command(text)))
+    assert bytes.fromhex(reply.decode()).decode() == expected
+    assert not connection.busy
+    as_lldb(connection)
+    assert text_of(frames(connection.receive(command(text)))) == expected
+    assert not connection.busy
 
 
 def test_help_has_the_views_commands_and_the_connections() -> None:
-    *output, _ = frames(connection_of(FakeMonitor()).receive(command("help")))
-    names = [line.split()[0] for line in text_of(output).splitlines()]
-    assert names == ["lines", "log", "stats", "help"]
+    connection = connection_of(FakeMonitor())
+    as_lldb(connection)
+    text = text_of(frames(connection.receive(command("help"))))
+    assert [line.split()[0] for line in text.splitlines()] == ["lines", "log", "stats", "help"]
 
 
 def test_tables_about_the_system_are_listed_and_read() -> None:

@@ -1,0 +1,55 @@
+"""KeepAlive: tells clients whose answers are long in coming that the server lives."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from kdump_gdbserver.adapters.rsp_tcp.channel import Channel
+from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
+
+# In seconds. An answer that is late by one to two of these is announced; gdb loses patience
+# after two seconds (`set remotetimeout`).
+INTERVAL = 0.4
+
+
+class KeepAlive:
+    """One thread for all clients of a server, there as long as there are clients."""
+
+    def __init__(self) -> None:
+        self._interval = INTERVAL
+        self._lock = threading.Lock()
+        self._watched: set[tuple[Channel, Connection]] = set()
+        self._running = False
+
+    @contextlib.contextmanager
+    def watching(self, channel: Channel, connection: Connection) -> Iterator[None]:
+        """Look after a client while the block runs; after it its descriptors may be closed."""
+        client = (channel, connection)
+        with self._lock:
+            self._watched.add(client)
+            if not self._running:
+                # Without a thread to be had, clients can do without.
+                with contextlib.suppress(RuntimeError):
+                    threading.Thread(target=self._run, name="keep-alive", daemon=True).start()
+                    self._running = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.discard(client)
+            channel.end()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self._interval)
+            with self._lock:
+                watched = list(self._watched)
+                if not watched:
+                    self._running = False
+                    return
+            for channel, connection in watched:
+                if connection.takes_signs_of_life:
+                    channel.sign_of_life()
