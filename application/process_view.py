@@ -24,7 +24,7 @@ from kdump_gdbserver.application.vdso import PATH as VDSO
 from kdump_gdbserver.application.vdso import VdsoPages, find_vdso
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
-from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
+from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
@@ -32,6 +32,8 @@ from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+_SIGINFO_SIZE = 128  # SI_MAX_SIZE, include/uapi/asm-generic/siginfo.h
 
 
 def open_process_view(
@@ -72,7 +74,13 @@ def open_process_view(
         values[thread.tid] = process_values(arch, user_registers(kernel, thread, note))
     layout = choose_layout(arch, values.values())
     threads = ThreadTable(
-        _thread(thread, image.pid, in_layout(arch, layout, values[thread.tid]), layout, cpus)
+        _thread(
+            thread,
+            image.pid,
+            RegisterSet.from_values(layout, in_layout(arch, layout, values[thread.tid])),
+            cpus.get(thread.tid),
+            _siginfo(thread) if arch is kernel else None,
+        )
         for thread in image.threads
     )
     return View(
@@ -153,17 +161,26 @@ def _note(
 def _thread(
     thread: ProcessThread,
     pid: int,
-    values: Mapping[str, int],
-    layout: RegisterLayout,
-    cpus: Mapping[int, int],
+    registers: RegisterSet,
+    cpu: int | None,
+    siginfo: bytes | None,
 ) -> Thread:
-    registers = RegisterSet.from_values(layout, values)
     return Thread(
         ThreadId(pid, thread.tid),
         lambda: registers,
         extra=f'pid {thread.pid} LWP {thread.tid} "{_printable(thread.comm)}"',
-        core=cpus.get(thread.tid),
+        core=cpu,
+        siginfo=siginfo,
     )
+
+
+def _siginfo(thread: ProcessThread) -> bytes | None:
+    """Return the siginfo_t of a 64-bit process's thread, None if the sidecar has none whole."""
+    try:
+        raw = bytes.fromhex(str((thread.siginfo or {}).get("bytes", "")))
+    except ValueError:
+        return None
+    return raw if len(raw) == _SIGINFO_SIZE else None
 
 
 def _printable(name: str) -> str:

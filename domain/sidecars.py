@@ -106,7 +106,8 @@ class ProcessThread:
 
     `cpu` is the CPU it ran on at the crash and `user_mode` whether it was in user mode
     there (None: unknown). `fpregs` are floating-point and vector registers by gdb's
-    names; `siginfo` the fields of its last siginfo_t; `fault_address` a user address.
+    names; `siginfo` the fields of its last siginfo_t, `bytes` being all of it as hex;
+    `fault_address` a user address.
     """
 
     pid: int

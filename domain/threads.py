@@ -25,12 +25,13 @@ class Thread:
     `extra` is the text that gdb prints in brackets after the id, `name` a short
     name of its own, `core` the CPU it was running on at the crash (None: none).
     `handle` are the bytes by which programs know the thread (a task_struct's address, a
-    pthread_t), in the machine's byte order.
+    pthread_t), in the machine's byte order. `siginfo` is the signal it was about to get, as
+    a siginfo_t of its architecture (None: none, or not known).
     Registers are made by `load` when first asked for, so that a view with ten
     thousand threads costs nothing for those nobody looks at.
     """
 
-    __slots__ = ("_load", "_registers", "core", "extra", "handle", "id", "name")
+    __slots__ = ("_load", "_registers", "core", "extra", "handle", "id", "name", "siginfo")
 
     def __init__(
         self,
@@ -41,9 +42,11 @@ class Thread:
         name: str | None = None,
         core: int | None = None,
         handle: bytes | None = None,
+        siginfo: bytes | None = None,
     ) -> None:
         self.id = id
         self.handle = handle
+        self.siginfo = siginfo
         self.extra = extra
         self.name = name
         self.core = core

@@ -23,6 +23,8 @@ def supported(client: Client, arguments: bytes) -> bytes:
         features.append(b"qXfer:auxv:read+")
     if client.session.exec_file is not None:
         features.append(b"qXfer:exec-file:read+")
+    if any(thread.siginfo is not None for thread in client.session.threads):
+        features.append(b"qXfer:siginfo:read+")
     if client.multiprocess:
         features.append(b"multiprocess+")
     if client.error_messages:

@@ -40,12 +40,20 @@ def _exec_file(client: Client, annex: str) -> bytes:
     return encode_text(path)
 
 
+def _siginfo(client: Client, annex: str) -> bytes:
+    siginfo = client.general_thread.siginfo
+    if siginfo is None:
+        raise PacketError("no signal was waiting for the thread")
+    return siginfo
+
+
 _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
     "features": _features,
     "threads": _threads,
     "auxv": _auxv,
     "exec-file": _exec_file,
     "osdata": os_data,
+    "siginfo": _siginfo,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,36 @@ def test_gcore_of_the_kernel_does_not_end_gdb(tmp_path: Path) -> None:
     assert f"Saved corefile {core}" in text
     assert "$1 = <unavailable>" in text
     assert "$2 = 42" in text
+
+
+def test_the_signal_that_was_waiting_for_a_thread(tmp_path: Path) -> None:
+    process = FACTS["processes"][0]
+    registers = {"rip": int(process["user_rip"], 16), "rsp": int(process["user_rsp"], 16)}
+    fault = struct.pack("<iiiiQ104x", 11, 0, 1, 0, 0xDEAD000)  # SIGSEGV, SEGV_MAPERR
+    threads = [
+        {"pid": 1, "tid": tid, "comm": "init", "registers": registers, **more}
+        for tid, more in ((1, {}), (2, {"siginfo": {"si_signo": 11, "bytes": fault.hex()}}))
+    ]
+    sidecar = tmp_path / "process.json"
+    content = {
+        "format": "kdump-gdbserver process",
+        "version": 1,
+        "dump": {"arch": "x86_64"},
+        "pid": 1,
+        "rootpgt": int(process["page_table_root_physical"], 16),
+        "loadaddr": 0,
+        "threads": threads,
+    }
+    sidecar.write_text(json.dumps(content))
+    core = tmp_path / "core"
+    show = ("p $_siginfo.si_signo", "p $_siginfo._sifields._sigfault.si_addr")
+    with serve(VMCORE, "-j", str(sidecar)) as server:
+        text = gdb(server, "p $_siginfo", "thread 2", *show, f"gcore {core}", ugly=True)
+    assert "Unable to read siginfo" in text  # thread 1 has none
+    assert "$1 = 11" in text
+    assert "$2 = (void *) 0xdead000" in text
+    saved = gdb(None, f"core-file {core}", "thread 2", *show, ugly=True)
+    assert "$2 = (void *) 0xdead000" in saved
 
 
 def test_clients_come_and_go() -> None:

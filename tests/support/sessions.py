@@ -88,6 +88,7 @@ def thread_of(
     extra: str = "",
     name: str | None = None,
     core: int | None = None,
+    siginfo: bytes | None = None,
 ) -> Thread:
     """Return thread 1.`number` with these registers (by default: a pc made of the number)."""
     known = {arch.pc: 0x1000 * number} if values is None else values
@@ -97,6 +98,7 @@ def thread_of(
         extra=extra or f"CPU #{number - 1}",
         name=name,
         core=core,
+        siginfo=siginfo,
     )
 
 

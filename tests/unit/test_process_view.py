@@ -206,6 +206,27 @@ def test_an_executable_of_another_build_is_warned_of() -> None:
     assert executable_warnings(unknown, FakeSymbolFile({}, build_id=other), "prog") == []
 
 
+@pytest.mark.parametrize(
+    ("siginfo", "expected"),
+    [
+        (None, None),
+        ({"si_signo": 11}, None),
+        ({"si_signo": 11, "bytes": "0b" * 128}, b"\x0b" * 128),
+        ({"bytes": "0b" * 127}, None),
+        ({"bytes": "no hex"}, None),
+        ({"bytes": 11}, None),
+    ],
+)
+def test_the_signal_that_was_waiting_is_a_whole_siginfo_or_none(
+    siginfo: dict[str, int | str] | None, expected: bytes | None
+) -> None:
+    view = open_process_view(dump_of(), image_of(thread(100, {}, siginfo=siginfo)))
+    assert view.threads[0].siginfo == expected
+    # That of a 32-bit process has another layout than the one in the kernel.
+    compat = image_of(thread(100, {}, siginfo=siginfo), mode=32)
+    assert open_process_view(dump_of(), compat).threads[0].siginfo is None
+
+
 def offset_of(image: ProcessImage, pages: dict[int, bytes]) -> int | None:
     return open_process_view(dump_of(pages), image).load_offset
 

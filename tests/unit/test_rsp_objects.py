@@ -53,11 +53,21 @@ def test_an_object_can_be_read_from_anywhere_and_again() -> None:
     assert debugger.data(b"qXfer:auxv:read::64,1") == b"l"
 
 
+def test_the_signal_of_the_selected_thread() -> None:
+    threads = [thread_of(1), thread_of(2, siginfo=bytes(range(128)))]
+    debugger = Debugger(view_of(threads=threads))
+    assert b"qXfer:siginfo:read+" in debugger.start(*GDB).split(b";")
+    assert debugger.data(b"qXfer:siginfo:read::0,100")[:2] == b"E."
+    debugger.ask(b"Hgp1.2")
+    assert debugger.object(b"siginfo", chunk=50) == bytes(range(128))
+
+
 def test_what_a_view_lacks_is_neither_announced_nor_given() -> None:
     debugger = Debugger(view_of())
     features = debugger.start(*GDB).split(b";")
     assert b"qXfer:auxv:read+" not in features
     assert b"qXfer:exec-file:read+" not in features
+    assert b"qXfer:siginfo:read+" not in features
     for name in (b"auxv", b"exec-file"):
         assert debugger.data(b"qXfer:%b:read::0,100" % name)[:2] == b"E."
     assert debugger.data(b"qOffsets") == b""
