@@ -72,9 +72,10 @@ class ProcFiles:
         return self._others.open(path) if self._others else None
 
     def read_link(self, path: str) -> str | None:
-        """See `RemoteFiles.read_link`: `exe` is known, `cwd` and `root` are not."""
+        """See `RemoteFiles.read_link`: `exe` and `cwd` may be known, `root` is not."""
         found = self._thread_of(path)
-        return self._image.exe if found and found[1] == "exe" else None
+        links = {"exe": self._image.exe, "cwd": self._image.cwd}
+        return links.get(found[1]) if found else None
 
     def _thread_of(self, path: str) -> tuple[ProcessThread | None, str] | None:
         match = _PATH.fullmatch(path)

@@ -147,7 +147,8 @@ class ProcessImage:
 
     `rootpgt` is where its top page table is, see `rootpgt_is_virtual`; `loadaddr` the
     user address of the first executable mapping. `auxv` is the saved auxiliary vector
-    up to AT_NULL, empty when unknown; `mode` is 64, or 32 for a compat process.
+    up to AT_NULL, empty when unknown; `mode` is 64, or 32 for a compat process. `cwd` is
+    the path of its working directory.
     """
 
     identity: DumpIdentity
@@ -162,6 +163,7 @@ class ProcessImage:
     mode: int = 64
     vmas: tuple[Vma, ...] = ()
     errors: tuple[str, ...] = ()
+    cwd: str | None = None
 
     @property
     def legacy(self) -> bool:

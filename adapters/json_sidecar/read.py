@@ -72,6 +72,7 @@ def read_process(path: str, arch: Arch) -> ProcessImage:
         image.mode,
         tuple(_vmas(source, image.vmas, arch)),
         tuple(image.errors),
+        image.cwd,
     )
 
 

@@ -126,6 +126,7 @@ class Process(Struct):
     comm: str | None = None
     auxv: str = ""
     exe: str | None = None
+    cwd: str | None = None
     cmdline: list[str] = []
     mode: Literal[32, 64] = 64
     vmas: list[Mapping] = []

@@ -43,6 +43,7 @@ def write_process(path: str, image: ProcessImage) -> None:
             rootpgt=image.rootpgt,
             loadaddr=image.loadaddr,
             exe=image.exe,
+            cwd=image.cwd,
         ),
         "cmdline": list(image.cmdline),
         "mode": image.mode,

@@ -39,10 +39,15 @@ class Paths:
         inode = self.inode.read(self.memory, values["f_inode"])
         device = self.super_block.read(self.memory, inode["i_sb"])["s_dev"]
         number = "%02x:%02x" % (device >> 20, device & 0xFFFFF)  # include/linux/kdev_t.h
-        key = (values["f_path.mnt"], values["f_path.dentry"])
+        path = self.of(values["f_path.mnt"], values["f_path.dentry"])
+        return path, inode["i_ino"], number
+
+    def of(self, vfsmount: int, dentry: int) -> str:
+        """The path that the two members of a struct path stand for."""
+        key = (vfsmount, dentry)
         if key not in self._paths:
             self._paths[key] = self._path(*key)
-        return self._paths[key], inode["i_ino"], number
+        return self._paths[key]
 
     def size_and_time(self, file: int) -> Dict[str, int]:
         """{"file_size": bytes, "file_mtime": seconds}, by which --sysroot knows a file again."""

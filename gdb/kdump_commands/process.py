@@ -83,6 +83,7 @@ class Process:
             "loadaddr": loadaddr,
             "mode": 32 if compat else 64,
             "exe": exe,
+            "cwd": self._working_directory(vmas.paths),
             "cmdline": self._command_line(),
             "auxv": "".join("%02x" % byte for byte in self.auxv),
         }
@@ -107,6 +108,21 @@ class Process:
         code = [vma for vma in mappings if "x" in vma["perms"]]
         own = [vma for vma in code if (vma["inode"], vma["dev"]) == (inode, device)]
         return exe, min((vma["start"] for vma in own or code), default=0)
+
+    def _working_directory(self, paths: Paths) -> Optional[str]:
+        """The current directory of the process, None if the dump does not tell."""
+        memory = self.kernel.memory
+        try:
+            member = self.kernel.layout("struct task_struct", ["fs"]).offset("fs")
+            pwd = self.kernel.layout("struct fs_struct", ["pwd.mnt", "pwd.dentry"])
+            for task in self.threads:
+                fs = memory.pointer(task.address + member)
+                if fs:
+                    values = pwd.read(memory, fs)
+                    return paths.of(values["pwd.mnt"], values["pwd.dentry"])
+        except KdumpError as error:
+            self.problems.append("working directory: %s" % error)
+        return None
 
     def _command_line(self) -> List[str]:
         start, end = self.mm.values["arg_start"], self.mm.values["arg_end"]

@@ -253,8 +253,7 @@ def test_auxv_and_mappings_are_those_of_the_living_process(panicked: RealDump, s
         told = panicked.facts["programs"][program]
         sidecar = save(panicked, program)
         text = ask(
-            panicked, sidecar, program, "info proc mappings", "info auxv", "info proc exe",
-            "info proc cmdline",
+            panicked, sidecar, program, "info proc mappings", "info auxv", "info proc",
         )  # fmt: skip
         pattern = r"^[ \t]+(0x\w+) +(0x\w+) +0x\w+ +(0x\w+) +(\S{4}) +(.*?)$"
         shown = [
@@ -272,6 +271,7 @@ def test_auxv_and_mappings_are_those_of_the_living_process(panicked: RealDump, s
         assert told["auxv"].startswith(auxv)
         assert not told["auxv"][len(auxv) :].strip("0")
         assert f"exe = '{told['exe']}'" in text
+        assert "cwd = '/'" in text
         assert " ".join(told["cmdline"]) in text
         assert re.search(r"AT_ENTRY .*0x", text)
 

@@ -31,6 +31,7 @@ IMAGE = image_of(
     auxv=AUXV,
     exe="/usr/bin/odd (na) me",
     cmdline=("odd", "two words", ""),
+    cwd="/var/lib/odd",
 )
 
 
@@ -85,7 +86,8 @@ def test_what_gdb_asks_for() -> None:
 def test_links() -> None:
     files = files_of()
     assert files.read_link("/proc/100/exe") == "/usr/bin/odd (na) me"
-    for path in ("/proc/100/cwd", "/proc/100/root", "/proc/7/exe", "/proc/self/exe", "/bin/sh"):
+    assert files.read_link("/proc/100/cwd") == "/var/lib/odd"
+    for path in ("/proc/7/cwd", "/proc/100/root", "/proc/7/exe", "/proc/self/exe", "/bin/sh"):
         assert files.read_link(path) is None
 
 

@@ -150,6 +150,7 @@ def process_images(draw: st.DrawFn) -> tuple[Arch, ProcessImage]:
         draw(st.sampled_from((32, 64))),
         tuple(draw(st.lists(vma, max_size=3))),
         tuple(draw(st.lists(TEXT, max_size=2))),
+        draw(st.none() | TEXT),
     )
     return arch, image
 
@@ -223,6 +224,7 @@ PROCESS: dict[str, Any] = {
     "comm": "a",
     "auxv": "",
     "exe": "/bin/a",
+    "cwd": "/",
     "cmdline": ["a"],
     "mode": 64,
     "vmas": [
