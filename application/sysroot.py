@@ -6,7 +6,6 @@ file is proved to be the mapped one and the page proved never to have been writt
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from kdump_gdbserver.application.elf_image import (
@@ -62,24 +61,22 @@ class Sysroot:
         self._memory = memory
         self._crash_time = crash_time
         self._checked: dict[tuple[str, str, int], _Checked] = {}
-        self._lock = threading.Lock()
 
     def supply(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
         """See `PageSource.supply`."""
         offset = vma.offset + address - vma.start
-        with self._lock:
-            checked = self._check(vma)
-            problem = checked.problem or _problem(checked, vma, offset, fault.reason)
-            if problem or checked.file is None:
-                raise MemoryFault(address, fault.reason, problem) from None
-            try:
-                data = checked.file.read(offset, length)
-            except OSError as error:
-                detail = f"{vma.path} in the sysroot: {error.strerror}"
-                raise MemoryFault(address, FaultReason.IO, detail) from None
-            # The kernel fills up the file's last page with zeros; behind it there is nothing.
-            page_end = -(-checked.file.size // self._page_size) * self._page_size
-            length = min(length, page_end - offset)
+        checked = self._check(vma)
+        problem = checked.problem or _problem(checked, vma, offset, fault.reason)
+        if problem or checked.file is None:
+            raise MemoryFault(address, fault.reason, problem) from None
+        try:
+            data = checked.file.read(offset, length)
+        except OSError as error:
+            detail = f"{vma.path} in the sysroot: {error.strerror}"
+            raise MemoryFault(address, FaultReason.IO, detail) from None
+        # The kernel fills up the file's last page with zeros; behind it there is nothing.
+        page_end = -(-checked.file.size // self._page_size) * self._page_size
+        length = min(length, page_end - offset)
         if length <= 0:
             raise MemoryFault(address, fault.reason, f"behind the end of {vma.path}")
         return data.ljust(length, b"\0")
@@ -89,18 +86,19 @@ class Sysroot:
         file = self._files.open(path)
         if file is None:
             return None
-        with self._lock:
-            for vma in self._mappings:
-                checked = self._check(vma) if is_file(vma) else None
-                if checked and checked.other and checked.file and checked.file.inode == file.inode:
-                    file.close()
-                    return None
+        for vma in self._mappings:
+            checked = self._check(vma) if is_file(vma) else None
+            if checked and checked.other and checked.file and checked.file.inode == file.inode:
+                file.close()
+                return None
         return file
 
     def _check(self, vma: Vma) -> _Checked:
+        # Without a lock: files may be on a disk that stalls, and would keep those waiting whose
+        # files were checked before. That two clients check the same file does no harm.
         key = (vma.path, vma.dev, vma.inode)
         if key not in self._checked:
-            self._checked[key] = self._compare(vma)
+            self._checked.setdefault(key, self._compare(vma))
         return self._checked[key]
 
     def _compare(self, vma: Vma) -> _Checked:

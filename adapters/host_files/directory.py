@@ -6,14 +6,21 @@ import errno
 import os
 import stat
 import weakref
+from pathlib import Path
 
 from kdump_gdbserver.domain.errors import InputError
 
 # As many as the kernel follows (path_resolution(7)).
 _MAX_LINKS = 40
 _FOLDER = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK a FIFO would hold the server up.
+# What was a file a moment ago may be a FIFO now, which without O_NONBLOCK would hold us up.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# File systems that show this machine and its kernel (/proc/kcore is all of its memory): with
+# `--sysroot /` they are below it, and are no part of what was dumped. See proc_pid_mountinfo(5).
+_ABOUT_THIS_MACHINE = frozenset(
+    "proc sysfs debugfs tracefs securityfs configfs cgroup cgroup2 bpf pstore efivarfs mqueue"
+    " binfmt_misc fusectl nsfs".split()
+)
 
 
 class OpenFile:
@@ -25,16 +32,20 @@ class OpenFile:
         self.size = status.st_size
         self.inode = status.st_ino
         self.modified = int(status.st_mtime)
+        self._version = _version(status)
         # Clients may leave without closing what they opened.
         self.close = weakref.finalize(self, os.close, descriptor)
 
     def read(self, offset: int, count: int) -> bytes:
-        """See `RemoteFile.read`."""
+        """See `RemoteFile.read`; a file that has changed since it was opened is an error."""
         if not self.close.alive:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if offset >= self.size:
             return b""
-        return os.pread(self._descriptor, count, offset)
+        data = os.pread(self._descriptor, count, offset)
+        if _version(os.fstat(self._descriptor)) != self._version:
+            raise OSError(errno.ESTALE, "has changed since it was opened")
+        return data
 
 
 class HostDirectory:
@@ -55,6 +66,7 @@ class HostDirectory:
                 " machine's /"
             ) from None
         weakref.finalize(self, os.close, self._root)
+        self._forbidden = _devices_about_this_machine()
 
     def open(self, path: str) -> OpenFile | None:
         """See `HostFiles.open`."""
@@ -85,10 +97,43 @@ class HostDirectory:
                 elif todo:
                     folders.append(os.open(part, _FOLDER | os.O_DIRECTORY, dir_fd=folders[-1]))
                 else:
-                    return _open_regular(part, folders[-1])
+                    return self._open_regular(part, folders[-1])
             return None
         finally:
             _close_down_to_one(folders)
+
+    def _open_regular(self, part: str, folder: int) -> OpenFile | None:
+        # Looked at before it is opened: to open a device or a FIFO can have effects of its own.
+        if not self._is_allowed(os.stat(part, dir_fd=folder, follow_symlinks=False)):
+            return None
+        descriptor = os.open(part, _FILE, dir_fd=folder)
+        status = os.fstat(descriptor)
+        if self._is_allowed(status):
+            return OpenFile(descriptor, status)
+        os.close(descriptor)
+        return None
+
+    def _is_allowed(self, status: os.stat_result) -> bool:
+        return stat.S_ISREG(status.st_mode) and status.st_dev not in self._forbidden
+
+
+def _version(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _devices_about_this_machine() -> frozenset[int]:
+    """Return the device numbers of the file systems that show this machine."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return frozenset()
+    devices = set()
+    for line in lines:
+        mount, _, file_system = line.partition(" - ")
+        if file_system.split(" ")[0] in _ABOUT_THIS_MACHINE:
+            major, _, minor = mount.split(" ")[2].partition(":")
+            devices.add(os.makedev(int(major), int(minor)))
+    return frozenset(devices)
 
 
 def _parts(path: str) -> list[str]:
@@ -103,15 +148,6 @@ def _link_target(part: str, folder: int) -> str | None:
         if error.errno == errno.EINVAL:  # no link
             return None
         raise
-
-
-def _open_regular(part: str, folder: int) -> OpenFile | None:
-    descriptor = os.open(part, _FILE, dir_fd=folder)
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode):
-        return OpenFile(descriptor, status)
-    os.close(descriptor)
-    return None
 
 
 def _close_down_to_one(folders: list[int]) -> None:

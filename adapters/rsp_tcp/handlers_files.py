@@ -11,7 +11,12 @@ import struct
 from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
-from kdump_gdbserver.adapters.rsp_tcp.encoding import encode_text, parse_hex, parse_hex_bytes
+from kdump_gdbserver.adapters.rsp_tcp.encoding import (
+    PacketError,
+    encode_text,
+    parse_hex,
+    parse_hex_bytes,
+)
 from kdump_gdbserver.adapters.rsp_tcp.framing import escape
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
@@ -136,4 +141,7 @@ def file_request(client: Client, arguments: bytes) -> bytes:
     fields = rest.split(b",")
     if len(fields) < least:
         return _failed(_EINVAL)
-    return operation(client, fields)
+    try:
+        return operation(client, fields)
+    except PacketError:  # `vFile` has errors of its own
+        return _failed(_EINVAL)

@@ -81,6 +81,7 @@ def test_stat_is_the_protocols_structure(operation: bytes) -> None:
         (b"open", EINVAL),
         (b"pread:3,10,0", EBADF),
         (b"pread:3,10", EINVAL),
+        (b"open:zz,0,0", EINVAL),
         (b"close:3", EBADF),
         (b"fstat:3", EBADF),
         (b"stat:" + hexed(b"/nope"), ENOENT),
@@ -96,6 +97,14 @@ def test_stat_is_the_protocols_structure(operation: bytes) -> None:
 def test_each_operation(request_: bytes, reply: bytes) -> None:
     debugger, _ = debugger_of()
     assert reply == debugger.data(b"vFile:" + request_)[: max(len(reply), 4 if reply else 0)]
+
+
+@pytest.mark.parametrize("numbers", [b"-1,0", b"10,-1", b"10," + b"f" * 17, b",", b"zz,0"])
+def test_numbers_that_are_none_are_invalid_as_vfile_says_it(numbers: bytes) -> None:
+    debugger, _ = debugger_of()
+    number = opened(debugger)
+    assert debugger.data(b"vFile:pread:%b,%b" % (number, numbers)) == EINVAL
+    assert debugger.data(b"vFile:pread:%b,%b,0" % (number, b"7" + b"f" * 15))[:2] == b"Fa"
 
 
 def test_a_view_without_files_says_so_lest_gdb_take_its_own() -> None:

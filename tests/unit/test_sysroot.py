@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.unit.process_support import (
     BUILD_ID,
     PAGE,
     HostFilesStub,
+    HostFileStub,
     Pages,
     elf,
     file_vmas,
@@ -265,6 +268,99 @@ def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list
     (root / "far").symlink_to(base)
     (root / "lib").symlink_to("/usr/../..")
     assert HostDirectory(str(root)).open("/" + "/".join([*parts, "secret"])) is None
+
+
+def test_a_path_that_is_changed_meanwhile_leads_nowhere_else(tree: Path) -> None:
+    """A folder turns into a link that leads out, and back, as quickly as it can."""
+    (tree / "out").symlink_to(tree.parent)
+    (tree / "usr/secret").write_text("no secret")
+    directory = HostDirectory(str(tree))
+    done = threading.Event()
+
+    def swap() -> None:
+        while not done.is_set():
+            (tree / "usr").rename(tree / "aside")
+            (tree / "out").rename(tree / "usr")
+            (tree / "usr").rename(tree / "out")
+            (tree / "aside").rename(tree / "usr")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    read = []
+    try:
+        for _ in range(3000):
+            file = directory.open("/usr/secret")
+            if file is not None:
+                read.append(file.read(0, 100))
+                file.close()
+    finally:
+        done.set()
+        swapper.join()
+    assert set(read) == {b"no secret"}
+
+
+def test_a_fifo_is_not_even_opened(tree: Path) -> None:
+    """That would wake whoever waits to write to it."""
+    writer = threading.Thread(target=lambda: (tree / "fifo").open("wb").close(), daemon=True)
+    writer.start()
+    for _ in range(5):
+        assert HostDirectory(str(tree)).open("/fifo") is None
+        time.sleep(0.02)
+    assert writer.is_alive()
+    with (tree / "fifo").open("rb"):
+        writer.join(10)
+    assert not writer.is_alive()
+
+
+def test_a_sysroot_of_the_whole_machine_does_not_show_its_kernel_and_processes() -> None:
+    directory = HostDirectory("/")
+    hosts = directory.open(__file__)
+    assert hosts is not None
+    hosts.close()
+    for path in ("/proc/version", "/proc/self/environ", "/proc/kcore", "/sys/kernel/notes"):
+        assert directory.open(path) is None
+    assert Path("/proc/version").is_file()
+
+
+def test_a_file_that_changes_is_no_longer_read(tree: Path) -> None:
+    for change in (b"lib", b"more than there was"):
+        file = HostDirectory(str(tree)).open("/lib/x.so")
+        assert file is not None
+        (tree / "usr/lib/x.so").write_bytes(change)
+        with pytest.raises(OSError, match="has changed"):
+            file.read(0, 3)
+        file.close()
+
+
+def test_a_file_on_a_disk_that_stalls_keeps_nobody_from_other_files() -> None:
+    go, waiting = threading.Event(), threading.Event()
+
+    class Stalling(HostFileStub):
+        def read(self, offset: int, count: int) -> bytes:
+            waiting.set()
+            assert go.wait(10)
+            return super().read(offset, count)
+
+    class Files(HostFilesStub):
+        def open(self, path: str) -> HostFileStub | None:
+            return Stalling(b"", 1, 1) if path == "/stalls" else super().open(path)
+
+    vmas = [
+        Vma(START, START + PAGE, "r--p", 0, "08:01", 7, PATH),
+        Vma(START + PAGE, START + 2 * PAGE, "r--p", 0, "08:01", 1, "/stalls"),
+    ]
+    pages = Pages({}, {START: UNMAPPED, START + PAGE: UNMAPPED})
+    mappings = Mappings(vmas)
+    sysroot = Sysroot(Files({PATH: (b"x" * PAGE, 7, 5)}), mappings, pages, PAGE, CRASH)
+    memory = ProcessMemory(pages, mappings, PAGE, lambda address: PAGE, files=sysroot)
+    slow = threading.Thread(target=lambda: sysroot.open("/stalls"), daemon=True)
+    slow.start()
+    assert waiting.wait(10)
+    assert memory.read(START, 4) == b"xxxx"
+    assert slow.is_alive()
+    go.set()
+    slow.join(10)
+    assert not slow.is_alive()
 
 
 def test_descriptors_are_given_back(tree: Path) -> None:
