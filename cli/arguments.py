@@ -134,9 +134,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="drop clients that are silent for so long (default: never)",
     )
     server.add_argument("--once", action="store_true", help="end when the first client has left")
-    logs = parser.add_argument_group("logging (to standard error)")
+    logs = parser.add_argument_group("logging (to standard error, unless told otherwise)")
     logs.add_argument("-d", "--debug", action="store_true", help="log every packet")
     logs.add_argument("--log-json", action="store_true", help="log as JSON lines")
+    logs.add_argument(
+        "--log-file", metavar="FILE", help="add the log to a file that only you may read"
+    )
     parser.add_argument(
         "--print-gdb-script", action="store_true", help="print the path of the gdb script and end"
     )

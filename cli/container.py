@@ -92,7 +92,7 @@ class Container(containers.DeclarativeContainer):
 
     `config` has the command line's options by their long names: `file` (a list of
     paths), `vmlinux`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`, `sysroot`, `libkdumpfile`,
-    `debug`, `log_json`, `idle_timeout` (in seconds).
+    `debug`, `log_json`, `log_file`, `idle_timeout` (in seconds).
     """
 
     config = providers.Configuration(
@@ -107,9 +107,10 @@ class Container(containers.DeclarativeContainer):
             "debug": False,
             "idle_timeout": None,
             "log_json": False,
+            "log_file": None,
         }
     )
-    logger = providers.Singleton(set_up_logging, config.debug, config.log_json)
+    logger = providers.Singleton(set_up_logging, config.debug, config.log_json, config.log_file)
     opener = providers.Singleton(KdumpfileOpener, library_path=config.libkdumpfile)
     dump = providers.Singleton(_open_dump, opener, config.file, config.arch, config.vmcoreinfo)
     symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from kdump_gdbserver.domain.errors import InputError
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict
+
+# A FIFO that nobody reads is an error, and nothing to wait for.
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 @contextlib.contextmanager
@@ -30,17 +37,19 @@ with _as_if_not_installed("rich"):
     import structlog
 
 
-def set_up_logging(debug: bool = False, as_json: bool = False) -> Any:
-    """Configure structlog to write to standard error; return the root logger.
+def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None = None) -> Any:
+    """Configure structlog to write to a file, or to standard error; return the root logger.
 
     Without `debug` only warnings and errors are written, and the RSP exchanges of clients
-    that ask for it (`monitor log on`); with it, every event.
+    that ask for it (`monitor log on`); with it, every event. Raises `InputError` when the
+    file cannot be written.
     """
+    stream = sys.stderr if path is None else _log_file(path)
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
         else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     )
     structlog.configure(
@@ -52,10 +61,24 @@ def set_up_logging(debug: bool = False, as_json: bool = False) -> Any:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Forgiving(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Forgiving(stream))),
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+def _log_file(path: str) -> TextIO:
+    """Open a log to be added to, which only its owner may read: it has a dump's bytes in it."""
+    try:
+        descriptor = os.open(path, _APPEND, 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, 0o600)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{path}: {reason}; --log-file takes a file that you can write to"
+        ) from None
+    return os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
 def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:

@@ -22,12 +22,14 @@ from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.cli.main import main
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
 from tests.support.sessions import packet, view_of
 from tests.support.tcp import HOST, TIMEOUT, TcpClient, serving, wait_until
 from tests.unit.kdumpfile_support import Machine, write
 
+ROOT = Path(__file__).parents[2]
 MACHINE = Machine()
 TEXT = MACHINE.TEXT
 SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main", "-a", HOST, "-p", "0")
@@ -167,13 +169,48 @@ def test_a_reader_of_the_output_that_is_gone_stops_nothing(dump: str, tmp_path: 
         assert process.stderr.read() == b""
 
 
-def test_a_log_on_a_full_disk_costs_log_lines_and_nothing_else(dump: str) -> None:
-    with Path("/dev/full").open("w") as full, running(dump, "-d", stderr=full) as server:
+@pytest.mark.parametrize("options", [(), ("--log-file", "/dev/full")], ids=["stderr", "file"])
+def test_a_log_on_a_full_disk_costs_log_lines_and_nothing_else(
+    dump: str, options: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w") as full, running(dump, "-d", *options, stderr=full) as server:
         for page in range(16):
             assert server.read(TEXT + page * 4096) == expected(TEXT + page * 4096, 16)
         server.client.socket.sendall(b"$bad#00" * 100)
         server.process.terminate()
         assert server.process.wait(TIMEOUT) == 0
+
+
+def test_a_log_file_is_its_owners_alone_and_is_added_to(dump: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    before = os.umask(0)
+    try:
+        for visits in (1, 2):
+            with running(dump, "-d", "--log-json", "--log-file", str(log)) as server:
+                assert server.serves()
+                server.process.terminate()
+                assert server.process.wait(TIMEOUT) == 0
+                assert server.process.stderr is not None
+                assert server.process.stderr.read() == ""
+            assert log.stat().st_mode & 0o777 == 0o600
+            events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+            assert events.count("client connected") == visits
+            log.chmod(0o644)  # as a user's own file may be
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "none/there", "nul\0"])
+def test_a_log_file_that_cannot_be_written_is_one_line(
+    dump: str, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")  # nobody reads it, and nobody waits for that
+    assert main(["-f", dump, "-p", "0", "--log-file", f"{tmp_path}/{kind}"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert "--log-file takes a file" in shown.err
 
 
 def test_an_error_that_cannot_be_printed_is_still_status_2() -> None:
@@ -197,18 +234,18 @@ def test_a_client_that_vanishes_in_the_middle_of_a_reply_is_forgotten(dump: str)
         wait_until(lambda: server.sockets() <= before, "the sockets to be closed")
 
 
-def test_kill_9_leaves_whole_lines_in_the_log(dump: str) -> None:
-    with running(dump, "-d", "--log-json") as server:
+@pytest.mark.parametrize("to_file", [False, True], ids=["stderr", "file"])
+def test_kill_9_leaves_whole_lines_in_the_log(dump: str, tmp_path: Path, to_file: bool) -> None:
+    log = tmp_path / "log"
+    options = ("-d", "--log-json", *(("--log-file", str(log)) if to_file else ()))
+    with (tmp_path / "log").open("a") as file, running(dump, *options, stderr=file) as server:
         for _ in range(200):
             server.client.send(b"qC")
-        for _ in range(3):  # each is logged before it is answered
-            server.client.receive()
+        server.client.receive()
         server.process.kill()
-        assert server.process.stderr is not None
-        text = server.process.stderr.read()
+    text = log.read_text()
     assert text.endswith("}\n")
-    requests = [json.loads(line).get("request") for line in text.splitlines()]
-    assert requests.count("qC") >= 3
+    assert len([json.loads(line) for line in text.splitlines()]) > 2
 
 
 SAVE = """
@@ -235,6 +272,34 @@ def test_kill_9_while_a_sidecar_is_written_leaves_the_old_or_the_new_one(tmp_pat
         assert len(raw) == 300_000
         assert len(set(raw)) == 1
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+SAVE_IN_GDB = """
+import json, os, sys
+sys.path.insert(0, os.environ["SCRIPTS"])
+from kdump_commands import sidecar_file
+rows = [{"number": number} for number in range(20000)]
+for number in range(10**9):
+    sidecar_file.write_whole(os.environ["SIDECAR"], sidecar_file.json_text({"rows": rows}))
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_while_the_gdb_script_saves_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    """The script's own writer, which runs in gdb's Python and shares nothing with the server."""
+    path = tmp_path / "kernel.json"
+    environment = {**os.environ, "SCRIPTS": str(ROOT / "gdb"), "SIDECAR": str(path)}
+    for delay in (0, 0.001, 0.005, 0.02, 0.05):
+        with subprocess.Popen(
+            [sys.executable, "-c", SAVE_IN_GDB], stdout=subprocess.PIPE, env=environment
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"0\n"
+            time.sleep(delay)
+            child.kill()
+        assert [row["number"] for row in json.loads(path.read_text())["rows"]] == [*range(20000)]
+        for each in tmp_path.iterdir():  # what was begun, too
+            assert each.stat().st_mode & 0o777 == 0o600
 
 
 class Stalled(AddressSpace):
