@@ -52,7 +52,10 @@ def address_of(text: str) -> int:
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     # int() would take signs, blanks, underscores and other scripts' digits.
     if not 1 <= len(digits) <= 16 or not set(digits) <= _HEX_DIGITS:
-        raise InputError(f"'{_shown(text)}' is no address; give one such as 0xffff888000001000")
+        raise InputError(
+            f"'{_shown(text)}' is no address; give one such as 0xffff888000001000, or let gdb"
+            ' put it in: eval "monitor vtop %p", $sp'
+        )
     return int(digits, 16)
 
 

@@ -59,6 +59,19 @@ def test_vtop_leads_to_the_bytes_in_the_file() -> None:
     assert FACTS["linux_banner"].encode()[:30] == pointer
 
 
+def test_what_gdb_has_to_work_out_is_put_in_by_eval() -> None:
+    """gdb sends what stands behind `monitor` as it is; the error says what to type."""
+    with serve(VMCORE) as server:
+        text = gdb(server, "monitor vtop $pc", 'eval "monitor vtop %p", $pc', before=LOAD)
+    told = re.search(r'^.\$pc. is no address; .*: (eval "monitor vtop %p", \$sp)$', text, re.M)
+    assert told, text
+    with serve(VMCORE) as server:
+        stack = gdb(server, told[1], before=LOAD)
+    for walk in (text, stack):
+        assert re.search(r"^virtual +0xffff[0-9a-f]{12}$", walk, re.MULTILINE), walk
+        assert re.search(r"^physical +0x", walk, re.MULTILINE), walk
+
+
 def test_monitor_why_tells_reasons_apart() -> None:
     with serve(VMCORE) as server:
         text = gdb(
