@@ -163,7 +163,7 @@ def test_unknown_packets_get_the_empty_reply(payload: bytes) -> None:
      b"Hgp1.9", b"T", b"T9", b"Tp1.-2", b"qThreadExtraInfo", b"qThreadExtraInfo,", b"qXfer:auxv:"
      b"read::zz,1", b"qXfer:features:read:target.xml:ffffff,1", b"qXfer:features:read:x.xml:0,1",
      b"qXfer:auxv:read::1", b"qGetTLSAddr:1", b"qGetTLSAddr:1,2,zz", b"qSymbol:zz:6869",
-     b"qSymbol:1:6x", b"vFile:pread:zz,1,1", b"vFile:open:6,0,0", b"vFile:stat:zz"],
+     b"qSymbol:1:6x"],
 )  # fmt: skip
 def test_malformed_arguments_get_an_error_in_words_or_a_number(payload: bytes) -> None:
     plain, worded = Debugger(rich_view()), Debugger(rich_view())
@@ -176,6 +176,17 @@ def test_malformed_arguments_get_an_error_in_words_or_a_number(payload: bytes) -
     assert words[:2] == b"E."
     assert len(words) > 8
     assert all(0x20 <= byte < 0x7F for byte in words)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"vFile:pread:zz,1,1", b"vFile:open:6,0,0", b"vFile:stat:zz", b"vFile:pread:0"]
+)
+def test_malformed_arguments_of_vfile_get_its_own_kind_of_error(payload: bytes) -> None:
+    """EINVAL as the manual numbers it ("Errno Values"); any other reply gdb takes for a bug."""
+    debugger = Debugger(rich_view())
+    for _ in range(2):
+        assert debugger.data(payload) == b"F-1,16"
+        debugger.start(*GDB)
 
 
 def test_an_error_does_not_hand_back_all_that_was_sent() -> None:
