@@ -51,10 +51,10 @@ WANTED = (
 )
 
 # Bounds on what a damaged dump can make us read, in bytes.
-_MAX_NAMES = 16 << 20
+MAX_NAMES = 16 << 20
 _MAX_TOKEN_TEXT = 8192
-_MAX_SYMBOLS = 2_000_000
-_MAX_BTF = 64 << 20
+MAX_SYMBOLS = 2_000_000
+MAX_BTF = 64 << 20
 
 _TABLES = ("names", "num_syms", "token_table", "token_index", "offsets")
 
@@ -90,10 +90,10 @@ class KernelSymbols:
         at = {name: info.symbol(f"kallsyms_{name}") for name in (*_TABLES, "relative_base")}
         where = {name: address for name, address in at.items() if address is not None}
         count = self._memory.read_uint(where["num_syms"], 4, self._byte_order)
-        if count > _MAX_SYMBOLS:
+        if count > MAX_SYMBOLS:
             raise ValueError(f"kallsyms_num_syms is {count}")
         size = min(
-            (a - where["names"] for a in where.values() if a > where["names"]), default=_MAX_NAMES
+            (a - where["names"] for a in where.values() if a > where["names"]), default=MAX_NAMES
         )
         tokens = parse_tokens(
             self._memory.read(where["token_table"], _MAX_TOKEN_TEXT),
@@ -102,7 +102,7 @@ class KernelSymbols:
         )
         stext = info.symbol("_stext")
         return KallsymsTables(
-            self._memory.read(where["names"], min(size, _MAX_NAMES)),
+            self._memory.read(where["names"], min(size, MAX_NAMES)),
             tokens,
             self._memory.read_exact(where["offsets"], 4 * count),
             self._memory.read_uint(where["relative_base"], 8, self._byte_order),
@@ -122,7 +122,7 @@ class KernelSymbols:
         if self._btf is None:
             try:
                 start, stop = self.addresses["__start_BTF"], self.addresses["__stop_BTF"]
-                blob = self._memory.read_exact(start, min(max(stop - start, 0), _MAX_BTF))
+                blob = self._memory.read_exact(start, min(max(stop - start, 0), MAX_BTF))
                 self._btf = Btf.parse(blob, self._byte_order)
             except (MemoryFault, KeyError, ValueError):
                 return {}

@@ -16,7 +16,7 @@ from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 # Bound on what a damaged dump can make us read, in bytes and in records.
-_MAX_BUFFER = 64 << 20
+MAX_BUFFER = 64 << 20
 _MAX_COUNT_BITS = 24
 # After so many records a sign that work goes on: they may all be such as cannot be read.
 _RECORDS_AT_ONCE = 1000
@@ -108,7 +108,7 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord | None]:
 
     count_bits = reader.uint(at(descriptors, "prb_desc_ring.count_bits"), 4)
     size_bits = reader.uint(at(texts, "prb_data_ring.size_bits"), 4)
-    if count_bits > _MAX_COUNT_BITS or size_bits >= _MAX_BUFFER.bit_length():
+    if count_bits > _MAX_COUNT_BITS or size_bits >= MAX_BUFFER.bit_length():
         raise InputError("the kernel log's header is damaged")
     count, size = 1 << count_bits, 1 << size_bits
     descs = reader.long(at(descriptors, "prb_desc_ring.descs"))
@@ -160,7 +160,7 @@ def _records(reader: _Reader) -> Iterator[LogRecord]:
     time_at = reader.offset("printk_log.ts_nsec", "log.ts_nsec")
     length_at = reader.offset("printk_log.len", "log.len")
     text_length_at = reader.offset("printk_log.text_len", "log.text_len")
-    if size > _MAX_BUFFER:
+    if size > MAX_BUFFER:
         raise InputError("the kernel log's header is damaged")
     left = size // max(header, 1) + 2  # more records than fit mean a loop
     while at != end and left > 0:
@@ -188,7 +188,7 @@ def _plain_text(reader: _Reader) -> Iterator[LogRecord]:
     buffer = reader.long(reader.symbol("log_buf"))
     size = reader.uint(reader.symbol("log_buf_len"), 4)
     end = reader.uint(reader.symbol("log_end"), 4)
-    if not 0 < size <= _MAX_BUFFER:
+    if not 0 < size <= MAX_BUFFER:
         raise InputError("the kernel log's header is damaged")
     text = reader.memory.read_exact(buffer, size)
     if end > size:  # it has wrapped round: the oldest byte is where the next one would go

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-_BYTES_KEPT = 64 << 20
+BYTES_KEPT = 64 << 20
 
 
 class PageCache:
@@ -17,7 +17,7 @@ class PageCache:
 
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size
-        self._limit = _BYTES_KEPT // page_size
+        self._limit = BYTES_KEPT // page_size
         self._pages: dict[int, bytes] = {}
         self._lock = threading.Lock()
         self.get = self._pages.get  # safe without the lock: one step for the interpreter

@@ -10,7 +10,7 @@ from kdump_gdbserver.adapters.kdumpfile.translation import Translator
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
-_PAGES_REMEMBERED = 1 << 16
+PAGES_REMEMBERED = 1 << 16
 
 
 class TranslatedAddressSpace(AddressSpace):
@@ -78,7 +78,7 @@ class TranslatedAddressSpace(AddressSpace):
         """Return the physical address of a page, remembered from the last time."""
         where = self._pages.get(page)
         if where is None:
-            if len(self._pages) >= _PAGES_REMEMBERED:
+            if len(self._pages) >= PAGES_REMEMBERED:
                 self._pages.clear()
             where = self._pages[page] = self._translate(page)
         return where

@@ -23,7 +23,7 @@ from kdump_gdbserver.ports.remote_files import RemoteFile
 # Error numbers of the protocol (GDB manual, "Errno Values").
 _ENOENT, _EIO, _EBADF, _EINVAL, _EMFILE, _EROFS = 2, 5, 9, 22, 24, 30
 
-_MAX_OPEN = 32
+MAX_OPEN = 32
 _ACCESS_MODE = 3  # open flags that ask for writing
 _REGULAR, _READABLE = 0o100000, 0o444
 _BLOCK = 512
@@ -51,12 +51,12 @@ def _find(client: Client, digits: bytes) -> RemoteFile | None:
 def _open(client: Client, arguments: list[bytes]) -> bytes:
     if parse_hex(arguments[1]) & _ACCESS_MODE:
         return _failed(_EROFS)
-    if len(client.open_files) >= _MAX_OPEN:
+    if len(client.open_files) >= MAX_OPEN:
         return _failed(_EMFILE)
     file = _find(client, arguments[0])
     if file is None:
         return _failed(_ENOENT)
-    number = next(n for n in range(3, 4 + _MAX_OPEN) if n not in client.open_files)
+    number = next(n for n in range(3, 4 + MAX_OPEN) if n not in client.open_files)
     client.open_files[number] = file
     return b"F%x" % number
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,60 +23,19 @@ from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.main import main
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
+from tests.support.running import SERVER, running
 from tests.support.sessions import packet, view_of
-from tests.support.tcp import HOST, TIMEOUT, TcpClient, serving, wait_until
+from tests.support.tcp import TIMEOUT, TcpClient, serving, wait_until
 from tests.unit.kdumpfile_support import Machine, write
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Machine()
 TEXT = MACHINE.TEXT
-SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main", "-a", HOST, "-p", "0")
 
 
 def expected(address: int, length: int) -> bytes:
     at = address - TEXT + MACHINE.TEXT_AT
     return bytes(MACHINE.memory[at : at + length])
-
-
-class Running:
-    """A server in a process of its own."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.client = TcpClient(port)
-
-    def serves(self) -> bool:
-        """Whether it still answers."""
-        return self.client.ask(b"qAttached") == b"1"
-
-    def sockets(self) -> int:
-        """Return how many sockets it has open."""
-        count = 0
-        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                count += str(file.readlink()).startswith("socket:")
-        return count
-
-    def read(self, address: int) -> bytes | None:
-        """Return 16 bytes, None when they cannot be read."""
-        reply = self.client.ask(b"m%x,10" % address)
-        return None if reply[:1] == b"E" else bytes.fromhex(reply.decode())
-
-
-@contextlib.contextmanager
-def running(dump: str, *options: str, **streams: Any) -> Iterator[Running]:
-    streams = {"stderr": subprocess.PIPE, **streams}
-    with subprocess.Popen(
-        [*SERVER, "-f", dump, *options], stdout=subprocess.PIPE, text=True, **streams
-    ) as process:
-        try:
-            assert process.stdout is not None
-            server = Running(process, int(process.stdout.readline().rsplit(" ", 1)[1]))
-            with server.client.socket:
-                yield server
-        finally:
-            process.kill()
-            process.wait(TIMEOUT)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/reliability.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
-LIMITS = re.findall(r"\| `([A-Z_]+)` \|.*\| `([\w/]+\.py)` \|", TEXT)
+LIMITS = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|[^|]+\| `([\w/]+)\.py` \|$", TEXT, re.MULTILINE)
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 ROWS = [line for line in TEXT.splitlines() if line.startswith("|") and "tests/" in line]
 
 
@@ -34,10 +36,12 @@ def test_the_named_test_exists(file: str, name: str) -> None:
     assert name in names_in(ROOT / file)
 
 
-@pytest.mark.parametrize(("name", "file"), LIMITS)
-def test_the_named_limit_exists(name: str, file: str) -> None:
-    assert name in names_in(ROOT / file)
+@pytest.mark.parametrize(("name", "value", "module"), LIMITS)
+def test_the_named_limit_is_as_said(name: str, value: str, module: str) -> None:
+    number, _, unit = value.replace(",", "").partition(" ")
+    found = importlib.import_module(f"kdump_gdbserver.{module.replace('/', '.')}")
+    assert getattr(found, name) == int(number) * UNITS.get(unit, 1)
 
 
 def test_limits_are_found() -> None:
-    assert len(LIMITS) == 9
+    assert len(LIMITS) == 18

@@ -1,0 +1,62 @@
+"""A server in a process of its own, with a client on a real socket."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.tcp import HOST, TIMEOUT, TcpClient
+
+SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main", "-a", HOST, "-p", "0")
+
+
+class Running:
+    """A server in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+        self.client = TcpClient(port)
+
+    def serves(self) -> bool:
+        """Whether it still answers."""
+        return self.client.ask(b"qAttached") == b"1"
+
+    def sockets(self) -> int:
+        """Return how many sockets it has open."""
+        count = 0
+        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                count += str(file.readlink()).startswith("socket:")
+        return count
+
+    def resident(self) -> int:
+        """Return how much memory it has resident, in KiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
+
+    def read(self, address: int) -> bytes | None:
+        """Return 16 bytes, None when they cannot be read."""
+        reply = self.client.ask(b"m%x,10" % address)
+        return None if reply[:1] == b"E" else bytes.fromhex(reply.decode())
+
+
+@contextlib.contextmanager
+def running(dump: str, *options: str, **streams: Any) -> Iterator[Running]:
+    streams = {"stderr": subprocess.PIPE, **streams}
+    with subprocess.Popen(
+        [*SERVER, "-f", dump, *options], stdout=subprocess.PIPE, text=True, **streams
+    ) as process:
+        try:
+            assert process.stdout is not None
+            server = Running(process, int(process.stdout.readline().rsplit(" ", 1)[1]))
+            with server.client.socket:
+                yield server
+        finally:
+            process.kill()
+            process.wait(TIMEOUT)
