@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.application.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.main import main
 from kdump_gdbserver.domain.address_space import AddressSpace
@@ -27,6 +28,7 @@ from tests.support.running import SERVER, running
 from tests.support.sessions import packet, view_of
 from tests.support.tcp import TIMEOUT, TcpClient, serving, wait_until
 from tests.unit.kdumpfile_support import Machine, write
+from tests.unit.vmcore_builder import Kdump, kdump
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Machine()
@@ -290,6 +292,42 @@ def test_a_read_that_the_disk_keeps_waiting_holds_up_its_own_client_only() -> No
         assert served.connect().ask(b"m0,2") == b"6162"
         stalled.go.set()
         assert slow.receive() == b"0000"
+
+
+def test_a_library_that_waits_for_the_disk_leaves_what_is_in_memory_to_the_others(
+    tmp_path: Path,
+) -> None:
+    """libkdumpfile takes one thread at a time; who needs no more of the file does not notice."""
+    pages = MACHINE.pages()
+    dump = KdumpfileOpener().open(
+        [write(tmp_path, kdump(pages, len(pages), Kdump(notes=MACHINE.notes)))]
+    )
+    stalled, go = threading.Event(), threading.Event()
+
+    def read_and_stall() -> None:
+        with dump._context.lock:  # as a read under way has it
+            stalled.set()
+            go.wait(TIMEOUT)
+
+    view = open_kernel_view(dump)
+    server = RspServer(DeferredTarget(lambda: view), structlog.get_logger())
+    with capture_logs(), serving(server) as served:
+        client = served.connect()
+        seen = client.ask(b"m%x,10" % TEXT)
+        assert seen == expected(TEXT, 16).hex().encode()
+        reader = threading.Thread(target=read_and_stall, daemon=True)
+        reader.start()
+        try:
+            assert stalled.wait(TIMEOUT)
+            assert client.ask(b"m%x,10" % TEXT) == seen
+            assert client.ask(b"qfThreadInfo") == b"m1,2"
+            assert client.ask(b"g")[:1] != b"E"
+            client.send(b"m%x,10" % (TEXT + 0x5000))
+            time.sleep(0.1)
+            assert reader.is_alive()
+        finally:
+            go.set()
+        assert client.receive() == expected(TEXT + 0x5000, 16).hex().encode()
 
 
 def test_a_server_out_of_threads_refuses_a_client_and_serves_on(
