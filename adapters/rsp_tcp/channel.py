@@ -12,8 +12,8 @@ import time
 RECEIVE_SIZE = 0x1000
 # How long the next request is looked for before sleeping, in nanoseconds. A debugger mostly
 # asks again at once, and to be woken on another processor takes longer than this.
-_LINGER = 50_000
-# After one that did not come in that time, so many are waited for asleep.
+_LINGER = 120_000
+# After one for which that was in vain, so many are waited for asleep.
 _PATIENCE = 15
 _GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 # What a client passes over while it waits for a packet, whether it acknowledges or not.
@@ -37,8 +37,6 @@ class Channel:
         self._small_writes = idle_timeout is not None and os.get_blocking(write_fd)
         self._incoming = select.poll()
         self._incoming.register(read_fd, select.POLLIN)
-        # With one processor for both, it is the client that needs it to send anything.
-        self._lingers = len(os.sched_getaffinity(0)) > 1
         self._asleep = 0  # requests yet to be waited for without lingering
         self._sending = threading.Lock()
         self._listening = True  # nothing is due to the client
@@ -48,7 +46,7 @@ class Channel:
     def receive(self) -> bytes:
         """Wait for bytes and return them, none when the client has closed its end."""
         self._listening = True
-        come = self._lingers and self._linger()
+        come = self._linger()
         while True:
             if self._idle is not None and not come:
                 self._wait(self._read_fd, select.POLLIN)
@@ -126,11 +124,15 @@ class Channel:
             self._asleep -= 1
             return False
         end = time.perf_counter_ns() + _LINGER
+        yielded = 0
         while not self._incoming.poll(0):
             if time.perf_counter_ns() > end:
                 self._asleep = _PATIENCE
                 return False
             os.sched_yield()
+            yielded += 1
+        if yielded == 1:  # to the client itself, which has no other processor
+            self._asleep = _PATIENCE
         return True
 
     def _wait(self, descriptor: int, event: int) -> None:
