@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdump_gdbserver.cli.arguments import parse_arguments
@@ -75,7 +75,8 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     server = container.server()
     if options.stdio:
         target.prepare()
-        server.serve_stdio()
+        with _ended_by_signals(server):
+            server.serve_stdio()
         return
     try:
         place = _listen(server, options)
@@ -87,9 +88,10 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         if server.exposed_address is not None:
             console.say_warning(console.exposure(server.exposed_address))
         console.say(text)
-        # While nobody has connected yet, look up what the first client will ask for.
-        threading.Thread(target=_prepare, args=(target,), daemon=True).start()
-        server.serve(once=options.once)
+        with _ended_by_signals(server):
+            # While nobody has connected yet, look up what the first client will ask for.
+            threading.Thread(target=_prepare, args=(target,), daemon=True).start()
+            server.serve(once=options.once)
     finally:
         server.stop()
 
@@ -122,10 +124,29 @@ def _prepare(target: DeferredTarget) -> None:
     make_ready()
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _end_on_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Give up opening the dump, which may take long, on any of the signals."""
+    for number in _ENDING[1:]:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _interrupt)
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: RspServer) -> Iterator[None]:
+    """Let signals end the server in order, and stop it: no exception comes between two steps."""
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda signum, frame: server.end_soon())
+    try:
+        yield
+    finally:
+        server.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(signum: int, frame: Any) -> None:

@@ -86,7 +86,7 @@ class RspServer:
         return beyond_loopback(self._listeners)
 
     def serve(self, once: bool = False) -> None:
-        """Accept clients until `stop`; with `once`, until the first one has left."""
+        """Accept clients until `stop` or `end_soon`; with `once`, until the first one has left."""
         if not self._listeners:
             raise RuntimeError("listen() comes first")
         for connection in self._accepted():
@@ -95,17 +95,24 @@ class RspServer:
             thread = self._start(connection)
             if once:
                 if thread is not None:
-                    _wait_for(thread)
+                    self._wait_for(thread)
                 break
 
     def serve_stdio(self) -> None:
-        """Serve one client on standard input and output until it leaves."""
+        """Serve one client on standard input and output until it leaves, or `end_soon`."""
         channel = Channel(STDIN, take_standard_output(), self._idle_timeout)
         log = self._logger.bind(client="stdio")
         arguments = (channel, self._target, log, self._log_exchanges, self._keep_alive)
         thread = threading.Thread(target=serve_client, args=arguments, daemon=True)
         thread.start()
-        _wait_for(thread)
+        self._wait_for(thread)
+
+    def end_soon(self) -> None:
+        """Let `serve` return; for handlers of signals, which may come between any two steps.
+
+        It does not wake `serve` in another thread than the main one, as `stop` does.
+        """
+        self._stopping = True
 
     def stop(self) -> None:
         """Stop listening and drop all clients."""
@@ -132,15 +139,15 @@ class RspServer:
         with waker, woken, _woken_by_signals(waker):
             poll = select.poll()
             poll.register(woken, select.POLLIN)
-            with self._lock:
-                if self._stopping:
-                    return
-                self._waker = waker
-                by_number = {listener.fileno(): listener for listener in self._listeners}
-                for listener in self._listeners:
-                    listener.setblocking(False)
-                    poll.register(listener, select.POLLIN)
             try:
+                with self._lock:
+                    if self._stopping:
+                        return
+                    self._waker = waker
+                    by_number = {listener.fileno(): listener for listener in self._listeners}
+                    for listener in self._listeners:
+                        listener.setblocking(False)
+                        poll.register(listener, select.POLLIN)
                 while not self._stopping:
                     ready = [number for number, _ in poll.poll()]
                     if woken.fileno() in ready:
@@ -180,6 +187,11 @@ class RspServer:
             self._logger.warning("cannot take a client", reason=str(error))
             return None
         return thread
+
+    def _wait_for(self, thread: threading.Thread) -> None:
+        """Wait for a thread to end, or for `end_soon`, which has to be looked for now and then."""
+        while thread.is_alive() and not self._stopping:
+            thread.join(_LOOK_AFTER)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -222,12 +234,6 @@ def _woken_by_signals(waker: socket.socket) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-
-
-def _wait_for(thread: threading.Thread) -> None:
-    """Wait for a thread to end, or for a signal, which has to be looked for now and then."""
-    while thread.is_alive():
-        thread.join(_LOOK_AFTER)
 
 
 def _name_of(connection: socket.socket) -> str:

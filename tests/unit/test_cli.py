@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import pytest
 import structlog
 from dependency_injector import providers
 
+from kdump_gdbserver.adapters.rsp_tcp import server as server_module
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.cli import console
 from kdump_gdbserver.cli.arguments import parse_arguments
@@ -377,6 +381,52 @@ def test_the_program_itself_has_help_and_no_traceback(tmp_path: Path) -> None:
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
     assert "kdump-gdbserver: error: " in failed.stderr
+
+
+class SignalAtStep:
+    """Sends this process a signal at one step after it has said that it serves.
+
+    A step is a call or a return in the server's or the program's code, seen by sys.setprofile;
+    the last one is when it begins to wait for clients.
+    """
+
+    def __init__(self, number: signal.Signals, step: int) -> None:
+        self.waited = False
+        self._number, self._left, self._serving, self._sent = number, step, False, False
+
+    def __call__(self, frame: types.FrameType, event: str, what: Any) -> None:
+        code = frame.f_code
+        self._serving |= code is console.say.__code__ and event == "return"
+        if not self._serving or self._sent or code.co_filename not in OURS:
+            return
+        self._left -= 1
+        self.waited = event == "c_call" and what.__name__ == "poll" and what.__self__ is not select
+        if self.waited or self._left <= 0:
+            self._sent = True
+            signal.raise_signal(self._number)
+
+
+OURS = {server_module.__file__, main.__code__.co_filename}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_at_any_step_of_serving_ends_it_with_status_0_and_no_word(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    path, before = tmp_path / "s", signal.getsignal(number)
+    for step in itertools.count(1):
+        sender = SignalAtStep(number, step)
+        sys.setprofile(sender)
+        try:
+            status = main(["-f", "vmcore", "--unix", str(path)])
+        finally:
+            sys.setprofile(None)
+            after = signal.signal(number, before)
+        assert (status, capsys.readouterr().err, path.exists()) == (0, "", False), step
+        assert number != signal.SIGINT or after == before
+        if sender.waited:
+            break
+    assert step > 10
 
 
 def test_sigterm_and_sigint_end_a_serving_program_with_status_0(tmp_path: Path) -> None:
