@@ -78,22 +78,19 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         with _ended_by_signals(server):
             server.serve_stdio()
         return
-    try:
+    offset = None if options.process is None else target.prepare().load_offset
+    with _ended_by_signals(server):
         place = _listen(server, options)
         if options.process is None:
             text = console.invitation(place, options.vmlinux, dump.vmcoreinfo)
         else:
-            offset = target.prepare().load_offset
             text = console.process_invitation(place, options.vmlinux, offset)
         if server.exposed_address is not None:
             console.say_warning(console.exposure(server.exposed_address))
         console.say(text)
-        with _ended_by_signals(server):
-            # While nobody has connected yet, look up what the first client will ask for.
-            threading.Thread(target=_prepare, args=(target,), daemon=True).start()
-            server.serve(once=options.once)
-    finally:
-        server.stop()
+        # While nobody has connected yet, look up what the first client will ask for.
+        threading.Thread(target=_prepare, args=(target,), daemon=True).start()
+        server.serve(once=options.once)
 
 
 def _warn(warnings: Sequence[str]) -> None:
@@ -136,7 +133,10 @@ def _end_on_signals() -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals(server: RspServer) -> Iterator[None]:
-    """Let signals end the server in order, and stop it: no exception comes between two steps."""
+    """Let signals end the server in order, not by an exception between any two of its steps.
+
+    However the block ends, the server is stopped.
+    """
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gdb_session import find_program, serve
+from tests.support.gdb_session import SECONDS, find_program, serve
 
 pytestmark = pytest.mark.usefixtures("each_debugger")
 
@@ -21,15 +21,18 @@ FACTS = json.loads((SAMPLE / "facts.json").read_text())
 BANNER = FACTS["symbols"]["linux_banner"]
 
 
+PATIENT = ("-iex", f"set remotetimeout {SECONDS}")
+
+
 def converse(interpreter: str, commands: str) -> str:
     """Give gdb commands on its standard input and return all it printed."""
     done = subprocess.run(
-        [find_program("gdb"), "-nx", "-q", f"--interpreter={interpreter}"],
+        [find_program("gdb"), "-nx", "-q", f"--interpreter={interpreter}", *PATIENT],
         input=commands,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=600,
         env={**os.environ, "LC_ALL": "C.UTF-8"},
         check=False,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kdump_gdbserver.cli.console import gdb_word
-from tests.support.gdb_session import frames, gdb, serve
+from tests.support.gdb_session import SECONDS, frames, gdb, serve
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 VMCORE = SAMPLE / "toy-vmcore"
@@ -175,14 +175,14 @@ def test_extended_remote() -> None:
 def test_once_ends_the_server_with_its_client() -> None:
     with serve(VMCORE, "--once") as server:
         gdb(server, "bt 1", before=LOAD)
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly(ending: signal.Signals) -> None:
     with serve(VMCORE) as server:
         server.process.send_signal(ending)
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(SECONDS) == 0
         assert server.process.stderr is not None
         assert server.process.stderr.read() == ""
 
@@ -228,7 +228,7 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], words: l
         [*SERVER, *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SECONDS,
         check=False,
     )
     assert done.returncode == 2
@@ -243,7 +243,7 @@ def test_port_in_use_is_one_clear_line() -> None:
             [*SERVER, "-f", str(VMCORE), "-p", str(server.port)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=SECONDS,
             check=False,
         )
     assert done.returncode == 2
@@ -265,4 +265,4 @@ def test_wrong_vmlinux_is_warned_about() -> None:
         assert FACTS["build_id"] in line
     finally:
         done.terminate()
-        done.communicate(timeout=10)
+        done.communicate(timeout=SECONDS)

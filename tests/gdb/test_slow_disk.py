@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gdb_session import Server, gdb
+from tests.support.gdb_session import SECONDS, Server, gdb
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 # A server whose reads of the dump wait for as many seconds as a file says, each file once.
@@ -47,7 +47,7 @@ def stalling(note: Path) -> Iterator[Server]:
             yield Server(int(process.stdout.readline().rsplit(" ", 1)[1]), [], process)
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=SECONDS)
     assert "Traceback" not in errors
 
 
@@ -67,7 +67,7 @@ def test_gdb_stays_in_step_with_a_disk_that_stalls(tmp_path: Path, seconds: int)
     with stalling(note) as server:
         symbols = [f"file {SAMPLE / 'toy-vmlinux'}"]
         before = gdb(server, *looks, before=symbols)
-        after = gdb(server, stall, *looks, before=symbols)
+        after = gdb(server, stall, *looks, before=symbols, patient=False)
     assert not note.exists(), "no read stalled"
     assert len(words(before)) > 6
     assert words(after) == words(before)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.real.conftest import get_dump
 from tests.real.harness import RealDump
-from tests.support.gdb_session import frames, gdb, serve
+from tests.support.gdb_session import SECONDS, frames, gdb, serve
 
 SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 
@@ -210,7 +210,7 @@ def test_a_sidecar_of_another_dump_is_refused(saved: Saved) -> None:
         + ["-k", str(saved.sidecar), "-p", "0"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SECONDS,
         check=False,
     )
     assert done.returncode == 2

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.gdb_session import Server, find_program
+from tests.support.gdb_session import SECONDS, Server, find_program
 
-_LLDB_SECONDS = 240
+_LLDB_SECONDS = 900
+# By default it waits 5 s for an answer; tests share the processor.
+_PATIENCE = f"settings set plugin.process.gdb-remote.packet-timeout {SECONDS}"
 # Debian's LLDB prints this when its Python part is not installed; the rest of it works.
 _NO_PYTHON = re.compile(
     r"Traceback \(most recent call last\):\n  File \"<string>\".*\n"
@@ -28,7 +30,7 @@ def lldb(
     """Run LLDB in batch mode: load `file`, `before`, connect, `commands`; return all it printed."""
     arguments = [find_program("lldb"), "--no-lldbinit", "--batch", "--no-use-colors"]
     create = [f"target create {file}"] if file else []
-    for command in (*create, *before, f"gdb-remote {server.port}", *commands):
+    for command in (_PATIENCE, *create, *before, f"gdb-remote {server.port}", *commands):
         arguments += ["-o", command]
     done = subprocess.run(
         arguments,

@@ -6,11 +6,11 @@ import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.tcp import HOST, TIMEOUT, TcpClient
+from tests.support.tcp import HOST, TcpClient
 
 SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main", "-a", HOST, "-p", "0")
 
@@ -47,16 +47,20 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(dump: str, *options: str, **streams: Any) -> Iterator[Running]:
-    streams = {"stderr": subprocess.PIPE, **streams}
-    with subprocess.Popen(
-        [*SERVER, "-f", dump, *options], stdout=subprocess.PIPE, text=True, **streams
-    ) as process:
+def started(command: Sequence[str], **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a program; when the block ends, so does it."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    with subprocess.Popen(command, text=True, **streams) as process:
         try:
-            assert process.stdout is not None
-            server = Running(process, int(process.stdout.readline().rsplit(" ", 1)[1]))
-            with server.client.socket:
-                yield server
+            yield process
         finally:
             process.kill()
-            process.wait(TIMEOUT)
+
+
+@contextlib.contextmanager
+def running(dump: str, *options: str, **streams: Any) -> Iterator[Running]:
+    with started([*SERVER, "-f", dump, *options], **streams) as process:
+        assert process.stdout is not None
+        server = Running(process, int(process.stdout.readline().rsplit(" ", 1)[1]))
+        with server.client.socket:
+            yield server

@@ -25,6 +25,7 @@ import structlog
 from dependency_injector import providers
 
 from kdump_gdbserver.adapters.rsp_tcp import server as server_module
+from kdump_gdbserver.adapters.rsp_tcp import transport_unix
 from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
 from kdump_gdbserver.cli import console
 from kdump_gdbserver.cli.arguments import parse_arguments
@@ -384,7 +385,7 @@ def test_the_program_itself_has_help_and_no_traceback(tmp_path: Path) -> None:
 
 
 class SignalAtStep:
-    """Sends this process a signal at one step after it has said that it serves.
+    """Sends this process a signal at one step from where it begins to listen.
 
     A step is a call or a return in the server's or the program's code, seen by sys.setprofile;
     the last one is when it begins to wait for clients.
@@ -396,7 +397,7 @@ class SignalAtStep:
 
     def __call__(self, frame: types.FrameType, event: str, what: Any) -> None:
         code = frame.f_code
-        self._serving |= code is console.say.__code__ and event == "return"
+        self._serving |= code is RspServer.listen_unix.__code__
         if not self._serving or self._sent or code.co_filename not in OURS:
             return
         self._left -= 1
@@ -406,7 +407,7 @@ class SignalAtStep:
             signal.raise_signal(self._number)
 
 
-OURS = {server_module.__file__, main.__code__.co_filename}
+OURS = {server_module.__file__, transport_unix.__file__, main.__code__.co_filename}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
