@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -18,6 +19,8 @@ _PATIENCE = 15
 _GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 # What a client passes over while it waits for a packet, whether it acknowledges or not.
 _SIGN_OF_LIFE = b"+"
+# gdb (since 7.2) says so in its first packet, and nobody else.
+_SAID_BY_GDB = b"qRelocInsn+"
 
 
 class Channel:
@@ -42,6 +45,7 @@ class Channel:
         self._listening = True  # nothing is due to the client
         self._turn = 0  # how often something came or went
         self._turn_seen = -1
+        self._early: bytes | None = b""  # what has come before `begin`
 
     def receive(self) -> bytes:
         """Wait for bytes and return them, none when the client has closed its end."""
@@ -112,6 +116,26 @@ class Channel:
             pass
         finally:
             self._sending.release()
+
+    def early_sign_of_life(self) -> None:
+        """Send a `+` before the first `receive`, if the client waits for an answer and is gdb.
+
+        For another thread, as `sign_of_life`. gdb repeats its first packet after two seconds,
+        and would take the second answer to it for that to its second packet.
+        """
+        with self._sending, contextlib.suppress(OSError):
+            if self._early is None:
+                return
+            if len(self._early) < RECEIVE_SIZE:
+                self._early += self.receive_now() or b""
+            if _SAID_BY_GDB in self._early and len(self._early) < RECEIVE_SIZE:
+                os.write(self._write_fd, _SIGN_OF_LIFE)
+
+    def begin(self) -> bytes:
+        """Return what the client has sent before it was first listened to, mostly nothing."""
+        with self._sending:
+            early, self._early = self._early, None
+        return early or b""
 
     def end(self) -> None:
         """Send no more signs of life: the descriptors are to be closed."""

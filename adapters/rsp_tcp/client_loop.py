@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from kdump_gdbserver.adapters.rsp_tcp.channel import Channel
@@ -10,6 +11,10 @@ from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
 from kdump_gdbserver.adapters.rsp_tcp.keep_alive import KeepAlive
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.ports.debug_session import DebugTarget
+
+# Work of so many nanoseconds is followed by a pause of so many seconds, for other clients.
+_SPELL = 5_000_000
+_PAUSE = 0.0001
 
 
 def serve_client(
@@ -21,9 +26,9 @@ def serve_client(
     """
     log.info("client connected")
     try:
-        connection = Connection(target.open_session(), ExchangeLog(log, log_exchanges))
-        with keep_alive.watching(channel, connection):
-            converse(channel, connection)
+        with keep_alive.watching(channel):
+            connection = Connection(target.open_session(), ExchangeLog(log, log_exchanges))
+            converse(channel, connection, keep_alive.begin(channel, connection))
         log.info("client left")
     except TimeoutError as error:
         log.info("client dropped", reason=str(error))
@@ -35,23 +40,41 @@ def serve_client(
         log.exception("internal error; this client is dropped")
 
 
-def converse(channel: Channel, connection: Connection) -> None:
+def converse(channel: Channel, connection: Connection, early: bytes = b"") -> None:
     """Take bytes from a client and send it the answers, until one of the two has enough.
 
-    During what takes long the client can interrupt or leave.
+    `early` are bytes that have come before. During what takes long the client can interrupt
+    or leave.
     """
-    while not connection.closed:
+    data = early or channel.receive()
+    while data:
+        channel.send(connection.receive(data))
+        if connection.busy and not _finish(channel, connection):
+            return
+        if connection.closed:
+            return
         connection.work_ahead()
         data = channel.receive()
-        if not data:
-            return
-        channel.send(connection.receive(data))
-        while connection.busy:
-            part = connection.more()
-            if part:
-                channel.send(part)
-            if connection.busy and not _listen(channel, connection) and not part:
-                return
+
+
+def _finish(channel: Channel, connection: Connection) -> bool:
+    """Do what takes longer; return False when the client has closed its end.
+
+    Python's threads take turns when the one that works is made to stop after a while. One
+    that stops by itself now and then, but only for a moment, as to listen, is never made to,
+    and the others hardly get a turn: so it pauses for long enough.
+    """
+    rested = time.perf_counter_ns()
+    while connection.busy:
+        if time.perf_counter_ns() - rested > _SPELL:
+            time.sleep(_PAUSE)
+            rested = time.perf_counter_ns()
+        part = connection.more()
+        if part:
+            channel.send(part)
+        if connection.busy and not _listen(channel, connection) and not part:
+            return False
+    return True
 
 
 def _listen(channel: Channel, connection: Connection) -> bool:

@@ -23,6 +23,7 @@ from kdump_gdbserver.ports.debug_session import DebugSession
 
 _EFAULT = 0x0E
 _EINTR = 0x04
+_GREETING = b"qSupported"
 _NO_ANSWER = (Signal.ACK, Signal.INTERRUPT)
 _PARTS_AT_ONCE = 3  # a short output and its OK go out together
 # Bytes to send beyond which further packets wait until those have been taken: a client that
@@ -54,6 +55,7 @@ class Connection:
         self._fault: MemoryFault | None = None
         self._waiting: list[Event] = []
         self._stream: Iterator[bytes] | None = None
+        self._greeting: bytes | None = None  # until the answer to it is acknowledged
         self._nacks = 0  # since the last packet
 
     @property
@@ -128,8 +130,8 @@ class Connection:
         for number, event in enumerate(events, start=1):
             before = len(out)
             if isinstance(event, Packet):
-                if self._client.acknowledge:
-                    out.append(b"+")
+                if self._client.acknowledge and not self._acknowledge(event.payload, out):
+                    continue
                 self._answer(event.payload, out)
                 if self._client.leaving:
                     break
@@ -144,12 +146,23 @@ class Connection:
                 self._send_again(out)
                 if self._client.leaving:
                     break
+            elif event is Signal.ACK:
+                self._greeting = None
             # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
             if number < len(events):
                 held += sum(map(len, out[before:]))
                 if held > MAX_HELD:
                     self._waiting = events[number:]
                     break
+
+    def _acknowledge(self, payload: bytes, out: list[bytes]) -> bool:
+        """Acknowledge a packet unless it is there only because gdb had waited too long for that."""
+        if payload == self._greeting:
+            return False
+        out.append(b"+")
+        if payload.startswith(_GREETING):
+            self._greeting = payload
+        return True
 
     def _send_again(self, out: list[bytes]) -> None:
         """Take a nack: without acknowledgements, gdb only says that it has waited for long.

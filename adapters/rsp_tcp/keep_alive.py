@@ -21,15 +21,14 @@ class KeepAlive:
     def __init__(self) -> None:
         self._interval = INTERVAL
         self._lock = threading.Lock()
-        self._watched: set[tuple[Channel, Connection]] = set()
+        self._watched: dict[Channel, Connection | None] = {}
         self._running = False
 
     @contextlib.contextmanager
-    def watching(self, channel: Channel, connection: Connection) -> Iterator[None]:
+    def watching(self, channel: Channel) -> Iterator[None]:
         """Look after a client while the block runs; after it its descriptors may be closed."""
-        client = (channel, connection)
         with self._lock:
-            self._watched.add(client)
+            self._watched[channel] = None
             if not self._running:
                 # Without a thread to be had, clients can do without.
                 with contextlib.suppress(RuntimeError):
@@ -39,17 +38,25 @@ class KeepAlive:
             yield
         finally:
             with self._lock:
-                self._watched.discard(client)
+                del self._watched[channel]
             channel.end()
+
+    def begin(self, channel: Channel, connection: Connection) -> bytes:
+        """Know of a client's connection from now on; return what it has sent before."""
+        with self._lock:
+            self._watched[channel] = connection
+        return channel.begin()
 
     def _run(self) -> None:
         while True:
             time.sleep(self._interval)
             with self._lock:
-                watched = list(self._watched)
+                watched = list(self._watched.items())
                 if not watched:
                     self._running = False
                     return
             for channel, connection in watched:
-                if connection.takes_signs_of_life:
+                if connection is None:
+                    channel.early_sign_of_life()
+                elif connection.takes_signs_of_life:
                     channel.sign_of_life()

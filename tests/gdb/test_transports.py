@@ -191,7 +191,7 @@ def test_a_client_on_a_pipe_that_takes_no_answers_is_dropped_when_asked() -> Non
         ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(b"$qC#b4" * 10_000)
+            process.stdin.write(b"$qC#b4" * 15_000)
             process.stdin.flush()
             taken = takes_slowly(process, limit)
             assert os.get_blocking(process.stdout.fileno())

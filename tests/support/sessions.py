@@ -176,6 +176,8 @@ class Debugger:
         if match[2] is None:
             return None
         assert sum_of(match[2]) == match[3]
+        if self.acknowledged and not self.connection.closed:
+            assert self.connection.receive(b"+") == b""
         return expanded(match[2])
 
     def _take_output(self, answer: bytes) -> bytes:

@@ -77,6 +77,7 @@ class Served:
 
     def __init__(self, server: RspServer, once: bool) -> None:
         self._server = server
+        self.keep_alive = server._keep_alive
         self.port = server.listen(HOST, 0)
         self.thread = threading.Thread(target=server.serve, kwargs={"once": once}, daemon=True)
         self.thread.start()
