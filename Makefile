@@ -32,6 +32,7 @@ demo: ## serve a small sample dump and look at it with gdb
 
 test: setup check ## check the code, then run every test
 	@scripts/test $(TESTS)
+	scripts/fuzz --short
 
 unit: ## run the tests that need no dump and no gdb
 	@scripts/setup python
@@ -57,9 +58,7 @@ bench: ## measure this server beside gdbserver, and draw docs/benchmarks.png
 
 fuzz: ## fuzz the readers of foreign bytes for a short while (FUZZ_SECONDS=20 for each of them)
 	@scripts/setup python
-	$(IN) $(BIN)/python -c 'import atheris' 2>/dev/null ||
-	    $(BIN)/python -m pip install --quiet --editable '.[fuzz]' >/dev/null 2>&1 || true
-	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),20)
+	scripts/fuzz --seconds $(or $(FUZZ_SECONDS),20)
 
 clean: ## remove what these commands made here (not the packages below ~/.cache)
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

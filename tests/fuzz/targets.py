@@ -32,9 +32,11 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.fake_kernel import FakeKernel, fake_kernel
 
 CORPUS = Path(__file__).parent / "corpus"
+SCRATCH = "KDUMP_GDBSERVER_FUZZ_SCRATCH"  # names a folder to write to; the fuzzer removes none
+_kept: list[tempfile.TemporaryDirectory[str]] = []
 _FRAME = re.compile(rb"\$([^#$]*)#([0-9a-f]{2})", re.DOTALL)
 # Answers of one input that are looked at; a search through nothing is left to its own bound.
-_PARTS = 2000
+_PARTS = 200
 
 
 def codec(data: bytes) -> None:
@@ -126,10 +128,18 @@ def sidecar(data: bytes) -> None:
         _one_line(error)
 
 
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that goes with this object, in memory if there is a place for it."""
+    memory = "/dev/shm"
+    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
+
+
 @functools.cache
 def _scratch() -> str:
-    memory = "/dev/shm"
-    folder = tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None)
+    folder = os.environ.get(SCRATCH)
+    if folder is None:
+        _kept.append(scratch_folder())
+        folder = _kept[-1].name
     return str(Path(folder) / "sidecar.json")
 
 
