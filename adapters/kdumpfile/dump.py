@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.bindings import MACHPHYSADDR
 from kdump_gdbserver.adapters.kdumpfile.context import Context
+from kdump_gdbserver.adapters.kdumpfile.cut_dump import CheckedTranslator, PageTranslator
 from kdump_gdbserver.adapters.kdumpfile.dumped_pages import DumpedParts
 from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
 from kdump_gdbserver.adapters.kdumpfile.file_place import find_place, stored_memory
@@ -22,10 +23,10 @@ from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
 from kdump_gdbserver.adapters.kdumpfile.translation import (
     KernelTranslator,
     ProcessTranslator,
-    Translator,
 )
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
@@ -87,7 +88,7 @@ class KdumpfileDump:
         """Kernel virtual memory, through the kernel's own page tables."""
         with self._lock, self._context.lock:
             translator = KernelTranslator(self._context.clone())
-            return self._translated(translator, _KERNEL_HALF, _END)
+            return self._translated(translator, _KERNEL_HALF, _END, None)
 
     def physical(self) -> AddressSpace:
         """The machine's physical memory."""
@@ -100,18 +101,14 @@ class KdumpfileDump:
             if root_table >= _KERNEL_HALF:
                 root_table = self._physical_address(root_table)
             translator = ProcessTranslator(self._context.clone(), self._facts.arch, root_table)
-            return self._translated(translator, 0, translator.end)
+            return self._translated(translator, 0, translator.end, root_table)
 
     def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
         """See `CrashDump.page_walk`."""
         with self._lock, self._context.lock:
             if root_table is not None and root_table >= _KERNEL_HALF:
                 root_table = self._physical_address(root_table)
-            walker = PageWalker(self._context.clone(), self._facts.arch, root_table)
-            try:
-                return walker.walk(address)
-            finally:
-                walker.close()
+            return self._walk(address, root_table)
 
     def file_place(self, physical: int) -> FilePlace | None:
         """See `CrashDump.file_place`."""
@@ -145,9 +142,40 @@ class KdumpfileDump:
         finally:
             translator.close()
 
-    def _translated(self, translator: Translator, start: int, end: int) -> AddressSpace:
-        size = self._facts.page_size
-        return self._keep(TranslatedAddressSpace(self._physical(), translator, size, start, end))
+    def _walk(self, address: int, root_table: int | None) -> PageWalk:
+        walker = self._walker(root_table)
+        try:
+            return walker.walk(address)
+        finally:
+            walker.close()
+
+    def _walker(self, root_table: int | None) -> PageWalker:
+        return PageWalker(self._context.clone(), self._facts.arch, root_table, self._bounds)
+
+    def _translated(
+        self, translator: PageTranslator, start: int, end: int, root_table: int | None
+    ) -> AddressSpace:
+        def explain(fault: MemoryFault) -> MemoryFault:
+            # A page table behind the end of the file looks to libkdumpfile as if it were empty.
+            if fault.reason is FaultReason.TRUNCATED or not self._is_cut():
+                return fault
+            with self._context.lock:
+                try:
+                    walk = self._walk(fault.address, root_table)
+                except MemoryFault:
+                    return fault
+            if walk.fault is not FaultReason.TRUNCATED:
+                return fault
+            return MemoryFault(fault.address, walk.fault, walk.detail)
+
+        if any(header.truncated for header in self._headers):
+            translator = CheckedTranslator(translator, self._walker(root_table))
+        size, physical = self._facts.page_size, self._physical()
+        space = TranslatedAddressSpace(physical, translator, size, start, end, explain=explain)
+        return self._keep(space)
+
+    def _is_cut(self) -> bool:
+        return any(header.truncated for header in self._headers) or self._files.have_shrunk()
 
     def _keep(self, space: _Space) -> _Space:
         """Remember a space as long as it is in use, to close it with the dump."""

@@ -81,6 +81,14 @@ class DumpedPages:
         offset, size, _ = found
         return not size or size > self._page_size or len(self._read_at(offset, size)) < size
 
+    def is_torn(self, address: int, length: int) -> bool:
+        """See `Bounds.is_torn`; of a compressed page that is cut nothing at all is read."""
+        frame, at = divmod(address, self._page_size)
+        found = self._descriptor(frame) if self._truncated and self._is_dumped(frame) else None
+        if found is None or found[1] != self._page_size:
+            return False
+        return 0 < len(self._read_at(found[0] + at, length)) < length
+
     def count(self) -> int:
         """Return how many pages were dumped to this file."""
         return self._bitmap.rank(self.end) - self._bitmap.rank(self.first)
@@ -129,6 +137,11 @@ class DumpedParts:
         """See `DumpedPages.reason`; pages of a part that was not given count as excluded."""
         part = self._part(address)
         return FaultReason.EXCLUDED if part is None else part.reason(address)
+
+    def is_torn(self, address: int, length: int) -> bool:
+        """See `Bounds.is_torn`."""
+        part = self._part(address)
+        return part is not None and part.is_torn(address, length)
 
     def _part(self, address: int) -> DumpedPages | None:
         frame = address // self._page_size

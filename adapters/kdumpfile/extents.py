@@ -58,6 +58,11 @@ class Extents:
             return FaultReason.TRUNCATED
         return FaultReason.EXCLUDED
 
+    def is_torn(self, address: int, length: int) -> bool:
+        """See `Bounds.is_torn`."""
+        there = self.available(address, length)
+        return 0 < there < length and self.reason(address + there) is FaultReason.TRUNCATED
+
 
 def _disjoint(segments: Iterable[Extent]) -> list[Extent]:
     """Sort segments by address, cutting off what an earlier one has already."""

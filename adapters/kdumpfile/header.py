@@ -30,6 +30,12 @@ class Bounds(Protocol):
     def reason(self, address: int) -> FaultReason:
         """Return why the byte at `address` is not there."""
 
+    def is_torn(self, address: int, length: int) -> bool:
+        """Whether the file ends within these bytes, which lie in one page.
+
+        libkdumpfile takes the rest of them for zeros.
+        """
+
 
 class Pages(Protocol):
     """The pages that a kdump-compressed file holds."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+from kdump_gdbserver.adapters.kdumpfile.cut_dump import PageTranslator
 from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
 from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
-from kdump_gdbserver.adapters.kdumpfile.translation import Translator
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
@@ -25,18 +26,21 @@ class TranslatedAddressSpace(AddressSpace):
     def __init__(
         self,
         physical: ElfMemory | KdumpAddressSpace,
-        translator: Translator,
+        translator: PageTranslator,
         page_size: int,
         start: int,
         end: int,
+        *,
+        explain: Callable[[MemoryFault], MemoryFault],
     ) -> None:
-        """Take both over."""
+        """Take both over; `explain` returns the fault of a translation with what it is due to."""
         self._physical = physical
         self._translator = translator
         self._translate = translator.translate
         self._page_size = page_size
         self._start = start
         self._end = end
+        self._explain = explain
         self._pages: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -54,7 +58,7 @@ class TranslatedAddressSpace(AddressSpace):
             try:
                 where = self._page(address - offset) + offset
             except MemoryFault as fault:
-                raise MemoryFault(address, fault.reason, fault.detail) from None
+                raise self._explain(MemoryFault(address, fault.reason, fault.detail)) from None
             return self._read_physical(address, where, end - address)
 
     def _read_runs(self, address: int, end: int) -> bytes:
@@ -63,6 +67,11 @@ class TranslatedAddressSpace(AddressSpace):
         while address < end:
             try:
                 where, length = self._translator.translate_run(address, end, self._page_size)
+            except MemoryFault as fault:
+                if parts:
+                    break
+                raise self._explain(fault) from None
+            try:
                 part = self._read_physical(address, where, length)
             except MemoryFault:
                 if parts:
