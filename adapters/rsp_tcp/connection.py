@@ -95,12 +95,16 @@ class Connection:
                 return b"".join(out)
         events = self._reader.feed(data)
         if self.busy:
-            if self._stream is not None and Signal.INTERRUPT in events:
-                self._stream = iter((self._client.error("interrupted", _EINTR),))
-            self._waiting += (each for each in events if each not in _NO_ANSWER)
+            self._wait_with(events)
             return b""
         self._take(events, out)
         return b"".join(out)
+
+    def _wait_with(self, events: list[Event]) -> None:
+        """Take what has come during, or right behind, the request for what goes on."""
+        if self._stream is not None and Signal.INTERRUPT in events:
+            self._stream = iter((self._client.error("interrupted", _EINTR),))
+        self._waiting += (each for each in events if each not in _NO_ANSWER)
 
     def more(self) -> bytes:
         """Return the next part of what is long in coming, then what was asked since.
@@ -136,7 +140,7 @@ class Connection:
                 if self._client.leaving:
                     break
                 if self._stream is not None:
-                    self._waiting = [each for each in events[number:] if each not in _NO_ANSWER]
+                    self._wait_with(events[number:])
                     break
             elif isinstance(event, Malformed):
                 self._log.malformed(event.reason)
@@ -160,8 +164,7 @@ class Connection:
         if payload == self._greeting:
             return False
         out.append(b"+")
-        if payload.startswith(_GREETING):
-            self._greeting = payload
+        self._greeting = payload if payload.startswith(_GREETING) else None
         return True
 
     def _send_again(self, out: list[bytes]) -> None:

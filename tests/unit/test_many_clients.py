@@ -152,6 +152,15 @@ def test_an_interrupt_ends_a_search_and_what_came_behind_is_answered() -> None:
     assert answer == packet(b"E.interrupted") + packet(b"QCp1.1")
 
 
+def test_an_interrupt_right_behind_a_search_ends_it_too() -> None:
+    debugger = Debugger(view_of())
+    debugger.start(*GDB)
+    answer = debugger.connection.receive(ENDLESS + packet(b"qC") + b"\x03")
+    while debugger.connection.busy:
+        answer += debugger.connection.more()
+    assert answer == packet(b"E.interrupted") + packet(b"QCp1.1")
+
+
 def test_a_checksum_of_much_memory_can_be_interrupted() -> None:
     debugger = Debugger(view_of({0: bytes(8 << 20)}))
     assert debugger.connection.receive(packet(b"qCRC:0,800000")) == b"+"
@@ -224,17 +233,19 @@ def test_output_without_end_can_be_interrupted_and_left(
         client = served.connect()
         if lldb:
             assert client.ask(b"QThreadSuffixSupported") == b"OK"
-        for _ in range(2):
-            client.send(b"qRcmd,aa")
-            time.sleep(0.05)
-            client.socket.sendall(b"\x03")
+        for quickly in (False, True):
+            client.socket.sendall(packet(b"qRcmd,aa") + (b"\x03" if quickly else b""))
             received = b""
+            if not quickly:
+                while lldb and received.count(b"$") <= 10:
+                    received += client.socket.recv(0x1000)
+                client.socket.sendall(b"\x03")
             while not received.endswith(packet(b"E04")):
                 received += client.socket.recv(0x10000)
-            assert (received.count(b"$") > 10) == lldb
+            assert (received.count(b"$") > 10) == (lldb and not quickly)
         assert client.ask(b"m1000,2") == b"0001"
         client.send(b"qRcmd,aa")
-        time.sleep(0.05)
+        assert client.socket.recv(1) == b"+"
         client.close()
         assert served.ended()
 

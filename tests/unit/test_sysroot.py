@@ -19,6 +19,7 @@ from kdump_gdbserver.application.process_memory import ProcessMemory
 from kdump_gdbserver.application.sysroot import Sysroot
 from kdump_gdbserver.domain.errors import FaultReason, InputError, MemoryFault
 from kdump_gdbserver.domain.sidecars import Vma
+from tests.support.tcp import TIMEOUT
 from tests.unit.process_support import (
     BUILD_ID,
     PAGE,
@@ -288,7 +289,7 @@ def test_a_path_that_is_changed_meanwhile_leads_nowhere_else(tree: Path) -> None
     swapper.start()
     read = []
     try:
-        tries, give_up = 0, time.monotonic() + 30
+        tries, give_up = 0, time.monotonic() + TIMEOUT
         while (tries < 3000 or not read) and time.monotonic() < give_up:
             tries += 1
             file = directory.open("/usr/secret")
@@ -310,7 +311,7 @@ def test_a_fifo_is_not_even_opened(tree: Path) -> None:
         time.sleep(0.02)
     assert writer.is_alive()
     with (tree / "fifo").open("rb"):
-        writer.join(10)
+        writer.join(TIMEOUT)
     assert not writer.is_alive()
 
 
@@ -340,7 +341,7 @@ def test_a_file_on_a_disk_that_stalls_keeps_nobody_from_other_files() -> None:
     class Stalling(HostFileStub):
         def read(self, offset: int, count: int) -> bytes:
             waiting.set()
-            assert go.wait(10)
+            assert go.wait(TIMEOUT)
             return super().read(offset, count)
 
     class Files(HostFilesStub):
@@ -357,11 +358,11 @@ def test_a_file_on_a_disk_that_stalls_keeps_nobody_from_other_files() -> None:
     memory = ProcessMemory(pages, mappings, PAGE, lambda address: PAGE, files=sysroot)
     slow = threading.Thread(target=lambda: sysroot.open("/stalls"), daemon=True)
     slow.start()
-    assert waiting.wait(10)
+    assert waiting.wait(TIMEOUT)
     assert memory.read(START, 4) == b"xxxx"
     assert slow.is_alive()
     go.set()
-    slow.join(10)
+    slow.join(TIMEOUT)
     assert not slow.is_alive()
 
 
