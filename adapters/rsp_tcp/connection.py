@@ -215,6 +215,9 @@ class Connection:
             self._stream = None
         elif part:
             self._send_frame(frame(part), out)
+            if part[:1] != b"O" or part == b"OK":
+                # The answer, which ends it: an interrupt that comes now must not bring another.
+                self._stream = None
         return part
 
     def _send_frame(self, framed: bytes, out: list[bytes]) -> None:

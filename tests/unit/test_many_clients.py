@@ -152,6 +152,29 @@ def test_an_interrupt_ends_a_search_and_what_came_behind_is_answered() -> None:
     assert answer == packet(b"E.interrupted") + packet(b"QCp1.1")
 
 
+@pytest.mark.parametrize(
+    "asked", [b"qSearch:memory:0;1000000;needle", b"qCRC:0,800000", b"qRcmd,68656c70"]
+)
+@pytest.mark.parametrize("lldb", [False, True])
+def test_an_interrupt_that_comes_after_the_answer_brings_no_second_one(
+    asked: bytes, lldb: bool
+) -> None:
+    """It crossed the answer: the client would take what it brings for its next packet's."""
+    debugger = Debugger(view_of({0: bytes(8 << 20) + b"needle"}))
+    debugger.start(*GDB)
+    if lldb:
+        debugger.data(b"QThreadSuffixSupported")
+    connection = debugger.connection
+    answer = connection.receive(packet(asked))
+    while not answer.rpartition(b"$")[2].startswith((b"1,", b"C", b"OK", b"20")):
+        assert connection.busy
+        answer += connection.more()
+    assert connection.receive(b"\x03") == b""
+    while connection.busy:
+        assert connection.more() == b""
+    assert connection.receive(packet(b"qC")) == packet(b"QCp1.1")
+
+
 def test_an_interrupt_right_behind_a_search_ends_it_too() -> None:
     debugger = Debugger(view_of())
     debugger.start(*GDB)
@@ -242,6 +265,7 @@ def test_output_without_end_can_be_interrupted_and_left(
                 client.socket.sendall(b"\x03")
             while not received.endswith(packet(b"E04")):
                 received += client.socket.recv(0x10000)
+                assert len(received) < 1 << 26, "the interrupt was lost"
             assert (received.count(b"$") > 10) == (lldb and not quickly)
         assert client.ask(b"m1000,2") == b"0001"
         client.send(b"qRcmd,aa")
