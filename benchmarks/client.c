@@ -77,28 +77,30 @@ static char *ask(const char *text, size_t *length)
     return exchange(request, packet(request, text), length);
 }
 
-/* How many bytes an m reply stands for: two digits each, "*" and a count for repeated ones. */
-static size_t bytes_of_hex(const char *reply, size_t length)
+/* How many characters a reply stands for: "*" and a count repeat the one before. */
+static size_t expanded_length(const char *reply, size_t length)
 {
-    size_t digits = length;
+    size_t expanded = length;
     const char *end = reply + length, *star = reply;
     while ((star = memchr(star, '*', end - star))) {
-        digits += (uint8_t)star[1] - 29 - 2;
+        expanded += (uint8_t)star[1] - 29 - 2;
         star += 2;
     }
-    return digits / 2;
+    return expanded;
+}
+
+static size_t bytes_of_hex(const char *reply, size_t length)
+{
+    return expanded_length(reply, length) / 2;
 }
 
 /* The same for an x reply, in which "}" escapes what follows. */
 static size_t bytes_of_binary(const char *reply, size_t length)
 {
-    size_t bytes = length;
-    for (size_t i = 0; i < length; i++) {
-        bytes -= reply[i] == '}';
-        if (reply[i] == '*')
-            bytes += (uint8_t)reply[++i] - 29 - 2;
-    }
-    return bytes;
+    size_t escapes = 0;
+    for (size_t i = 0; i < length; i++) /* a loop that compilers vectorise */
+        escapes += reply[i] == '}';
+    return expanded_length(reply, length) - escapes;
 }
 
 static int digit(char c)

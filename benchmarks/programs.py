@@ -53,7 +53,7 @@ def compiled(name: str, *libraries: str) -> Path:
     newest = max(path.stat().st_mtime for path in (source, HERE / "memory.h"))
     if not program.exists() or program.stat().st_mtime < newest:
         BUILD.mkdir(parents=True, exist_ok=True)
-        command = [need("gcc"), "-O2", "-o", str(program), str(source), *libraries]
+        command = [need("gcc"), "-O3", "-o", str(program), str(source), *libraries]
         subprocess.run(command, check=True)
     return program
 

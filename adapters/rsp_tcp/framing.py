@@ -18,6 +18,9 @@ from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
 # writes and search patterns, which are no longer than the PacketSize we announce.
 MAX_PAYLOAD = 0x100000
 
+# So much is escaped at a time, in bytes. Larger copies would be given back to the kernel each
+# time, and asked of it anew, which costs more than the escaping.
+_AT_ONCE = 0x10000
 # "}" says that the next byte is the meant one xor 0x20.
 _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 
@@ -60,6 +63,9 @@ def unescape(payload: bytes) -> bytes:
 
 def escape(data: bytes) -> bytes:
     """Escape binary data for a reply: `#`, `$`, `}` and `*` (GDB manual, "Binary Data")."""
+    if len(data) > _AT_ONCE:
+        pieces = range(0, len(data), _AT_ONCE)
+        return b"".join([escape(data[start : start + _AT_ONCE]) for start in pieces])
     return (
         data.replace(b"}", b"}]")
         .replace(b"#", b"}\x03")
@@ -70,7 +76,11 @@ def escape(data: bytes) -> bytes:
 
 def escape_some(data: bytes, limit: int) -> bytes:
     """Escape as much of the data as fits into `limit` bytes."""
-    escaped = escape(data)
+    return cut_escaped(escape(data), limit)
+
+
+def cut_escaped(escaped: bytes, limit: int) -> bytes:
+    """Cut escaped data that has no runs, so that it still stands for whole bytes."""
     if len(escaped) <= limit:
         return escaped
     # No byte stands for itself after a "}", so that one at the cut has lost what it escapes.

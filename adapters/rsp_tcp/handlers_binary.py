@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE, Client
 from kdump_gdbserver.adapters.rsp_tcp.encoding import parse_hex_pair
-from kdump_gdbserver.adapters.rsp_tcp.framing import escape_some
+from kdump_gdbserver.adapters.rsp_tcp.framing import cut_escaped, escape_some
 from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_binary
 
 _PROBE = b"0,0"
@@ -27,5 +27,6 @@ def read_binary(client: Client, arguments: bytes) -> bytes:
     data = client.session.read_memory(address, min(length, _MAX_READ))
     text = encode_binary(data)
     if len(text) > _MAX_READ:
-        text = escape_some(data, _MAX_READ)  # a run must not be cut
+        # A run must not be cut, and a `*` stands for nothing else.
+        text = escape_some(data, _MAX_READ) if b"*" in text else cut_escaped(text, _MAX_READ)
     return text if client.bare_binary else b"b" + text
