@@ -19,7 +19,8 @@ def test_every_branch_of_the_codec_is_taken(tmp_path: Path) -> None:
             [sys.executable, "-m", "coverage", *arguments],
             cwd=ROOT,
             # Elsewhere examples are chosen anew each time; here they have to be the same.
-            env={**os.environ, "CI": "true", "COVERAGE_FILE": str(tmp_path / "data")},
+            env={**os.environ, "CI": "true", "HYPOTHESIS_PROFILE": "quick"}
+            | {"COVERAGE_FILE": str(tmp_path / "data")},
             capture_output=True,
             text=True,
             timeout=300,
