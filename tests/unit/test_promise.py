@@ -101,7 +101,7 @@ def visit(port: int, dice: random.Random) -> bool:
         command = packet(b"qRcmd," + (b"no-" + token).hex().encode())
         client.socket.sendall(b"\x03#00#00" + command)
         received, seen, end = bytearray(), False, token.hex().encode()
-        while not (seen and received[-3:-2] == b"#"):
+        while not (seen and received.find(b"#", received.rfind(b"$")) in range(len(received) - 2)):
             part = client.socket.recv(0x10000)  # fails when nothing comes for long: a hang
             seen = seen or end in received[-1000:] + part
             received += part
