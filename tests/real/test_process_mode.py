@@ -352,7 +352,7 @@ def living(panicked: RealDump, tmp_path: Path) -> Iterator[tuple[int, Path]]:
     told = tmp_path / "told"
     with subprocess.Popen([panicked.programs["threads"], str(told)]) as process:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not told.exists() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             if not told.exists():

@@ -11,6 +11,7 @@ import pytest
 
 from tests.real.conftest import get_dump
 from tests.real.harness import RealDump
+from tests.real.test_kernel_mode import current_pids
 from tests.support.gdb_session import Server, find_program, gdb, serve
 from tests.support.lldb_session import lldb, lldb_frames
 from tests.support.remote_log import exchanges
@@ -140,12 +141,16 @@ def test_why_explains_pages_that_makedumpfile_left_out() -> None:
 
 
 def _timed_find(server: Server, dump: RealDump) -> tuple[str, float]:
+    """Return what gdb printed and the seconds of a processor that the server needed for it."""
     command = (
-        "python\nimport time, gdb\n"
+        "python\nimport os, gdb\n"
+        "def used():\n"
+        f"    words = open('/proc/{server.process.pid}/stat').read().rpartition(')')[2].split()\n"
+        "    return (int(words[11]) + int(words[12])) / os.sysconf('SC_CLK_TCK')\n"
         "start = int(gdb.parse_and_eval('(unsigned long)page_offset_base'))\n"
-        "began = time.perf_counter()\n"
+        "before = used()\n"
         "gdb.execute('find /b %#x, +0x10000000, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 250' % start)\n"
-        "print('seconds %.3f' % (time.perf_counter() - began))"
+        "print('seconds %.3f' % (used() - before))"
     )
     text = gdb(server, command, before=[f"file {dump.vmlinux}"])
     seconds = re.search(r"^seconds ([\d.]+)$", text, re.MULTILINE)
@@ -158,7 +163,7 @@ def test_find_over_256_mib_takes_well_under_a_second(panicked: RealDump) -> None
     with serve(panicked.dumps["elf"][0]) as server:
         text, seconds = _timed_find(server, panicked)
     assert "Pattern not found." in text
-    assert seconds < 3  # alone on a core it is a quarter of a second
+    assert seconds < 5  # a quarter of a second on a core of 2023
 
 
 def test_find_finds_what_is_there(panicked: RealDump) -> None:
@@ -220,14 +225,14 @@ def test_lldb_on_a_real_kernel(panicked: RealDump, slim: Path) -> None:
     for wanted in ("panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write",
                    "do_syscall_64"):  # fmt: skip
         assert any(name == wanted for name in path), (wanted, text)
-    assert f"name = 'CPU #0 pid {panicked.facts['crash_pid']}'" in text
-    assert "name = 'CPU #1 idle'" in text
+    for cpu, pid in enumerate(current_pids(panicked, 3)):
+        assert f"name = 'CPU #{cpu} {f'pid {pid}' if pid else 'idle'}'" in text
     assert panicked.facts["version"][:40] in text
     start = int(panicked.facts["symbols"]["_stext"])
     assert f"{start:#018x}" in text or f"{start:#x}" in text
     assert re.search(r"^\[0x0000000000000000-0x[0-9a-f]{16}\) ---$", text, re.MULTILINE)
     assert re.search(rf"^release +{re.escape(panicked.release)}$", text, re.MULTILINE)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 300  # alone, it takes 5 s
 
 
 def test_extended_remote_on_a_real_kernel(panicked: RealDump) -> None:
