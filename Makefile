@@ -11,7 +11,7 @@ IN = . scripts/env.sh;
 BIN := .venv/bin
 
 # What only the tests on real kernels need: without it they skip, saying so (with CI=true: fail).
-REAL_NEEDS := qemu gcc binutils
+REAL_NEEDS := qemu gcc binutils libc-symbols
 # "-p NAME" for each package whose imports are ruled too.
 PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
 # The slow ones last.

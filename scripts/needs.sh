@@ -8,6 +8,7 @@ gdb            gdb
 gdbserver      gdbserver
 gcc            gcc libc6-dev
 binutils       binutils
+libc-symbols   libc6-dbg
 qemu           qemu-system-x86
 libkdumpfile   libkdumpfile10
 makedumpfile   makedumpfile
@@ -31,6 +32,7 @@ has() { # NEED
     binutils) objcopy --version ;;
     qemu) echo quit | qemu-system-x86_64 -accel tcg -nodefaults -display none -S -monitor stdio ;;
     libkdumpfile) find_libkdumpfile ;;
+    libc-symbols) find_libc_symbols ;;
     makedumpfile) makedumpfile -v ;;
     *) "$1" --version ;;
     esac
@@ -54,6 +56,16 @@ find_pip_wheel() {
     local wheel
     for wheel in {"$KDUMP_GDBSERVER_DEBROOT",}/usr/share/python-wheels/pip-*.whl; do
         [ ! -e "$wheel" ] || { say "$wheel" && return; }
+    done
+    return 1
+}
+
+# The debug file of this machine's libc, which is what user programs in the guests are run with.
+find_libc_symbols() {
+    local id root
+    id=$(readelf -n /lib/x86_64-linux-gnu/libc.so.6 | sed -nE 's/.*Build ID: (..)(.*)/\1\/\2/p') || return
+    for root in "" "$KDUMP_GDBSERVER_DEBROOT"; do
+        [ ! -e "$root/usr/lib/debug/.build-id/$id.debug" ] || { say "$root" && return; }
     done
     return 1
 }

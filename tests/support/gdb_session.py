@@ -101,6 +101,9 @@ def gdb(
     """
     connect = [f"target remote localhost:{server.port}"] if server else []
     arguments = [find_program("gdb"), "-nx", "-q", "-batch", "-iex", "set width 0"]
+    if "KDUMP_GDBSERVER_DEBROOT" in os.environ:  # packages unpacked, as scripts/env.sh says
+        unpacked = f"{os.environ['KDUMP_GDBSERVER_DEBROOT']}/usr/lib/debug"
+        arguments += ["-iex", f"set debug-file-directory /usr/lib/debug:{unpacked}"]
     if patient:
         arguments += ["-iex", f"set remotetimeout {SECONDS}"]
     for command in (*before, *connect, *commands):
