@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kdump_gdbserver.application.monitor import DumpMonitor
-from kdump_gdbserver.application.monitor_target import MonitorTarget
+from kdump_gdbserver.application.monitor.monitor import DumpMonitor
+from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
 from kdump_gdbserver.application.page_table_map import PageTableMap
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout

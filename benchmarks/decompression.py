@@ -11,8 +11,8 @@ from benchmarks.contents import Content, Span, real_folder, real_spans
 from benchmarks.memory import OURS
 from benchmarks.programs import BenchError, Unsupported, client, compiled, our_server, pinned
 from benchmarks.report import Report
-from kdump_gdbserver.adapters.kdumpfile.bindings import KVADDR
-from kdump_gdbserver.adapters.kdumpfile.library import load_library
+from kdump_gdbserver.adapters.kdumpfile.library.bindings import KVADDR
+from kdump_gdbserver.adapters.kdumpfile.library.loading import load_library
 
 _PIECE = 0x10000
 

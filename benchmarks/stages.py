@@ -14,10 +14,10 @@ from benchmarks.contents import Content
 from benchmarks.memory import OURS
 from benchmarks.report import Report
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.dispatch import find_handler
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.adapters.rsp_tcp.framing import PacketReader, frame
-from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_memory
+from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import find_handler
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import PacketReader, frame
+from kdump_gdbserver.adapters.rsp_tcp.wire.run_length import encode_memory
 from kdump_gdbserver.cli.arguments import parse_arguments
 from kdump_gdbserver.cli.container import Container
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from dependency_injector import containers, providers
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.logging_setup import set_up_logging
 from kdump_gdbserver.domain.errors import InputError
@@ -64,7 +64,7 @@ def _target(
     if tasks is None:
         return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
     from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
-    from kdump_gdbserver.application.task_view import open_task_view
+    from kdump_gdbserver.application.kernel.task_view import open_task_view
 
     kernel_tasks = JsonSidecarStore().read_kernel_tasks(tasks, dump.facts.arch)
     check_identity(kernel_tasks.identity, dump.facts, dump.vmcoreinfo)
@@ -75,7 +75,7 @@ def _process_target(
     dump: CrashDump, path: str, sysroot: str | None, symbol_file: SymbolFile | None
 ) -> DeferredTarget:
     from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
-    from kdump_gdbserver.application.process_view import open_process_view
+    from kdump_gdbserver.application.process.process_view import open_process_view
 
     files: HostFiles | None = None
     if sysroot is not None:

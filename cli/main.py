@@ -14,7 +14,7 @@ from kdump_gdbserver.cli.arguments import parse_arguments
 from kdump_gdbserver.domain.errors import InputError
 
 if TYPE_CHECKING:
-    from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+    from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
     from kdump_gdbserver.application.view import DeferredTarget
     from kdump_gdbserver.cli.console import Place
     from kdump_gdbserver.cli.container import Container
@@ -116,7 +116,7 @@ def _prepare(target: DeferredTarget) -> None:
     # What cannot be shown is tried again, and logged, for each client that comes.
     with contextlib.suppress(InputError):
         target.prepare()
-    from kdump_gdbserver.adapters.rsp_tcp.hex_digits import make_ready
+    from kdump_gdbserver.adapters.rsp_tcp.wire.hex_digits import make_ready
 
     make_ready()
 

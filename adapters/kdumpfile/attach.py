@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
-from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
-from kdump_gdbserver.adapters.kdumpfile.bindings import MACHPHYSADDR, MMAP_NEVER, Status
-from kdump_gdbserver.adapters.kdumpfile.context import Context
-from kdump_gdbserver.adapters.kdumpfile.header import FileHeader
-from kdump_gdbserver.adapters.kdumpfile.kdump_header import CODECS
-from kdump_gdbserver.adapters.kdumpfile.library import Library
+from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import CODECS
+from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.library.bindings import MACHPHYSADDR, MMAP_NEVER, Status
+from kdump_gdbserver.adapters.kdumpfile.library.context import Context
+from kdump_gdbserver.adapters.kdumpfile.library.loading import Library
 from kdump_gdbserver.domain.arch import Arch
 from kdump_gdbserver.domain.errors import DumpOpenError
 

@@ -6,24 +6,25 @@ import threading
 import weakref
 from collections.abc import Sequence
 
-from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
-from kdump_gdbserver.adapters.kdumpfile.bindings import MACHPHYSADDR
-from kdump_gdbserver.adapters.kdumpfile.context import Context
-from kdump_gdbserver.adapters.kdumpfile.cut_dump import CheckedTranslator, PageTranslator
-from kdump_gdbserver.adapters.kdumpfile.dumped_pages import DumpedParts
-from kdump_gdbserver.adapters.kdumpfile.elf_memory import ElfMemory
-from kdump_gdbserver.adapters.kdumpfile.file_place import find_place, stored_memory
-from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
-from kdump_gdbserver.adapters.kdumpfile.header import Bounds, FileHeader
-from kdump_gdbserver.adapters.kdumpfile.memory import KdumpAddressSpace
-from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
-from kdump_gdbserver.adapters.kdumpfile.page_cache import PageCache
-from kdump_gdbserver.adapters.kdumpfile.page_walker import PageWalker
-from kdump_gdbserver.adapters.kdumpfile.translated import TranslatedAddressSpace
-from kdump_gdbserver.adapters.kdumpfile.translation import (
+from kdump_gdbserver.adapters.kdumpfile.formats.bounds import Bounds
+from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import DumpedParts
+from kdump_gdbserver.adapters.kdumpfile.formats.file_place import find_place, stored_memory
+from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
+from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.library.bindings import MACHPHYSADDR
+from kdump_gdbserver.adapters.kdumpfile.library.context import Context
+from kdump_gdbserver.adapters.kdumpfile.memory.cut_dump import CheckedTranslator, PageTranslator
+from kdump_gdbserver.adapters.kdumpfile.memory.elf_memory import ElfMemory
+from kdump_gdbserver.adapters.kdumpfile.memory.kdump_memory import KdumpAddressSpace
+from kdump_gdbserver.adapters.kdumpfile.memory.page_cache import PageCache
+from kdump_gdbserver.adapters.kdumpfile.memory.page_walker import PageWalker
+from kdump_gdbserver.adapters.kdumpfile.memory.translated import TranslatedAddressSpace
+from kdump_gdbserver.adapters.kdumpfile.memory.translation import (
     KernelTranslator,
     ProcessTranslator,
 )
+from kdump_gdbserver.adapters.kdumpfile.notes import read_cpu_notes
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdump_gdbserver.adapters.kdumpfile.attributes import Attributes
+from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 

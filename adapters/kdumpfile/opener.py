@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from kdump_gdbserver.adapters.kdumpfile.arch_choice import choose_arch
 from kdump_gdbserver.adapters.kdumpfile.attach import attach, require_codec, settle
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
-from kdump_gdbserver.adapters.kdumpfile.files import DumpFiles
-from kdump_gdbserver.adapters.kdumpfile.library import Library, load_library
-from kdump_gdbserver.adapters.kdumpfile.parts import check_parts
-from kdump_gdbserver.adapters.kdumpfile.probe import open_file, read_header
+from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import choose_arch
+from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
+from kdump_gdbserver.adapters.kdumpfile.formats.parts import check_parts
+from kdump_gdbserver.adapters.kdumpfile.formats.probe import open_file, read_header
+from kdump_gdbserver.adapters.kdumpfile.library.loading import Library, load_library
 from kdump_gdbserver.domain.errors import DumpOpenError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump

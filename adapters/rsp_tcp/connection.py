@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from kdump_gdbserver.adapters.rsp_tcp.client import Client
-from kdump_gdbserver.adapters.rsp_tcp.dispatch import find_handler
-from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.adapters.rsp_tcp.framing import (
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import find_handler
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.read_ahead import ReadAhead
+from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
     Event,
     Malformed,
     Packet,
@@ -17,7 +18,6 @@ from kdump_gdbserver.adapters.rsp_tcp.framing import (
     Signal,
     frame,
 )
-from kdump_gdbserver.adapters.rsp_tcp.read_ahead import ReadAhead
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 

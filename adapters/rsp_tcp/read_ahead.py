@@ -6,7 +6,7 @@ reply as the server had. While it is at it, the server need not wait: memory doe
 
 from __future__ import annotations
 
-from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, parse_hex_pair
+from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_hex_pair
 
 # Reads of fewer bytes are not worth it: they are seldom one after the other.
 _WORTH = 0x1000

@@ -15,7 +15,7 @@ from pathlib import Path
 # Both are imported late by the store; here they have to be seen by the fuzzer.
 from kdump_gdbserver.adapters.json_sidecar import read, write
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, Connection
-from kdump_gdbserver.adapters.rsp_tcp.framing import (
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
     MAX_PAYLOAD,
     Event,
     Packet,
@@ -24,7 +24,7 @@ from kdump_gdbserver.adapters.rsp_tcp.framing import (
     frame,
     unescape,
 )
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.errors import InputError, SidecarError

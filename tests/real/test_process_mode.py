@@ -391,7 +391,7 @@ def test_bytes_equal_those_of_drgn(panicked: RealDump, save: Save) -> None:
     """Every page of every mapping, huge pages too: equal, or unreadable for drgn alone."""
     from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
     from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-    from kdump_gdbserver.application.process_view import open_process_view
+    from kdump_gdbserver.application.process.process_view import open_process_view
     from kdump_gdbserver.domain.errors import MemoryFault
 
     for program in ("threads", "plain32", "spinner"):

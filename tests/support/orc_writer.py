@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from kdump_gdbserver.domain.orc import OrcFormat, OrcKind, OrcRow
+from kdump_gdbserver.domain.symbols.orc import OrcFormat, OrcKind, OrcRow
 
 TABLES_AT = 0xFFFFFFFF82C5D5C0
 _TYPES = {OrcKind.CALL: 0, OrcKind.REGS: 1, OrcKind.REGS_PARTIAL: 2}

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.adapters.rsp_tcp.framing import escape, unescape
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape, unescape
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch

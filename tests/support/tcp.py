@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from tests.support.sessions import packet
 
 # Seconds; for a test to fail instead of hanging, however busy the machine is.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdump_gdbserver.adapters.kdumpfile.library import drgn_wheel_copies
+from kdump_gdbserver.adapters.kdumpfile.library.loading import drgn_wheel_copies
 from tests.unit.vmcore_builder import (
     PAGE,
     X86_64_REGISTERS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.domain.address_space import ByteOrder
-from kdump_gdbserver.domain.btf import Btf
+from kdump_gdbserver.domain.symbols.btf import Btf
 from tests.support.btf_writer import write_btf
 
 orders: st.SearchStrategy[ByteOrder] = st.sampled_from(["little", "big"])

@@ -24,9 +24,9 @@ import pytest
 import structlog
 from dependency_injector import providers
 
-from kdump_gdbserver.adapters.rsp_tcp import server as server_module
-from kdump_gdbserver.adapters.rsp_tcp import transport_unix
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.adapters.rsp_tcp.transport import server as server_module
+from kdump_gdbserver.adapters.rsp_tcp.transport import unix
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.cli import console
 from kdump_gdbserver.cli.arguments import parse_arguments
 from kdump_gdbserver.cli.container import Container
@@ -407,7 +407,7 @@ class SignalAtStep:
             signal.raise_signal(self._number)
 
 
-OURS = {server_module.__file__, transport_unix.__file__, main.__code__.co_filename}
+OURS = {server_module.__file__, unix.__file__, main.__code__.co_filename}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

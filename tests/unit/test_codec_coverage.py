@@ -31,7 +31,7 @@ def test_every_branch_of_the_codec_is_taken(tmp_path: Path) -> None:
     tests = [f"tests/unit/{name}" for name in TESTS]
     # The other targets, and streams of megabytes, which take long and no other branch.
     only = ("-k", "not dispatcher and not sidecar and not vmcoreinfo and not 16411")
-    source = "--include=" + ",".join(f"*/rsp_tcp/{name}.py" for name in CODEC)
+    source = "--include=" + ",".join(f"*/rsp_tcp/wire/{name}.py" for name in CODEC)
     coverage(
         "run", "--branch", source, "-m", "pytest", "-q", "-p", "no:cacheprovider", *only, *tests
     )

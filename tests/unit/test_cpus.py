@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.cpus import Cpu, identify_cpus
-from kdump_gdbserver.application.kernel_symbols import KernelSymbols
-from kdump_gdbserver.application.panic_cpu import PanicCpu, find_panic_cpu
+from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
 from kdump_gdbserver.domain.arch import ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from tests.support.fake_kernel import FakeKernel, fake_kernel, registers_of

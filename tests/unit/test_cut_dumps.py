@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.application.untouched import UntouchedPages
+from kdump_gdbserver.application.process.untouched import UntouchedPages
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.unit.kdumpfile_support import Machine, write

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import MOST_MALFORMED, ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import MOST_MALFORMED, ExchangeLog
 from tests.support.sessions import Debugger, packet, thread_of, view_of
 
 

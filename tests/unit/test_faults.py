@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.main import main
 from kdump_gdbserver.domain.address_space import AddressSpace

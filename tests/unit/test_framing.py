@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp import framing
-from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
-from kdump_gdbserver.adapters.rsp_tcp.framing import (
+from kdump_gdbserver.adapters.rsp_tcp.wire import framing
+from kdump_gdbserver.adapters.rsp_tcp.wire.checksum import checksum
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
     MAX_PAYLOAD,
     Event,
     Malformed,

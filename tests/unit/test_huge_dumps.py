@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.kdumpfile.page_bitmap import PageBitmap
+from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
 from tests.unit.kdumpfile_support import Machine
 from tests.unit.vmcore_builder import PAGE, Kdump, kdump
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.domain.address_space import ByteOrder
-from kdump_gdbserver.domain.kallsyms import KallsymsTables, parse_tokens
+from kdump_gdbserver.domain.symbols.kallsyms import KallsymsTables, parse_tokens
 from tests.support.kallsyms_writer import Tables, write_tables
 
 BASE = 0xFFFFFFFF9F000000

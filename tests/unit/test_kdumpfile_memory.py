@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.adapters.kdumpfile.hidden_pages import hidden_page
+from kdump_gdbserver.adapters.kdumpfile.memory.hidden_pages import hidden_page
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import ARCHITECTURES
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
@@ -354,7 +354,9 @@ def test_closing_while_others_read(opener: KdumpfileOpener, tmp_path: Path, form
 
 WHAT_IS_FREED = """
 import sys
-from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener, context, files
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.adapters.kdumpfile.formats import files
+from kdump_gdbserver.adapters.kdumpfile.library import context
 free, close = context._free, files._close_all
 context._free = lambda *pointers: (print("freed", flush=True), free(*pointers))
 files._close_all = lambda *numbers: (print("closed", flush=True), close(*numbers))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.adapters.kdumpfile.library import HOW_TO_GET, load_library
+from kdump_gdbserver.adapters.kdumpfile.library.loading import HOW_TO_GET, load_library
 from kdump_gdbserver.domain.arch import ARCHITECTURES
 from kdump_gdbserver.domain.errors import (
     DumpOpenError,

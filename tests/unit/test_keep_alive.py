@@ -13,8 +13,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp import keep_alive
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.adapters.rsp_tcp.transport import keep_alive
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from tests.support.sessions import GDB, Debugger, packet, sum_of, view_of
 from tests.support.tcp import TIMEOUT, Served, TcpClient, serving, wait_until
 

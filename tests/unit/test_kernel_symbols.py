@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdump_gdbserver.application.kernel_symbols import WANTED, KernelSymbols
+from kdump_gdbserver.application.kernel.kernel_symbols import WANTED, KernelSymbols
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
 from tests.support.fake_dump import FakeSymbolFile
 from tests.support.fake_kernel import FakeKernel, fake_kernel

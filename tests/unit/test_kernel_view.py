@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget, View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch import ARCHITECTURES, X86_64, Arch

@@ -18,8 +18,8 @@ OUTER = (
 # The sans-I/O half of the RSP adapter; numpy waits for the first large packet.
 PROTOCOL = [
     path
-    for path in sorted((ROOT / "adapters/rsp_tcp").glob("*.py"))
-    if path.stem != "server" and not path.stem.startswith("transport_")
+    for pattern in ("*.py", "wire/*.py", "packets/*.py")
+    for path in sorted((ROOT / "adapters/rsp_tcp").glob(pattern))
 ]
 # Standard library modules that open or change something by being imported are not checked;
 # threads, files and sockets are.
@@ -87,9 +87,12 @@ def test_the_protocol_loads_no_socket_and_no_log() -> None:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("kdump_gdbserver.domain.kallsyms", OUTER),
-        ("kdump_gdbserver.adapters.rsp_tcp.framing", (*OUTER[:-2], "kdump_gdbserver.domain")),
-        ("kdump_gdbserver.adapters.rsp_tcp.server", ("numpy", "ctypes", "dependency_injector")),
+        ("kdump_gdbserver.domain.symbols.kallsyms", OUTER),
+        ("kdump_gdbserver.adapters.rsp_tcp.wire.framing", (*OUTER[:-2], "kdump_gdbserver.domain")),
+        (
+            "kdump_gdbserver.adapters.rsp_tcp.transport.server",
+            ("numpy", "ctypes", "dependency_injector"),
+        ),
         ("kdump_gdbserver.cli.arguments", ("numpy", "ctypes", "dependency_injector", "structlog")),
         ("kdump_gdbserver.cli.container", ("drgn", "elftools", "numpy")),
     ],
@@ -99,4 +102,4 @@ def test_a_module_loads_no_more_than_it_needs(module: str, forbidden: tuple[str,
 
 
 def test_the_guard_would_notice() -> None:
-    assert loaded_by("kdump_gdbserver.adapters.rsp_tcp.server", ("socket",)) == "socket"
+    assert loaded_by("kdump_gdbserver.adapters.rsp_tcp.transport.server", ("socket",)) == "socket"

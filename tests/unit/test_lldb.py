@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from kdump_gdbserver.adapters.rsp_tcp.dispatch import BY_WORD
-from kdump_gdbserver.adapters.rsp_tcp.handlers_general import unsupported
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import BY_WORD
+from kdump_gdbserver.adapters.rsp_tcp.packets.general import unsupported
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.arch import AARCH64, RISCV64, X86_64, Arch
 from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import Debugger, thread_of, view_of

@@ -12,10 +12,11 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp import handlers_monitor, handlers_search
-from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_BYTES_WAITING, MAX_HELD, MAX_WAITING
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.adapters.rsp_tcp.packets import monitor as monitor_packets
+from kdump_gdbserver.adapters.rsp_tcp.packets import search as search_packets
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.ports.monitor import MonitorCommand
 from tests.support.sessions import GDB, Debugger, packet, thread_of, view_of
@@ -125,7 +126,7 @@ ENDLESS = packet(NEVER_FOUND)
 
 
 def test_a_search_where_nothing_is_known_of_holes_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_search, "MAX_PAGES_MISSED", 1000)
+    monkeypatch.setattr(search_packets, "MAX_PAGES_MISSED", 1000)
     debugger = Debugger(view_of({0x10000: b"hay" * 1000}))
     debugger.start(*GDB)
     reply = debugger.data(NEVER_FOUND)
@@ -135,7 +136,7 @@ def test_a_search_where_nothing_is_known_of_holes_gives_up(monkeypatch: pytest.M
 
 
 def test_the_stated_bound_of_a_search_takes_seconds_not_years() -> None:
-    assert handlers_search.MAX_PAGES_MISSED * 4096 == 4 << 30
+    assert search_packets.MAX_PAGES_MISSED * 4096 == 4 << 30
 
 
 def test_an_interrupt_ends_a_search_and_what_came_behind_is_answered() -> None:
@@ -202,7 +203,7 @@ def test_packets_sent_ahead_of_a_long_answer_are_bounded() -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches do not give up."""
-    monkeypatch.setattr(handlers_search, "MAX_PAGES_MISSED", 1 << 64)
+    monkeypatch.setattr(search_packets, "MAX_PAGES_MISSED", 1 << 64)
 
 
 def test_few_but_long_packets_sent_ahead_are_bounded_too() -> None:
@@ -243,7 +244,7 @@ class Talker:
 def test_output_without_end_can_be_interrupted_and_left(
     monkeypatch: pytest.MonkeyPatch, lldb: bool
 ) -> None:
-    monkeypatch.setattr(handlers_monitor, "MAX_OUTPUT", 1 << 40)
+    monkeypatch.setattr(monitor_packets, "MAX_OUTPUT", 1 << 40)
     view = view_of(MEMORY)
 
     class Target:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.page_table_map import PageTableMap, permissions_of
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import DumpFacts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
-from kdump_gdbserver.domain.orc import (
+from kdump_gdbserver.domain.symbols.orc import (
     OrcFormat,
     OrcKind,
     OrcRegister,

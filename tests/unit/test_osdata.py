@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from kdump_gdbserver.application.cpus import Cpu
-from kdump_gdbserver.application.os_tables import cpu_table, task_tables
-from kdump_gdbserver.application.task_view import open_task_view
+from kdump_gdbserver.application.kernel.cpus import Cpu
+from kdump_gdbserver.application.kernel.os_tables import cpu_table, task_tables
+from kdump_gdbserver.application.kernel.task_view import open_task_view
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.sidecars import CpuRecord, DumpIdentity, KernelTasks, TaskRecord
 from tests.support.fake_kernel import fake_kernel

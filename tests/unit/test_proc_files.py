@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.mapped_files import Mappings
-from kdump_gdbserver.application.proc_files import ProcFiles
-from kdump_gdbserver.application.sysroot import Sysroot
+from kdump_gdbserver.application.process.mapped_files import Mappings
+from kdump_gdbserver.application.process.proc_files import ProcFiles
+from kdump_gdbserver.application.process.sysroot import Sysroot
 from kdump_gdbserver.domain.errors import FaultReason
 from kdump_gdbserver.domain.sidecars import Vma
 from tests.unit.process_support import PAGE, HostFilesStub, Pages, image_of, thread

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kdump_gdbserver.application.mapped_files import Mappings
-from kdump_gdbserver.application.process_memory import ProcessMemory
-from kdump_gdbserver.application.untouched import UntouchedPages
+from kdump_gdbserver.application.process.mapped_files import Mappings
+from kdump_gdbserver.application.process.process_memory import ProcessMemory
+from kdump_gdbserver.application.process.untouched import UntouchedPages
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.sidecars import Vma

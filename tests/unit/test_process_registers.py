@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdump_gdbserver.application.process_registers import (
+from kdump_gdbserver.application.process.process_registers import (
     choose_layout,
     in_layout,
     process_arch,

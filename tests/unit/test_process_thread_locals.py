@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from kdump_gdbserver.application.thread_locals import GlibcThreadLocals
+from kdump_gdbserver.application.process.thread_locals import GlibcThreadLocals
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, ARM, I386, X86_64, Arch
 from kdump_gdbserver.domain.registers import RegisterSet

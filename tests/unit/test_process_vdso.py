@@ -8,11 +8,11 @@ from typing import cast
 
 import pytest
 
-from kdump_gdbserver.application.cpus import Cpu
-from kdump_gdbserver.application.kernel_survey import KernelSurvey
-from kdump_gdbserver.application.kernel_symbols import KernelSymbols
-from kdump_gdbserver.application.panic_cpu import PanicCpu
-from kdump_gdbserver.application.vdso import VdsoPages, find_vdso
+from kdump_gdbserver.application.kernel.cpus import Cpu
+from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu
+from kdump_gdbserver.application.process.vdso import VdsoPages, find_vdso
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, ARM, I386, X86_64, Arch
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault

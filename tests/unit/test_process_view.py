@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kdump_gdbserver.application.process_view import open_process_view
+from kdump_gdbserver.application.process.process_view import open_process_view
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.cli.console import (
     executable_warnings,

@@ -14,8 +14,8 @@ import re
 import threading
 from pathlib import Path
 
-from kdump_gdbserver.adapters.rsp_tcp.dispatch import BY_LETTER, BY_WORD
-from kdump_gdbserver.adapters.rsp_tcp.framing import MAX_PAYLOAD
+from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import BY_LETTER, BY_WORD
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import MAX_PAYLOAD
 from tests.fuzz.targets import CORPUS
 from tests.support.running import Running, running
 from tests.support.sessions import packet, sum_of

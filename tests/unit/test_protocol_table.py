@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kdump_gdbserver.adapters.rsp_tcp.dispatch import BY_LETTER, BY_WORD
-from kdump_gdbserver.adapters.rsp_tcp.handlers_monitor import _OWN
-from kdump_gdbserver.adapters.rsp_tcp.handlers_objects import _OBJECTS
-from kdump_gdbserver.application.monitor import _COMMANDS
+from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import BY_LETTER, BY_WORD
+from kdump_gdbserver.adapters.rsp_tcp.packets.monitor import _OWN
+from kdump_gdbserver.adapters.rsp_tcp.packets.objects import _OBJECTS
+from kdump_gdbserver.application.monitor.monitor import _COMMANDS
 
 TESTS = Path(__file__).parent.parent
 DOCUMENT = TESTS.parent / "docs" / "protocol.md"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp.dispatch import BY_LETTER, BY_WORD
-from kdump_gdbserver.adapters.rsp_tcp.framing import MAX_PAYLOAD
+from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import BY_LETTER, BY_WORD
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import MAX_PAYLOAD
 from kdump_gdbserver.application.view import View
 from tests.support.sessions import GDB, Debugger, FakeFiles, packet, sum_of, thread_of, view_of
 from tests.support.strategies import splits

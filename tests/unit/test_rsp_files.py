@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from tests.support.sessions import Debugger, FakeFiles, view_of
 
 ENOENT, EIO, EBADF, EINVAL, EMFILE, EROFS = (

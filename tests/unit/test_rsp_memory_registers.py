@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, X86_64, Arch
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId

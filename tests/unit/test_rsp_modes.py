@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.arch import X86_64
 from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import GDB, Debugger, FakeFiles, thread_of, view_of

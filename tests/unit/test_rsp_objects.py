@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
-from kdump_gdbserver.adapters.rsp_tcp.encoding import PacketError, object_slice
-from kdump_gdbserver.adapters.rsp_tcp.framing import unescape
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, object_slice
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import unescape
 from tests.support.sessions import GDB, Debugger, thread_of, view_of
 
 

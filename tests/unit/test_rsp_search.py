@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp import handlers_search
-from kdump_gdbserver.adapters.rsp_tcp.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.packets import search as search_packets
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.application.view import ViewSession
 from kdump_gdbserver.domain.memory_map import MemoryRegion
 from tests.support.sessions import GDB, Debugger, view_of
@@ -53,7 +53,7 @@ def test_a_pattern_is_found_where_it_first_is(
     start, length = min(segments) + where[0], where[1]
     expected = first_match(cells_of(segments), start, length, pattern)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handlers_search, "_CHUNK", chunk)
+        patch.setattr(search_packets, "_CHUNK", chunk)
         reply = Debugger(view_of(segments)).data(
             b"qSearch:memory:%x;%x;%b" % (start, length, pattern)
         )
@@ -119,7 +119,7 @@ def crc32(data: bytes) -> int:
 def test_the_crc_is_the_manuals(chunk: int, memory: bytes, data: st.DataObject) -> None:
     length = data.draw(st.integers(0, len(memory)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handlers_search, "_CHUNK", chunk)
+        patch.setattr(search_packets, "_CHUNK", chunk)
         reply = Debugger(view_of({BASE: memory})).data(b"qCRC:%x,%x" % (BASE, length))
     assert reply[:1] == b"C"
     assert int(reply[1:], 16) == crc32(memory[:length])
@@ -150,7 +150,7 @@ def test_pages_that_were_left_out_cost_no_walk_each() -> None:
     pages = 3000
     session = view_of().open_session()
     known = CountingMap(BASE, BASE + pages * 4096)
-    found = handlers_search.find_bytes(
+    found = search_packets.find_bytes(
         with_map(session, known), BASE + 5, BASE + (1 << 24), b"needle"
     )
     assert set(found) == {None}
@@ -160,7 +160,7 @@ def test_pages_that_were_left_out_cost_no_walk_each() -> None:
 def test_a_search_looks_round_after_each_question_to_the_map() -> None:
     session = view_of().open_session()
     known = CountingMap(BASE, BASE)
-    steps = handlers_search.find_bytes(with_map(session, known), BASE, BASE + 4096, b"needle")
+    steps = search_packets.find_bytes(with_map(session, known), BASE, BASE + 4096, b"needle")
     assert next(steps) is None
     assert known.asked == [BASE]
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, Connection
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import ViewSession
 from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import expanded, packet, sum_of

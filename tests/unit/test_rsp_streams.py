@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 import structlog
 
-from kdump_gdbserver.adapters.rsp_tcp import handlers_monitor
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.exchange_log import ExchangeLog
-from kdump_gdbserver.application.kernel_view import open_kernel_view
+from kdump_gdbserver.adapters.rsp_tcp.packets import monitor as monitor_packets
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.errors import FaultReason, InputError, MemoryFault
 from kdump_gdbserver.ports.monitor import MonitorCommand
 from kdump_gdbserver.ports.os_tables import OsTable
@@ -121,7 +121,7 @@ def test_output_that_takes_long_can_be_interrupted(lldb: bool) -> None:
 
 
 def test_what_one_packet_may_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_monitor, "MAX_OUTPUT", 1000)
+    monkeypatch.setattr(monitor_packets, "MAX_OUTPUT", 1000)
     connection = connection_of(FakeMonitor())
     (reply,) = frames(rest_of(connection, connection.receive(command("lines"))))
     lines = bytes.fromhex(reply.decode()).decode().splitlines()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.rsp_tcp.checksum import checksum
-from kdump_gdbserver.adapters.rsp_tcp.framing import escape, escape_some, frame, unescape
-from kdump_gdbserver.adapters.rsp_tcp.hex_digits import hex_digits
-from kdump_gdbserver.adapters.rsp_tcp.run_length import encode_binary, encode_memory, run
+from kdump_gdbserver.adapters.rsp_tcp.wire.checksum import checksum
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape, escape_some, frame, unescape
+from kdump_gdbserver.adapters.rsp_tcp.wire.hex_digits import hex_digits
+from kdump_gdbserver.adapters.rsp_tcp.wire.run_length import encode_binary, encode_memory, run
 
 _HEX = "0123456789abcdef"
 _PAGE = 4096

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kdump_gdbserver.adapters.rsp_tcp import handlers_search
+from kdump_gdbserver.adapters.rsp_tcp.packets import search as search_packets
 from tests.support.sessions import GDB, Debugger, view_of
 
 BASE = 0x10000
@@ -17,7 +17,7 @@ def search(debugger: Debugger, start: int, length: int, pattern: bytes) -> bytes
 
 
 def test_a_match_across_two_chunks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_search, "_CHUNK", 16)
+    monkeypatch.setattr(search_packets, "_CHUNK", 16)
     debugger = Debugger(view_of({BASE: b"." * 14 + b"needle" + b"." * 100}))
     debugger.start(*GDB)
     assert search(debugger, BASE, 120, b"needle") == b"1,%x" % (BASE + 14)

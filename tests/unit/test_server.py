@@ -13,7 +13,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget, ViewSession
 from kdump_gdbserver.domain.errors import InputError
 from tests.support.sessions import packet, thread_of, view_of

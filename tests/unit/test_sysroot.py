@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.host_files import HostDirectory
-from kdump_gdbserver.application.elf_image import read_build_id, read_elf
-from kdump_gdbserver.application.mapped_files import Mappings
-from kdump_gdbserver.application.process_memory import ProcessMemory
-from kdump_gdbserver.application.sysroot import Sysroot
+from kdump_gdbserver.application.process.elf_reader import read_build_id, read_elf
+from kdump_gdbserver.application.process.mapped_files import Mappings
+from kdump_gdbserver.application.process.process_memory import ProcessMemory
+from kdump_gdbserver.application.process.sysroot import Sysroot
 from kdump_gdbserver.domain.errors import FaultReason, InputError, MemoryFault
 from kdump_gdbserver.domain.sidecars import Vma
 from tests.support.tcp import TIMEOUT

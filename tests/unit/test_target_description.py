@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from kdump_gdbserver.adapters.rsp_tcp.target_description import target_description
+from kdump_gdbserver.adapters.rsp_tcp.wire.target_description import target_description
 from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, Arch
 from kdump_gdbserver.domain.arch.model import Flags, Union, Vector
 from tests.support.sessions import Debugger, view_of

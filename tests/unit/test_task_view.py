@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from kdump_gdbserver.application.task_view import open_task_view
+from kdump_gdbserver.application.kernel.task_view import open_task_view
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64

@@ -18,11 +18,11 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.rsp_tcp import transport_tcp
-from kdump_gdbserver.adapters.rsp_tcp.server import RspServer
-from kdump_gdbserver.adapters.rsp_tcp.transport_systemd import inherited_listeners
-from kdump_gdbserver.adapters.rsp_tcp.transport_tcp import beyond_loopback, listen_tcp
-from kdump_gdbserver.adapters.rsp_tcp.transport_unix import UnixListener
+from kdump_gdbserver.adapters.rsp_tcp.transport import tcp
+from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
+from kdump_gdbserver.adapters.rsp_tcp.transport.systemd import inherited_listeners
+from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import beyond_loopback, listen_tcp
+from kdump_gdbserver.adapters.rsp_tcp.transport.unix import UnixListener
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.domain.errors import InputError
 from tests.support.sessions import packet, view_of
@@ -135,9 +135,7 @@ def test_localhost_is_both_families_on_one_port() -> None:
 
 
 def test_a_machine_without_ipv6_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        transport_tcp, "_LOOPBACK", (*transport_tcp._LOOPBACK[:1], (socket.AF_INET6, "2001:db8::"))
-    )
+    monkeypatch.setattr(tcp, "_LOOPBACK", (*tcp._LOOPBACK[:1], (socket.AF_INET6, "2001:db8::")))
     (listener,) = listen_tcp("localhost", 0)
     assert listener.family == socket.AF_INET
     listener.close()
@@ -152,7 +150,7 @@ def test_addresses_that_other_machines_reach_are_told(host: str) -> None:
 
 AS_SYSTEMD = """
 import os, socket, sys
-from kdump_gdbserver.adapters.rsp_tcp.transport_systemd import inherited_listeners
+from kdump_gdbserver.adapters.rsp_tcp.transport.systemd import inherited_listeners
 from kdump_gdbserver.domain.errors import InputError
 opened = socket.socket(socket.AF_INET, getattr(socket, sys.argv[1]))
 opened.bind(("127.0.0.1", 0))

@@ -11,12 +11,12 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.entry_unwind import entry_unwind_image
-from kdump_gdbserver.application.kernel_symbols import KernelSymbols
+from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, X86_64
-from kdump_gdbserver.domain.orc import OrcFormat, OrcKind, OrcRegister, OrcRow
-from kdump_gdbserver.domain.unwind_dso import unwind_image
+from kdump_gdbserver.domain.symbols.orc import OrcFormat, OrcKind, OrcRegister, OrcRow
+from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.cfi_machine import RSP, Caller, Machine, UnwindTable
 from tests.support.orc_writer import write_orc, write_tables

@@ -1,0 +1,1 @@
+"""What dump files say of themselves, read without libkdumpfile."""

@@ -1,0 +1,62 @@
+"""Settling on the architecture of a dump."""
+
+from __future__ import annotations
+
+from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import (
+    arch_named,
+    arch_of_prstatus,
+    arch_of_vmcoreinfo,
+)
+from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
+from kdump_gdbserver.domain.errors import DumpOpenError, InputError
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+_KNOWN = ", ".join(ARCHITECTURES)
+
+
+def choose_arch(
+    path: str, header: FileHeader, wanted: str | None, vmcoreinfo: Vmcoreinfo | None
+) -> Arch | None:
+    """Return the architecture, None when only libkdumpfile may know it (other formats).
+
+    The file's own word counts first, then the user's, then the marks in VMCOREINFO and
+    the notes. Raises `DumpOpenError` when they contradict each other or name none that
+    is supported.
+    """
+    named = _named_by_user(path, wanted)
+    if header.machine is not None:
+        own = arch_named(header.machine)
+        if own is None:
+            raise DumpOpenError(
+                f"{path}: is a dump of '{header.machine}', which is not supported; "
+                f"supported are {_KNOWN}"
+            )
+        if named is not None and named is not own:
+            raise DumpOpenError(
+                f"{path}: is a dump of {own.name}, not of {named.name}; leave --arch out"
+            )
+        return own
+    return named or detect_arch(header, vmcoreinfo)
+
+
+def _named_by_user(path: str, wanted: str | None) -> Arch | None:
+    if wanted is None:
+        return None
+    named = arch_named(wanted)
+    if named is None:
+        raise DumpOpenError(
+            f"{path}: unknown architecture '{wanted}'; --arch takes one of {_KNOWN}"
+        )
+    return named
+
+
+def detect_arch(header: FileHeader, vmcoreinfo: Vmcoreinfo | None) -> Arch | None:
+    """Work the architecture out from VMCOREINFO, else from the notes."""
+    found = arch_of_vmcoreinfo(vmcoreinfo) if vmcoreinfo is not None else None
+    if found is None and header.vmcoreinfo:
+        try:
+            found = arch_of_vmcoreinfo(Vmcoreinfo.parse(header.vmcoreinfo))
+        except InputError:
+            found = None  # damaged; the notes may still tell
+    return found or arch_of_prstatus(header.prstatus_sizes)

@@ -1,0 +1,98 @@
+"""ELF core headers: which memory a vmcore holds (System V ABI, chapters 4 and 5)."""
+
+from __future__ import annotations
+
+import struct
+
+from kdump_gdbserver.adapters.kdumpfile.formats.bounds import ReadAt
+from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extent, Extents
+from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
+from kdump_gdbserver.adapters.kdumpfile.formats.note_area import parse_notes
+from kdump_gdbserver.domain.arch import ARCHITECTURES
+
+MAGIC = b"\x7fELF"
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+_PHDR = struct.Struct("<IIQQQQQQ")
+_PT_LOAD = 1
+_PT_NOTE = 4
+_ET_CORE = 4
+_PN_XNUM = 0xFFFF
+_SECTION_SIZE = 64  # sizeof(Elf64_Shdr)
+_SH_INFO = 44  # offset of sh_info in Elf64_Shdr
+_NOTES_LIMIT = 64 << 20
+
+_MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
+    2: "sparc",
+    3: "i386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    43: "sparc64",
+    50: "ia64",
+    258: "loongarch64",
+}
+
+
+def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
+    """Read the headers and notes of an ELF core.
+
+    Raises `UnusableFileError` for any other ELF file, and for a big-endian or 32-bit one.
+    """
+    raw = read_at(0, _EHDR.size)
+    if len(raw) < _EHDR.size:
+        raise UnusableFileError("the file ends inside its ELF header (truncated)")
+    if raw[4] != 2 or raw[5] != 1:
+        raise UnusableFileError("it is a 32-bit or big-endian ELF file, which is not supported")
+    fields = _EHDR.unpack(raw)
+    kind, machine, phoff, shoff, entry_size, count = (fields[i] for i in (1, 2, 5, 6, 9, 10))
+    section_size, sections = fields[11:13]
+    if kind != _ET_CORE:
+        raise UnusableFileError("it is an ELF file but no core dump (a kernel image or a program?)")
+    _check_sections(shoff, section_size, sections, file_size)
+    if count == _PN_XNUM and shoff:
+        count = int.from_bytes(read_at(shoff + _SH_INFO, 4), "little")
+    table = read_at(phoff, count * entry_size)
+    if entry_size != _PHDR.size or len(table) < count * entry_size:
+        raise UnusableFileError("the file ends inside its program headers (truncated)")
+    header = FileHeader("elf", machine=_MACHINES.get(machine, f"ELF machine {machine}"))
+    segments = list(_PHDR.iter_unpack(table))
+    if not any(segment[0] == _PT_LOAD for segment in segments):
+        raise UnusableFileError("it is an ELF core without memory (no PT_LOAD segment)")
+    _read_segments(header, segments, read_at, file_size)
+    return header
+
+
+def _check_sections(offset: int, size: int, count: int, file_size: int) -> None:
+    """Refuse section headers that are not there: libkdumpfile reads them unchecked."""
+    if not offset and not count:
+        return
+    if not offset or not count or size != _SECTION_SIZE:
+        raise UnusableFileError("its ELF header is damaged (section headers)")
+    if offset + count * size > file_size:
+        raise UnusableFileError("it is truncated before its section headers")
+
+
+def _read_segments(
+    header: FileHeader,
+    segments: list[tuple[int, ...]],
+    read_at: ReadAt,
+    file_size: int,
+) -> None:
+    notes: list[bytes] = []
+    held: list[Extent] = []
+    lost: list[Extent] = []
+    for kind, _, offset, _, physical, in_file, _, _ in segments:
+        if kind == _PT_NOTE:
+            notes.append(read_at(offset, min(in_file, _NOTES_LIMIT)))
+            if len(notes[-1]) < in_file:
+                raise UnusableFileError("its notes are damaged, or the file ends inside them")
+        elif kind == _PT_LOAD and in_file:
+            there = max(min(in_file, file_size - offset), 0)
+            held.append(Extent(physical, physical + there, offset))
+            if there < in_file:
+                lost.append(Extent(physical + there, physical + in_file, offset + there))
+    header.notes = [note for area in notes for note in parse_notes(area)]
+    header.extents = Extents(held, lost)
+    header.truncated = bool(lost)

@@ -1,0 +1,62 @@
+"""What the first bytes of a dump file tell before libkdumpfile opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
+from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
+from kdump_gdbserver.adapters.kdumpfile.formats.note_area import NT_PRSTATUS, Note
+
+
+class UnusableFileError(ValueError):
+    """A file is no dump that can be opened; the message says why, without the path."""
+
+
+@dataclass(slots=True)
+class FileHeader:
+    """The facts of a dump file's own header.
+
+    `machine` is uname's or ELF's name of the machine, None when the file does not tell.
+    `codec` names the compression of the pages, `extents` the physical memory that an
+    ELF dump holds, `held` the pages of a kdump-compressed one; `pages` reads their table.
+    `frames` are the first page frame of this file, the one behind the last, and how many
+    the whole dump has; `identity` is the same in all parts of a dump.
+    """
+
+    form: str
+    machine: str | None = None
+    notes: Sequence[Note] = ()
+    dump_level: int | None = None
+    codec: str | None = None
+    truncated: bool = False
+    split: bool = False
+    flattened: bool = False
+    extents: Extents | None = None
+    held: HeldPages | None = None
+    pages: Callable[[], Pages] | None = None
+    frames: tuple[int, int, int] = (0, 0, 0)
+    identity: bytes = b""
+
+    @property
+    def from_qemu(self) -> bool:
+        """Whether QEMU wrote the notes (docs/specs of QEMU: a note named QEMU per CPU)."""
+        return any(note.name == b"QEMU" for note in self.notes)
+
+    @property
+    def vmcoreinfo(self) -> bytes | None:
+        """The VMCOREINFO note's text."""
+        for note in self.notes:
+            if note.name == b"VMCOREINFO" and note.descriptor:
+                return note.descriptor
+        return None
+
+    @property
+    def prstatus_sizes(self) -> set[int]:
+        """The sizes of the NT_PRSTATUS notes in bytes."""
+        return {
+            len(note.descriptor)
+            for note in self.notes
+            if note.name == b"CORE" and note.type == NT_PRSTATUS
+        }

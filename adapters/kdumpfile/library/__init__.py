@@ -1,0 +1,1 @@
+"""libkdumpfile: found, bound by ctypes, one object for each context."""

@@ -1,0 +1,1 @@
+"""Memory of an open dump: physical pages, page tables, virtual addresses."""

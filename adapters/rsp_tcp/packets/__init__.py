@@ -1,0 +1,1 @@
+"""What each packet means: the table of handlers, and the handlers by kind."""

@@ -1,0 +1,147 @@
+"""`vFile`: the client reads files of the dumped machine (GDB manual, "Host I/O Packets").
+
+Files are what the view has, read-only; nothing else exists for a client. A view without
+files still answers: were `vFile` unsupported, gdb would quietly take the files of the
+machine it runs on.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
+    PacketError,
+    encode_text,
+    parse_hex,
+    parse_hex_bytes,
+)
+from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape
+from kdump_gdbserver.ports.remote_files import RemoteFile
+
+# Error numbers of the protocol (GDB manual, "Errno Values").
+_ENOENT, _EIO, _EBADF, _EINVAL, _EMFILE, _EROFS = 2, 5, 9, 22, 24, 30
+
+MAX_OPEN = 32
+_ACCESS_MODE = 3  # open flags that ask for writing
+_REGULAR, _READABLE = 0o100000, 0o444
+_BLOCK = 512
+# The protocol's struct stat, big-endian (GDB manual, "struct stat").
+_STAT = struct.Struct(">IIIIIIIQQQIII")
+
+
+def _failed(error: int) -> bytes:
+    return b"F-1,%x" % error
+
+
+def _set_filesystem(client: Client, arguments: list[bytes]) -> bytes:
+    return b"F0"
+
+
+def _path(digits: bytes) -> str:
+    return parse_hex_bytes(digits).decode("utf-8", "surrogateescape")
+
+
+def _find(client: Client, digits: bytes) -> RemoteFile | None:
+    files = client.session.files
+    return files.open(_path(digits)) if files else None
+
+
+def _open(client: Client, arguments: list[bytes]) -> bytes:
+    if parse_hex(arguments[1]) & _ACCESS_MODE:
+        return _failed(_EROFS)
+    if len(client.open_files) >= MAX_OPEN:
+        return _failed(_EMFILE)
+    file = _find(client, arguments[0])
+    if file is None:
+        return _failed(_ENOENT)
+    number = next(n for n in range(3, 4 + MAX_OPEN) if n not in client.open_files)
+    client.open_files[number] = file
+    return b"F%x" % number
+
+
+def _close(client: Client, arguments: list[bytes]) -> bytes:
+    file = client.open_files.pop(parse_hex(arguments[0]), None)
+    if file is None:
+        return _BAD
+    file.close()
+    return b"F0"
+
+
+def _read(client: Client, arguments: list[bytes]) -> bytes:
+    file = client.open_files.get(parse_hex(arguments[0]))
+    if file is None:
+        return _BAD
+    count, offset = parse_hex(arguments[1]), parse_hex(arguments[2])
+    # Escaping can double the data, and "F", the length and ";" come before it.
+    try:
+        part = file.read(offset, min(count, PACKET_SIZE // 2 - 32))
+    except OSError:
+        return _failed(_EIO)
+    return b"F%x;" % len(part) + escape(part)
+
+
+def _stat(file: RemoteFile) -> bytes:
+    blocks = -(-file.size // _BLOCK)
+    packed = _STAT.pack(0, 0, _REGULAR | _READABLE, 1, 0, 0, 0, file.size, _BLOCK, blocks, 0, 0, 0)
+    return b"F%x;" % len(packed) + escape(packed)
+
+
+def _stat_open(client: Client, arguments: list[bytes]) -> bytes:
+    file = client.open_files.get(parse_hex(arguments[0]))
+    return _BAD if file is None else _stat(file)
+
+
+def _stat_path(client: Client, arguments: list[bytes]) -> bytes:
+    file = _find(client, arguments[0])
+    if file is None:
+        return _failed(_ENOENT)
+    reply = _stat(file)
+    file.close()
+    return reply
+
+
+def _read_link(client: Client, arguments: list[bytes]) -> bytes:
+    files = client.session.files
+    target = files.read_link(_path(arguments[0])) if files else None
+    if target is None:
+        return _failed(_ENOENT)
+    raw = encode_text(target)
+    return b"F%x;" % len(raw) + escape(raw)
+
+
+def _refuse_change(client: Client, arguments: list[bytes]) -> bytes:
+    return _failed(_EROFS)
+
+
+_BAD = _failed(_EBADF)
+
+# Operation, and how many arguments it takes at least.
+_OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], bytes], int]] = {
+    b"setfs": (_set_filesystem, 1),
+    b"open": (_open, 3),
+    b"close": (_close, 1),
+    b"pread": (_read, 3),
+    b"fstat": (_stat_open, 1),
+    b"stat": (_stat_path, 1),
+    b"lstat": (_stat_path, 1),
+    b"readlink": (_read_link, 1),
+    b"pwrite": (_refuse_change, 0),
+    b"unlink": (_refuse_change, 0),
+}
+
+
+def file_request(client: Client, arguments: bytes) -> bytes:
+    """`vFile:OPERATION:...`: a result, or the protocol's error number."""
+    name, _, rest = arguments.partition(b":")
+    operation, least = _OPERATIONS.get(name, (None, 0))
+    if operation is None:
+        return b""
+    fields = rest.split(b",")
+    if len(fields) < least:
+        return _failed(_EINVAL)
+    try:
+        return operation(client, fields)
+    except PacketError:  # `vFile` has errors of its own
+        return _failed(_EINVAL)

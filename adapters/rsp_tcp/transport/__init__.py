@@ -1,0 +1,1 @@
+"""Sockets and standard input: what carries the bytes, and who listens."""

@@ -1,0 +1,245 @@
+"""The server: takes clients, each with a thread and a session of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
+from kdump_gdbserver.adapters.rsp_tcp.transport.client_loop import serve_client
+from kdump_gdbserver.adapters.rsp_tcp.transport.keep_alive import KeepAlive
+from kdump_gdbserver.adapters.rsp_tcp.transport.stdio import STDIN, take_standard_output
+from kdump_gdbserver.adapters.rsp_tcp.transport.systemd import inherited_listeners
+from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import beyond_loopback, listen_tcp
+from kdump_gdbserver.adapters.rsp_tcp.transport.unix import UnixListener
+from kdump_gdbserver.ports.debug_session import DebugTarget
+
+# Why a client may not be had though others are still served, and when to look again.
+_PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_RETRY_AFTER = 0.1  # seconds
+# How long `stop` waits for clients' threads, in seconds; one may be at a disk that stalls.
+_PATIENCE = 1.0
+_LOOK_AFTER = 0.2  # seconds; how long a signal may go unnoticed while one client is served
+_SIGNALS = 4096  # more than may come at a time
+
+
+class RspServer:
+    """Serves a target to any number of clients until it is stopped.
+
+    `logger` is a structlog logger; `log_exchanges` says whether to log every packet.
+    With `idle_timeout`, in seconds, clients that are silent for so long are dropped.
+    """
+
+    def __init__(
+        self,
+        target: DebugTarget,
+        logger: Any,
+        log_exchanges: bool = False,
+        idle_timeout: float | None = None,
+    ) -> None:
+        self._target = target
+        self._logger = logger
+        self._log_exchanges = log_exchanges
+        self._idle_timeout = idle_timeout
+        self._keep_alive = KeepAlive()
+        self._listeners: list[socket.socket] = []
+        self._files: list[UnixListener] = []
+        self._clients: set[socket.socket] = set()
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._waker: socket.socket | None = None
+
+    def listen(self, host: str, port: int) -> int:
+        """Listen on TCP; return the port, which differs from `port` when that is 0.
+
+        Raises `InputError` when the address cannot be had.
+        """
+        listeners = listen_tcp(host, port)
+        self._listeners += listeners
+        return int(listeners[0].getsockname()[1])
+
+    def listen_unix(self, path: str) -> None:
+        """Listen on a Unix socket, which is removed by `stop`; raises `InputError`."""
+        listener = UnixListener(path)
+        self._files.append(listener)
+        self._listeners.append(listener.socket)
+
+    def take_inherited(self) -> int:
+        """Take the sockets that systemd has opened for us; return how many there are."""
+        listeners = inherited_listeners(os.environ)
+        self._listeners += listeners
+        return len(listeners)
+
+    @property
+    def exposed_address(self) -> str | None:
+        """An address we listen on that other machines may reach; None if there is none."""
+        return beyond_loopback(self._listeners)
+
+    def serve(self, once: bool = False) -> None:
+        """Accept clients until `stop` or `end_soon`; with `once`, until the first one has left."""
+        if not self._listeners:
+            raise RuntimeError("listen() comes first")
+        for connection in self._accepted():
+            if once:  # before it hears a word, so that whoever sees it served finds none taken
+                self._close_listeners()
+            thread = self._start(connection)
+            if once:
+                if thread is not None:
+                    self._wait_for(thread)
+                break
+
+    def serve_stdio(self) -> None:
+        """Serve one client on standard input and output until it leaves, or `end_soon`."""
+        channel = Channel(STDIN, take_standard_output(), self._idle_timeout)
+        log = self._logger.bind(client="stdio")
+        arguments = (channel, self._target, log, self._log_exchanges, self._keep_alive)
+        thread = threading.Thread(target=serve_client, args=arguments, daemon=True)
+        thread.start()
+        self._wait_for(thread)
+
+    def end_soon(self) -> None:
+        """Let `serve` return; for handlers of signals, which may come between any two steps.
+
+        It does not wake `serve` in another thread than the main one, as `stop` does.
+        """
+        self._stopping = True
+
+    def stop(self) -> None:
+        """Stop listening and drop all clients."""
+        self._stopping = True
+        with self._lock:
+            if self._waker is not None:
+                self._waker.send(b"x")
+            for file in self._files:
+                file.remove()
+            self._close_listeners()
+            for client in self._clients:
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+            threads = list(self._threads)
+        deadline = time.monotonic() + _PATIENCE
+        for thread in threads:
+            with contextlib.suppress(RuntimeError):  # it was about to be started
+                thread.join(max(deadline - time.monotonic(), 0))
+
+    def _accepted(self) -> Iterator[socket.socket]:
+        """Yield clients until the server is stopped."""
+        waker, woken = socket.socketpair()
+        waker.setblocking(False)
+        with waker, woken, _woken_by_signals(waker):
+            poll = select.poll()
+            poll.register(woken, select.POLLIN)
+            try:
+                with self._lock:
+                    if self._stopping:
+                        return
+                    self._waker = waker
+                    by_number = {listener.fileno(): listener for listener in self._listeners}
+                    for listener in self._listeners:
+                        listener.setblocking(False)
+                        poll.register(listener, select.POLLIN)
+                while not self._stopping:
+                    ready = [number for number, _ in poll.poll()]
+                    if woken.fileno() in ready:
+                        woken.recv(_SIGNALS)
+                    yield from self._accept([by_number[n] for n in ready if n in by_number])
+            finally:
+                with self._lock:
+                    self._waker = None
+
+    def _accept(self, ready: list[socket.socket]) -> Iterator[socket.socket]:
+        for listener in ready:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:  # the client has thought better of it
+                continue
+            except OSError as error:
+                if self._stopping:
+                    return
+                if error.errno not in _PASSING:
+                    raise
+                self._logger.warning("cannot take a client", reason=error.strerror)
+                time.sleep(_RETRY_AFTER)
+                continue
+            yield connection
+
+    def _start(self, connection: socket.socket) -> threading.Thread | None:
+        """Serve a client in a thread; None, and no client, where no more can be had."""
+        thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of threads is reached
+            with self._lock:
+                self._threads.discard(thread)
+            connection.close()
+            self._logger.warning("cannot take a client", reason=str(error))
+            return None
+        return thread
+
+    def _wait_for(self, thread: threading.Thread) -> None:
+        """Wait for a thread to end, or for `end_soon`, which has to be looked for now and then."""
+        while thread.is_alive() and not self._stopping:
+            thread.join(_LOOK_AFTER)
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _serve_socket(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._clients.add(connection)
+            if self._stopping:  # `stop` has dropped the clients that it knew
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        try:
+            with connection:
+                log = self._logger.bind(client=_name_of(connection))
+                connection.setblocking(self._idle_timeout is None)
+                if connection.family != socket.AF_UNIX:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    # So that one whose machine is gone does not stay for ever.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                number = connection.fileno()
+                channel = Channel(number, number, self._idle_timeout)
+                keep = self._keep_alive
+                serve_client(channel, self._target, log, self._log_exchanges, keep)
+        except OSError:  # gone before it was asked for its name
+            pass
+        finally:
+            with self._lock:
+                self._clients.discard(connection)
+                self._threads.discard(threading.current_thread())
+
+
+@contextlib.contextmanager
+def _woken_by_signals(waker: socket.socket) -> Iterator[None]:
+    """Let signals write to `waker`: one that comes right before poll(2) would not end it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+
+
+def _name_of(connection: socket.socket) -> str:
+    """Return what tells this client from others in the log."""
+    if connection.family != socket.AF_UNIX:
+        return "{}:{}".format(*connection.getpeername()[:2])
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return f"pid {pid} of uid {uid}"

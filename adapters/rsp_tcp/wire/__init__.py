@@ -1,0 +1,1 @@
+"""From bytes to packets and back, sans I/O."""

@@ -1,0 +1,1 @@
+"""The kernel as an inferior: its CPUs, its tasks, its symbols."""

@@ -1,0 +1,94 @@
+"""Call frame information for the kernel's assembly code, from the dump alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.errors import MemoryFault
+from kdump_gdbserver.domain.symbols.orc import OrcKind, OrcRow, OrcTables, recognize_format, to_rows
+from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
+
+# Entered from user mode only, or where a task starts: a stack's last function. Some are
+# gone or new in some kernel, others are not built in (arch/x86/entry/entry_64*.S).
+_LAST = (
+    "entry_INT80_compat",
+    "entry_SYSCALL_64",
+    "entry_SYSCALL_compat",
+    "entry_SYSENTER_compat",
+    "ret_from_fork_asm",
+    "rewind_stack_and_make_dead",
+    "rewind_stack_do_exit",
+)
+# Other assembly functions outside the entry text that show up in backtraces.
+_OTHER = (
+    "__switch_to_asm",
+    "asm_call_on_stack",
+    "preempt_schedule_notrace_thunk",
+    "preempt_schedule_thunk",
+    "secondary_startup_64",
+)
+_MAX_ENTRY_TEXT = 1 << 20
+_KERNEL_HALF = 1 << 63
+
+
+def entry_unwind_image(
+    memory: AddressSpace, symbols: KernelSymbols, arch: Arch, base: int
+) -> bytes | None:
+    """Return an ELF image for address `base` by which debuggers unwind assembly code.
+
+    It is of the x86_64 kernel's entry and start-up code. None when the kernel has no ORC
+    tables (CONFIG_UNWINDER_ORC, since 4.14), or the dump does not have them whole.
+    """
+    if arch.name != "x86_64":
+        return None
+    try:
+        return unwind_image(_rows(memory, symbols.addresses), base)
+    except (MemoryFault, LookupError, ValueError):
+        return None
+
+
+def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
+    tables = OrcTables(
+        memory,
+        (addresses["__start_orc_unwind_ip"], addresses["__stop_orc_unwind_ip"]),
+        (addresses["__start_orc_unwind"], addresses["__stop_orc_unwind"]),
+    )
+    low, high = addresses["__entry_text_start"], addresses["__entry_text_end"]
+    if not _KERNEL_HALF <= low < high <= low + _MAX_ENTRY_TEXT:
+        raise ValueError(f"entry text from {low:#x} to {high:#x}")
+    entries = tables.slice(low, high)
+    orc_format = recognize_format(entries)
+    last = set(_LAST)
+    if "ret_from_fork_asm" not in addresses:  # until 6.4, of which it is the new name
+        last.add("ret_from_fork")
+    rows = to_rows(entries, low, high, orc_format)
+    for name in sorted(last.union(_OTHER) & addresses.keys()):
+        if addresses[name] < _KERNEL_HALF:
+            continue
+        with suppress(MemoryFault, ValueError):
+            function = tables.function(addresses[name], orc_format)
+            rows[:0] = _without_caller(function) if name in last else function
+    return list(_disjoint(rows))
+
+
+def _without_caller(rows: Iterable[OrcRow]) -> Iterator[OrcRow]:
+    """End the stack where what is saved are the registers of user mode."""
+    for row in rows:
+        if row.kind in (OrcKind.REGS, OrcKind.REGS_PARTIAL):
+            yield replace(row, kind=OrcKind.END_OF_STACK)
+        else:
+            yield row
+
+
+def _disjoint(rows: Iterable[OrcRow]) -> Iterator[OrcRow]:
+    """Put rows in order of address; of those that overlap the one given first stays."""
+    end = 0
+    for row in sorted(rows, key=lambda row: row.start):
+        if row.start >= end:
+            yield row
+            end = row.end

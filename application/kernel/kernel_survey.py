@@ -1,0 +1,58 @@
+"""What a kernel's dump tells of its CPUs, looked up once for all views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSurvey:
+    """A dump's kernel memory, symbols and CPUs, and which of these panicked."""
+
+    memory: AddressSpace
+    symbols: KernelSymbols
+    cpus: Sequence[Cpu]
+    panic: PanicCpu
+
+
+def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> KernelSurvey:
+    """Survey a dump.
+
+    `symbol_file` (a vmlinux) helps with kernels before 6.0, which do not tell where their
+    own symbol table is.
+    """
+    arch = dump.facts.arch
+    memory = dump.kernel()
+    symbols = KernelSymbols(
+        memory,
+        dump.vmcoreinfo,
+        arch.byte_order,
+        _runtime_symbols(dump, symbol_file) if symbol_file else None,
+    )
+    cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, symbols, memory)
+    if not cpus:
+        # gdb cannot attach without a thread that has a pc; the dump has memory to look at.
+        cpus = [Cpu(0, None, {arch.pc: 0}, has_note=False)]
+    return KernelSurvey(memory, symbols, cpus, find_panic_cpu(cpus, symbols))
+
+
+def _runtime_symbols(
+    dump: CrashDump, symbol_file: SymbolFile
+) -> Callable[[tuple[str, ...]], Mapping[str, int]]:
+    offset, mask = dump.vmcoreinfo.kaslr_offset or 0, dump.facts.arch.pointer_mask
+
+    def look_up(names: tuple[str, ...]) -> Mapping[str, int]:
+        return {
+            name: (address + offset) & mask if address >= symbol_file.first_segment else address
+            for name, address in symbol_file.symbols(names).items()
+        }
+
+    return look_up

@@ -1,0 +1,73 @@
+"""Kernel mode: kernel memory, and one thread for each CPU."""
+
+from __future__ import annotations
+
+from kdump_gdbserver.application.kernel.cpus import Cpu
+from kdump_gdbserver.application.kernel.entry_code import with_entry_code
+from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
+from kdump_gdbserver.application.kernel.os_tables import cpu_table
+from kdump_gdbserver.application.view import View
+from kdump_gdbserver.domain.arch.model import RegisterLayout
+from kdump_gdbserver.domain.registers import RegisterSet
+from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
+from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+# The kernel is gdb's inferior 1.
+KERNEL_PID = 1
+
+
+def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> View:
+    """Return the view of a dump's kernel: threads 1.1, 1.2, ... are its CPUs in order.
+
+    `symbol_file` is as in `survey_kernel`.
+    """
+    return kernel_view(dump, survey_kernel(dump, symbol_file), symbol_file)
+
+
+def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
+    """Return the view of a kernel that has been surveyed."""
+    layout = dump.facts.arch.layout()
+    threads = ThreadTable(
+        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout)
+        for number, cpu in enumerate(survey.cpus, start=1)
+    )
+    view = View(
+        arch=dump.facts.arch,
+        layout=layout,
+        threads=threads,
+        current=threads[survey.panic.index],
+        open_memory=dump.kernel,
+        text_segment=_text_segment(dump, survey, symbol_file),
+        current_reason=survey.panic.reason,
+        load_offset=dump.vmcoreinfo.kaslr_offset,
+        dump=dump,
+        os_tables=(cpu_table(survey.cpus),),
+    )
+    return with_entry_code(view, survey)
+
+
+def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread:
+    if cpu.pid is None:
+        doing = ""
+    else:
+        doing = f" pid {cpu.pid}" if cpu.pid else " idle"
+    return Thread(
+        thread_id,
+        lambda: RegisterSet.from_values(layout, cpu.registers),
+        extra=f"CPU #{cpu.number}{doing}" if cpu.has_note else "no CPU registers in the dump",
+        core=cpu.number if cpu.has_note else None,
+    )
+
+
+def _text_segment(
+    dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None
+) -> int | None:
+    """Return where the vmlinux's first PT_LOAD is at run time.
+
+    It starts at `_text`; where only `_stext` is known, that is the same on x86_64.
+    """
+    info = dump.vmcoreinfo
+    if symbol_file is not None and info.kaslr_offset is not None:
+        return (symbol_file.first_segment + info.kaslr_offset) & dump.facts.arch.pointer_mask
+    return survey.symbols.addresses.get("_text", info.symbol("_stext"))

@@ -1,0 +1,35 @@
+"""Which CPU panicked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdump_gdbserver.application.kernel.cpus import Cpu
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+
+
+@dataclass(frozen=True, slots=True)
+class PanicCpu:
+    """The CPU to show first, by its place in the list, and how it was found."""
+
+    index: int
+    reason: str
+
+
+def find_panic_cpu(cpus: Sequence[Cpu], symbols: KernelSymbols) -> PanicCpu:
+    """Return the CPU that panicked.
+
+    The kernel keeps its number in `panic_cpu` (kernel/panic.c, since 4.5) and, on x86, in
+    `crashing_cpu`; -1 stands for none. Where neither tells, the first CPU that was not
+    idle is taken: whoever called panic() was running a task.
+    """
+    by_number = {cpu.number: index for index, cpu in enumerate(cpus)}
+    for name in ("panic_cpu", "crashing_cpu"):
+        number = symbols.read_int(name)
+        if number is not None and number in by_number:
+            return PanicCpu(by_number[number], name)
+    for index, cpu in enumerate(cpus):
+        if cpu.pid:
+            return PanicCpu(index, "first CPU that was not idle")
+    return PanicCpu(0, "first CPU")

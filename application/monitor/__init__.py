@@ -1,0 +1,1 @@
+"""What gdb's `monitor` command answers."""

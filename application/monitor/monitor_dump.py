@@ -1,0 +1,127 @@
+"""Monitor commands about the dump as a whole: info, vmcoreinfo, dmesg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from datetime import UTC, datetime
+
+from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget, expect
+from kdump_gdbserver.domain.dump_facts import DumpFacts, dump_level_classes
+from kdump_gdbserver.domain.errors import InputError, MemoryFault
+from kdump_gdbserver.domain.printk import LogRecord, kernel_log
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+# How the log says that the kernel died, most telling first.
+_LAST_WORDS = (
+    "Kernel panic - not syncing",
+    "BUG: ",
+    "Unable to handle kernel",
+    "Oops",
+    "general protection fault",
+    "watchdog: BUG",
+    "sysrq: Trigger a crash",
+)
+# After so many records that were only looked at, a sign that work goes on.
+_RECORDS_AT_ONCE = 1000
+# What stands before a message in the log of plain text: level and time.
+_PREFIX = re.compile(r"(<\d+>)?(\[ *\d+\.\d+\] )?")
+
+
+def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None]:
+    """Yield what is known of the dump, a fact a line."""
+    expect("info", arguments, 0)
+    panic = yield from _panic_message(target)
+    dump = target.dump
+    facts, vmcoreinfo_ = dump.facts, dump.vmcoreinfo
+    for name, value in (
+        ("dump", ", ".join(facts.paths)),
+        ("format", _format(facts)),
+        ("dump level", _level(facts)),
+        ("complete", facts.missing_pages and f"no: {facts.missing_pages}"),
+        ("taken by", "a hypervisor (QEMU)" if facts.hypervisor else None),
+        ("shown", target.shown),
+        ("current", target.current),
+        ("architecture", facts.arch.name),
+        ("host", facts.nodename),
+        ("release", facts.release or vmcoreinfo_.release),
+        ("version", facts.version),
+        ("build-id", vmcoreinfo_.build_id),
+        ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
+        ("CPUs", f"{facts.cpu_count} with registers"),
+        ("memory", f"{dump.stored_memory() / (1 << 20):.1f} MiB in the dump"),
+        ("page size", f"{facts.page_size} bytes"),
+        ("crash time", _crash_time(vmcoreinfo_)),
+        ("panic", panic),
+        ("read by", facts.library or None),
+        ("trouble", facts.extra.get("translation")),
+    ):
+        if value:
+            yield f"{name:<13} {value}"
+
+
+def _hex(value: int | None) -> str | None:
+    return None if value is None else hex(value)
+
+
+def _format(facts: DumpFacts) -> str:
+    codec = facts.extra.get("codec")
+    flattened = " (flattened)" if "flattened" in facts.extra else ""
+    return f"{facts.format}{f', {codec}' if codec else ''}{flattened}"
+
+
+def _level(facts: DumpFacts) -> str | None:
+    if facts.dump_level is None:
+        return None
+    left_out = ", ".join(dump_level_classes(facts.dump_level))
+    return f"{facts.dump_level} (without {left_out})" if left_out else f"{facts.dump_level}"
+
+
+def _crash_time(vmcoreinfo_: Vmcoreinfo) -> str:
+    time = vmcoreinfo_.crash_time
+    if time is None:
+        return "not told (the kernel writes CRASHTIME for kdump only)"
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, OSError, ValueError):
+        return f"{time} seconds since 1970"
+
+
+def _panic_message(target: MonitorTarget) -> Generator[None, None, str]:
+    found: dict[str, str] = {}
+    try:
+        for number, record in enumerate(_log(target)):
+            if record is None or number % _RECORDS_AT_ONCE == 0:
+                yield None
+            if record is None:
+                continue
+            text = _PREFIX.sub("", record.text, count=1).split("\n", 1)[0]
+            for words in _LAST_WORDS:
+                if text.startswith(words):
+                    found.setdefault(words, text)
+    except (InputError, MemoryFault) as error:
+        return f"the log cannot be read: {error}"
+    return next((found[words] for words in _LAST_WORDS if words in found), "none in the log")
+
+
+def _log(target: MonitorTarget) -> Iterator[LogRecord | None]:
+    return kernel_log(target.dump.kernel(), target.dump.vmcoreinfo, target.dump.facts.arch)
+
+
+def dmesg(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None]:
+    """Yield the kernel's log, as dmesg(1) shows it."""
+    expect("dmesg", arguments, 0)
+    for record in _log(target):
+        if record is None:
+            yield None
+        else:
+            yield from record.lines()
+
+
+def vmcoreinfo(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of VMCOREINFO."""
+    expect("vmcoreinfo", arguments, 0)
+    lines = target.dump.vmcoreinfo.lines
+    if not lines:
+        raise InputError("the dump has no VMCOREINFO; give it with --vmcoreinfo")
+    yield from (f"{key}={value}" for key, value in lines.items())

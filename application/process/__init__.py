@@ -1,0 +1,1 @@
+"""One user process as an inferior: memory, registers, files, libraries."""
