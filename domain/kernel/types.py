@@ -1,0 +1,44 @@
+"""Types: where the kernel's symbols and the members of its structures are.
+
+Three sources can tell: gdb's own symbols (in the gdb script), BTF and kallsyms out of the dump,
+and the DWARF of a vmlinux. Each of them is a `Types`; the walkers know no more.
+"""
+
+from typing import NamedTuple, Optional
+
+
+class Member(NamedTuple):
+    """Where one member of a structure lies.
+
+    `offset` and `size` are in bytes; `kind` is int, pointer or bytes (an array, a structure).
+    Of a bit field it is the byte in which it begins.
+    """
+
+    offset: int
+    size: int
+    kind: str = "int"
+
+
+class Types:
+    """A source of types and symbols; what it does not know is None, never a guess."""
+
+    def symbol(self, name: str) -> Optional[int]:
+        """Return the run-time address of a kernel symbol.
+
+        Of a per-CPU variable it is what has to be added to an entry of `__per_cpu_offset`.
+        """
+        raise NotImplementedError
+
+    def size(self, type_name: str) -> Optional[int]:
+        """Return the size of a type in bytes.
+
+        `type_name` is as in C: "struct task_struct", "union thread_union", or a typedef's name.
+        """
+        raise NotImplementedError
+
+    def member(self, type_name: str, path: str) -> Optional[Member]:
+        """Return the member that a path like "thread.cpu_context.fp" leads to.
+
+        Members of nameless structs and unions are found as if they stood in the outer one.
+        """
+        raise NotImplementedError
