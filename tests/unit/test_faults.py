@@ -16,7 +16,6 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
@@ -206,30 +205,6 @@ def test_kill_9_leaves_whole_lines_in_the_log(dump: str, tmp_path: Path, to_file
     # A line is one write(2). That much of it the kernel may cut, between two pages.
     assert not rest or len(text) % os.sysconf("SC_PAGE_SIZE") == 0
     assert [json.loads(line).get("request") for line in lines].count("qC") >= 3
-
-
-SAVE = """
-import sys
-from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
-source = Source(sys.argv[1], Kind.PROCESS)
-for number in range(10**9):
-    source.save(str(number % 10) * 300_000)
-    print(number, flush=True)
-"""
-
-
-def test_kill_9_while_a_sidecar_is_written_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "process.json"
-    for delay in (0, 0.001, 0.003, 0.007):
-        with started([sys.executable, "-c", SAVE, str(path)]) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "0\n"
-            time.sleep(delay)
-            child.kill()
-        raw = Source(str(path), Kind.PROCESS).load()
-        assert len(raw) == 300_000
-        assert len(set(raw)) == 1
-        assert path.stat().st_mode & 0o777 == 0o600
 
 
 SAVE_IN_GDB = """
