@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -35,14 +36,11 @@ class ElfSymbolFile:
 
         Raises `InputError` when the table is damaged or the file is there no longer.
         """
-        wanted = set(names)
         found: dict[str, int] = {}
         with _reading(self.path, self._advice) as elf:
             for section in elf.iter_sections():
                 if isinstance(section, SymbolTableSection):
-                    for symbol in section.iter_symbols():
-                        if symbol.name in wanted:
-                            found[symbol.name] = int(symbol["st_value"])
+                    found.update(_values(elf, section, names))
         return found
 
 
@@ -69,6 +67,27 @@ def _reading(path: str, advice: str | None) -> Iterator[ELFFile]:
         reason = (str(error).splitlines() or ["bad header"])[0]
         advice = advice or "give the uncompressed vmlinux with debuginfo, not a bzImage"
         raise InputError(f"{path}: not a sound ELF file ({reason}); {advice}") from error
+
+
+def _values(elf: ELFFile, section: SymbolTableSection, names: Collection[str]) -> dict[str, int]:
+    """Return the values of the named symbols of one table; the last one's of equal names.
+
+    pyelftools makes an object of every symbol, which takes seconds for a vmlinux.
+    """
+    strings = section.stringtable.data()
+    places: dict[int, str] = {}
+    for name in names:
+        text = name.encode() + b"\0"
+        at = strings.find(text)
+        while at >= 0:  # a name may also be the end of another one, and have that one's place
+            places[at] = name
+            at = strings.find(text, at + 1)
+    order = "<" if elf.little_endian else ">"
+    entry = struct.Struct(order + ("I2xH2Q" if elf.elfclass == 64 else "3I2xH"))
+    value_at = 2 if elf.elfclass == 64 else 1
+    data = section.data()
+    symbols = entry.iter_unpack(data[: len(data) // entry.size * entry.size])
+    return {places[each[0]]: each[value_at] for each in symbols if each[0] in places}
 
 
 def _build_id(elf: ELFFile) -> str | None:
