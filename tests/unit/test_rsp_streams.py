@@ -28,28 +28,36 @@ TEXT = "".join(line.replace("\ud800", "?") + "\n" for line in LINES)
 class FakeMonitor:
     """Monitor commands of all kinds; implements `ports.monitor.Monitor`."""
 
-    commands: Sequence[MonitorCommand] = (MonitorCommand("lines", "", "many lines"),)
-
     def __init__(self) -> None:
         self.printed = 0
 
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None]:
-        if name == "lines":
-            for line in LINES:
-                self.printed += 1
-                yield line
-        elif name == "endless":
-            for number in itertools.count():
-                yield LINES[0] if number % 2 else None
-        elif name == "nothing":
-            yield None
-        elif name == "bad":
-            raise InputError("bad takes nothing")
-        elif name == "torn":
-            yield "before"
-            raise MemoryFault(0x10, FaultReason.EXCLUDED)
-        else:
-            raise LookupError(name)
+    @property
+    def commands(self) -> Sequence[MonitorCommand]:
+        runs = (self.lines, self.endless, self.nothing, self.bad, self.torn, self.bug)
+        return [MonitorCommand(run.__name__, "", f"{run.__name__} of it", run) for run in runs]
+
+    def lines(self, arguments: Sequence[str]) -> Iterator[str]:
+        for line in LINES:
+            self.printed += 1
+            yield line
+
+    def endless(self, arguments: Sequence[str]) -> Iterator[str | None]:
+        for number in itertools.count():
+            yield LINES[0] if number % 2 else None
+
+    def nothing(self, arguments: Sequence[str]) -> Iterator[None]:
+        yield None
+
+    def bad(self, arguments: Sequence[str]) -> Iterator[str]:
+        raise InputError("bad takes nothing")
+
+    def torn(self, arguments: Sequence[str]) -> Iterator[str]:
+        yield "before"
+        raise MemoryFault(0x10, FaultReason.EXCLUDED)
+
+    def bug(self, arguments: Sequence[str]) -> Iterator[str]:
+        yield LINES[0]
+        raise KeyError("a look-up of ours that fails")
 
 
 def connection_of(monitor: FakeMonitor) -> Connection:
@@ -149,7 +157,7 @@ def test_packets_that_come_during_output_are_answered_after_it_in_order(lldb: bo
     [
         ("bad", "bad takes nothing\n"),
         ("torn", "before\ncannot read memory at 0x10: " + FaultReason.EXCLUDED.value + "\n"),
-        ("none", "unknown command 'none'; 'monitor help' lists those there are\n"),
+        ("none", "unknown command 'none'; try 'monitor help'\n"),
     ],
 )
 def test_what_goes_wrong_is_printed_and_the_session_goes_on(text: str, expected: str) -> None:
@@ -166,7 +174,9 @@ def test_help_has_the_views_commands_and_the_connections() -> None:
     connection = connection_of(FakeMonitor())
     as_lldb(connection)
     text = text_of(frames(connection.receive(command("help"))))
-    assert [line.split()[0] for line in text.splitlines()] == ["lines", "log", "stats", "help"]
+    names = [line.split()[0] for line in text.splitlines()]
+    assert names[0] == "lines"
+    assert names == [*(each.name for each in FakeMonitor().commands), "log", "stats", "help"]
 
 
 def test_tables_about_the_system_are_listed_and_read() -> None:

@@ -6,10 +6,12 @@ Commands about the dump are the view's; those about the connection itself are he
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import parse_hex_bytes
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
 # Characters of output that go into one packet for LLDB; small, so that it shows as it comes.
@@ -18,6 +20,7 @@ _PART = 0x1000
 MAX_OUTPUT = 0x1000000
 # After so many of them the client may interrupt.
 _AT_ONCE = 0x10000
+_SHOWN = 40  # characters of an unknown command that are shown
 
 
 def run_command(client: Client, arguments: bytes) -> Iterator[bytes]:
@@ -69,27 +72,35 @@ def _encoded(lines: Sequence[str]) -> Iterator[bytes]:
 
 
 def _output(client: Client, words: Sequence[str]) -> Iterator[str | None]:
-    """Yield a command's output, or one line that says what is wrong with it; see `Monitor.run`."""
-    name, rest = (words[0], words[1:]) if words else ("help", [])
-    own = _OWN.get(name)
+    """Yield a command's output, or what is wrong with it; None where the next line takes long.
+
+    gdb shows the output of a command as text, but an error reply as a failure of the protocol.
+    So an error of a command is a line of its output.
+    """
+    name, arguments = (words[0], words[1:]) if words else ("help", [])
+    command = next((each for each in _commands(client) if each.name == name), None)
+    if command is None:
+        shown = printable(name[:_SHOWN])
+        yield f"unknown command '{shown}'; try 'monitor help'"
+        return
     try:
-        if own is not None:
-            yield from own[0](client, rest)
-        elif client.session.monitor is not None:
-            yield from client.session.monitor.run(name, rest)
-        else:
-            raise LookupError
-    except LookupError:
-        shown = "".join(char if char.isprintable() else "?" for char in name[:40])
-        yield f"unknown command '{shown}'; 'monitor help' lists those there are"
+        yield from command.run(arguments)
     except (InputError, MemoryFault) as error:
         yield str(error)
 
 
-def _help(client: Client, arguments: Sequence[str]) -> Iterator[str]:
+def _commands(client: Client) -> list[MonitorCommand]:
+    """Return the view's commands, then the connection's own."""
     monitor = client.session.monitor
-    commands = [*(monitor.commands if monitor else ()), *(own[1] for own in _OWN.values())]
-    for command in commands:
+    own = (
+        MonitorCommand(name, arguments, summary, partial(action, client))
+        for name, (action, arguments, summary) in _OWN.items()
+    )
+    return [*(monitor.commands if monitor else ()), *own]
+
+
+def _help(client: Client, arguments: Sequence[str]) -> Iterator[str]:
+    for command in _commands(client):
         yield f"  {f'{command.name} {command.arguments}':<25} {command.summary}"
 
 
@@ -105,8 +116,8 @@ def _stats(client: Client, arguments: Sequence[str]) -> Iterator[str]:
     return client.statistics.lines()
 
 
-_OWN: dict[str, tuple[Callable[[Client, Sequence[str]], Iterator[str]], MonitorCommand]] = {
-    "log": (_log, MonitorCommand("log", "[on|off]", "log this client's packets at the server")),
-    "stats": (_stats, MonitorCommand("stats", "", "this client's packets, bytes and latency")),
-    "help": (_help, MonitorCommand("help", "", "this list")),
+_OWN: dict[str, tuple[Callable[[Client, Sequence[str]], Iterator[str]], str, str]] = {
+    "log": (_log, "[on|off]", "log this client's packets at the server"),
+    "stats": (_stats, "", "this client's packets, bytes and latency"),
+    "help": (_help, "", "this list"),
 }
