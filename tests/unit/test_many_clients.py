@@ -12,8 +12,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from kdump_gdbserver.adapters.rsp_tcp import rendering
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_BYTES_WAITING, MAX_HELD, MAX_WAITING
-from kdump_gdbserver.adapters.rsp_tcp.packets import monitor as monitor_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets import search as search_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
@@ -249,7 +249,7 @@ TALK = b"qRcmd," + b"talk".hex().encode()
 def test_output_without_end_can_be_interrupted_and_left(
     monkeypatch: pytest.MonkeyPatch, lldb: bool
 ) -> None:
-    monkeypatch.setattr(monitor_packets, "MAX_OUTPUT", 1 << 40)
+    monkeypatch.setattr(rendering, "MAX_OUTPUT", 1 << 40)
     view = view_of(MEMORY)
 
     class Target:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
+from kdump_gdbserver.adapters.rsp_tcp import rendering
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.packets import monitor as monitor_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.errors import FaultReason, InputError, MemoryFault
@@ -63,7 +64,7 @@ class FakeMonitor:
 def connection_of(monitor: FakeMonitor) -> Connection:
     session = view_of().open_session()
     session.monitor = monitor
-    return Connection(session, ExchangeLog(structlog.get_logger(), False))
+    return Connection(lambda: session, ExchangeLog(structlog.get_logger(), False))
 
 
 def command(text: str) -> bytes:
@@ -129,7 +130,7 @@ def test_output_that_takes_long_can_be_interrupted(lldb: bool) -> None:
 
 
 def test_what_one_packet_may_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor_packets, "MAX_OUTPUT", 1000)
+    monkeypatch.setattr(rendering, "MAX_OUTPUT", 1000)
     connection = connection_of(FakeMonitor())
     (reply,) = frames(rest_of(connection, connection.receive(command("lines"))))
     lines = bytes.fromhex(reply.decode()).decode().splitlines()
@@ -168,6 +169,19 @@ def test_what_goes_wrong_is_printed_and_the_session_goes_on(text: str, expected:
     as_lldb(connection)
     assert text_of(frames(connection.receive(command(text)))) == expected
     assert not connection.busy
+
+
+@pytest.mark.parametrize("lldb", [False, True])
+def test_a_look_up_of_ours_that_fails_is_not_taken_for_an_unknown_command(lldb: bool) -> None:
+    connection = connection_of(FakeMonitor())
+    if lldb:
+        as_lldb(connection)
+    with capture_logs() as entries:
+        *output, last = frames(rest_of(connection, connection.receive(command("bug"))))
+    assert last == b"E05"
+    assert output == []
+    assert [entry["event"] for entry in entries] == ["internal error: this is a bug"]
+    assert frames(connection.receive(packet(b"qC"))) == [b"QC1"]
 
 
 def test_help_has_the_views_commands_and_the_connections() -> None:

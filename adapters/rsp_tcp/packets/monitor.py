@@ -9,66 +9,38 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import OK, WORKING, Console, Steps, Work
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import parse_hex_bytes
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
-# Characters of output that go into one packet for LLDB; small, so that it shows as it comes.
-_PART = 0x1000
-# Bytes of output, of which a client that takes no packets but the last gets no more.
-MAX_OUTPUT = 0x1000000
-# After so many of them the client may interrupt.
-_AT_ONCE = 0x10000
+# Characters of output that go into one piece; few, so that LLDB shows it as it comes.
+_PIECE = 0x1000
 _SHOWN = 40  # characters of an unknown command that are shown
 
 
-def run_command(client: Client, arguments: bytes) -> Iterator[bytes]:
-    """`qRcmd,HEX`: the command's output, or OK when there is none.
-
-    For LLDB it comes in `O` packets, then OK: it prints nothing else as text. gdb gets
-    one packet: when a user interrupts it between two, gdb leaves the others unread and
-    takes them for the answers to what it asks next.
-    """
+def run_command(client: Client, arguments: bytes) -> Work:
+    """`qRcmd,HEX`: the command's output, or OK when there is none."""
     words = parse_hex_bytes(arguments).decode("utf-8", "replace").split()
-    lines = _output(client, words)
-    return _packets(lines) if client.lldb else _one_packet(lines)
+    return Work(_run(client, words))
 
 
-def _one_packet(lines: Iterator[str | None]) -> Iterator[bytes]:
-    raw = bytearray()
-    following = _AT_ONCE
-    for line in lines:
-        if line is not None:
-            raw += line.encode("utf-8", "replace") + b"\n"
-        if len(raw) > MAX_OUTPUT:
-            raw += b"(the rest is left out: this is more than a reply may hold)\n"
-            break
-        if line is None or len(raw) > following:
-            following = len(raw) + _AT_ONCE
-            yield b""
-    yield raw.hex().encode() or b"OK"
-
-
-def _packets(lines: Iterator[str | None]) -> Iterator[bytes]:
-    pending, size = [], 0
-    for line in lines:
+def _run(client: Client, words: Sequence[str]) -> Steps:
+    lines: list[str] = []
+    size = 0
+    for line in _output(client, words):
         if line is None:
-            yield b""
+            yield WORKING
             continue
-        pending.append(line)
-        size += len(line) + 1
-        if size >= _PART:
-            yield from _encoded(pending)
-            pending, size = [], 0
-    yield from _encoded(pending)
-    yield b"OK"
-
-
-def _encoded(lines: Sequence[str]) -> Iterator[bytes]:
-    raw = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
-    for start in range(0, len(raw), _PART):
-        yield b"O" + raw[start : start + _PART].hex().encode()
+        lines.append(f"{line}\n")
+        size += len(lines[-1])
+        if size >= _PIECE:
+            yield Console("".join(lines))
+            lines, size = [], 0
+    if lines:
+        yield Console("".join(lines))
+    return OK
 
 
 def _output(client: Client, words: Sequence[str]) -> Iterator[str | None]:
