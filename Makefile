@@ -14,6 +14,9 @@ BIN := .venv/bin
 REAL_NEEDS := qemu gcc binutils libc-symbols
 # "-p NAME" for each package whose imports are ruled too.
 PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
+# What gdb's own Python loads, too, which may be 3.6: no newer syntax, no newer library.
+OLD_PYTHON := domain/arch domain/kernel domain/address_space.py domain/errors.py \
+    domain/page_walk.py domain/vmcoreinfo.py
 # The slow ones last.
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs
@@ -47,6 +50,7 @@ check: ## lint, format and type checks, and the rules on who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
+	$(BIN)/vermin --quiet --target=3.6- --violations --eval-annotations --no-tips $(OLD_PYTHON)
 	$(BIN)/lint-imports
 
 bench: ## measure this server beside gdbserver, and draw docs/benchmarks.png
