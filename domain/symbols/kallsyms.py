@@ -1,20 +1,45 @@
 """The kernel's own symbol table, as it lies in kernel memory.
 
-Kernels since 6.0 say in VMCOREINFO where its parts are, so that symbols can be looked
-up in a dump without any debuginfo. Source: kernel/kallsyms.c, scripts/kallsyms.c.
+Symbols can be looked up in it without any debuginfo; where its parts are is found by
+`kallsyms_search`. Source: kernel/kallsyms.c, scripts/kallsyms.c.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator, Mapping
+import enum
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 from kdump_gdbserver.domain.address_space import ByteOrder
+from kdump_gdbserver.domain.symbols.kallsyms_names import KallsymsNames, parse_tokens
 
-_TOKENS = 256
+__all__ = ["Encoding", "Kallsyms", "KallsymsTables", "Symbol", "parse_tokens"]
+
+MAX_SYMBOLS = 2_000_000
 _ADDRESS_MASK = (1 << 64) - 1
+
+
+class Encoding(enum.Enum):
+    """How the table tells the symbols' addresses."""
+
+    # CONFIG_KALLSYMS_ABSOLUTE_PERCPU: x86_64 until its per-CPU area ceased to start at 0 (6.15).
+    PERCPU = "offsets from kallsyms_relative_base, those of per-CPU symbols absolute"
+    BASE = "unsigned offsets from kallsyms_relative_base"
+    # Since 7.0; there is no kallsyms_relative_base any more.
+    PLACE = "offsets from where each of them lies"
+    ABSOLUTE = "addresses"  # without CONFIG_KALLSYMS_BASE_RELATIVE
+
+
+class Symbol(NamedTuple):
+    """One symbol: `kind` is the letter that nm(1) prints, `address` that of run time."""
+
+    name: str
+    kind: str
+    address: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,90 +47,144 @@ class KallsymsTables:
     """The raw tables.
 
     `names` holds, for each symbol in order of address, a length and that many token
-    numbers; `offsets` a 32-bit value for each. `relative_base` is the run-time address
-    that they count from. Wrong tables give no symbols or wrong ones, never an exception
-    other than `ValueError`.
+    numbers; what follows the last name does not matter. `offsets` has 32 bits for each
+    symbol, 64 if they are addresses, and so tells how many symbols there are.
+    `relative_base` is the run-time address that the offsets count from, `offsets_at` where
+    they lie themselves; each is None where nothing counts from it.
     """
 
     names: bytes
     tokens: tuple[bytes, ...]
     offsets: bytes
-    relative_base: int
+    relative_base: int | None
     byte_order: ByteOrder = "little"
+    offsets_at: int | None = None
+
+    def encodings(self) -> tuple[Encoding, ...]:
+        """Return the encodings that there can be, the likelier one first."""
+        if self.relative_base is not None:
+            return Encoding.PERCPU, Encoding.BASE
+        return (Encoding.ABSOLUTE,) if self.offsets_at is None else (Encoding.PLACE,)
+
+    def count(self) -> int:
+        """Return how many symbols there are."""
+        absolute = self.relative_base is None and self.offsets_at is None
+        return len(self.offsets) // (8 if absolute else 4)
+
+    def addresses(self, encoding: Encoding) -> list[int]:
+        """Return the addresses of all symbols, read in one of the `encodings`.
+
+        Raises `ValueError` when they cannot be of that encoding.
+        """
+        if encoding is Encoding.ABSOLUTE:
+            return self._values("Q").tolist()
+        base = self.relative_base or 0
+        if encoding is Encoding.BASE:
+            return [base + offset & _ADDRESS_MASK for offset in self._values("I")]
+        if encoding is Encoding.PERCPU:
+            # Zero or above: an absolute value; below: base - 1 - offset.
+            last, values = base - 1, self._values("i")
+            if min(values, default=0) >= 0:
+                raise ValueError("kallsyms: no symbol counts from kallsyms_relative_base")
+            return [o if o >= 0 else last - o & _ADDRESS_MASK for o in values]
+        values, place = self._values("i"), self.offsets_at or 0
+        places = range(place, place + 4 * len(values), 4)
+        return [o + place & _ADDRESS_MASK for o, place in zip(values, places, strict=True)]
+
+    def _values(self, code: str) -> array[int]:
+        values = array(code)
+        values.frombytes(self.offsets[: self.count() * values.itemsize])
+        if self.byte_order != sys.byteorder:
+            values.byteswap()
+        return values
 
     def find(self, wanted: Iterable[str], anchor: tuple[str, int] | None = None) -> dict[str, int]:
         """Return the run-time addresses of those `wanted` symbols that there are.
 
-        `anchor` is a symbol whose address is known; if the table places it elsewhere,
-        it cannot be trusted and `ValueError` is raised. Per-CPU symbols of kernels with
-        a zero-based per-CPU area give their offset in that area.
+        `anchor` is a symbol whose address is known; if the table places it elsewhere, or
+        has it not at all, it cannot be trusted and `ValueError` is raised. A name that
+        stands for several addresses is left out.
         """
-        names = set(wanted) | ({anchor[0]} if anchor else set())
-        ordinals = self._ordinals({name.encode(): name for name in names})
-        for absolute_percpu in (True, False):
-            found = {name: self._address(n, absolute_percpu) for name, n in ordinals.items()}
-            if anchor is None or found.get(anchor[0]) == anchor[1]:
-                break
-        else:
-            raise ValueError(f"kallsyms does not place {anchor[0] if anchor else ''} right")
-        return found
+        names = {*wanted, *(anchor[:1] if anchor else ())}
+        symbols = Kallsyms.proved(self, dict([anchor] if anchor else []))
+        found = symbols.find(names)
+        if anchor and anchor[0] not in found:
+            raise ValueError(f"kallsyms has no {anchor[0]}")
+        return {name: at[0] for name, at in found.items() if len(at) == 1}
 
-    def _entries(self) -> Iterator[bytes]:
-        """Iterate over the symbols' token strings (a length above 127 takes two bytes)."""
-        names, at, end = self.names, 0, len(self.names)
-        count = len(self.offsets) // 4
-        while at < end and count:
-            length = names[at]
-            at += 1
-            if length & 0x80 and at < end:
-                length = (length & 0x7F) | names[at] << 7
-                at += 1
-            yield names[at : at + length]
-            at += length
-            count -= 1
 
-    def _ordinals(self, wanted: Mapping[bytes, str]) -> dict[str, int]:
-        """Return the places of the wanted names in the table.
+class Kallsyms:
+    """The kernel's symbols in order of their addresses.
 
-        Only entries whose first and last token can belong to a wanted name are spelled
-        out; all else is passed over, so that damaged tables take no longer than sound ones.
-        Before the name comes a letter for the symbol's kind, as nm(1) prints it.
+    Per-CPU symbols of kernels whose per-CPU area starts at zero have their offset in that
+    area for an address.
+    """
+
+    def __init__(self, names: KallsymsNames, addresses: list[int], encoding: Encoding) -> None:
+        """Raise `ValueError` when the addresses are not in order."""
+        if sorted(addresses) != addresses:
+            raise ValueError("kallsyms: addresses are not in order")
+        self.names = names
+        self.addresses = array("Q", addresses)
+        self.encoding = encoding
+
+    @classmethod
+    def proved(cls, tables: KallsymsTables, anchors: Mapping[str, int]) -> Kallsyms:
+        """Return the symbols, read in the way that places all `anchors` right.
+
+        `anchors` are symbols whose addresses are known; those that the table has not got
+        prove nothing. Raises `ValueError` when there is no such way: the tables are not to
+        be trusted.
         """
-        longest = max(map(len, wanted), default=0) + 1
-        firsts = {
-            number
-            for number, token in enumerate(self.tokens)
-            if token[:1].isalpha() and any(name.startswith(token[1:]) for name in wanted)
-        }
-        lasts = {
-            number
-            for number, token in enumerate(self.tokens)
-            if any(token.endswith(name) or name.endswith(token) for name in wanted)
-        }
-        tokens = [token if len(token) <= longest else b"\0" for token in self.tokens]
-        found: dict[str, int] = {}
-        for number, entry in enumerate(self._entries()):
-            if 0 < len(entry) <= longest and entry[0] in firsts and entry[-1] in lasts:
-                name = wanted.get(b"".join([tokens[token] for token in entry])[1:])
-                if name is not None:
-                    found[name] = number
-        return found
+        names = KallsymsNames(tables.names, tables.tokens, tables.count())
+        found = list(names.find(anchors))
+        reason = misplaced = ""
+        for encoding in tables.encodings():
+            try:
+                symbols = cls(names, tables.addresses(encoding), encoding)
+            except ValueError as error:
+                reason = str(error)
+                continue
+            addresses = symbols.addresses
+            right = {name for name, number in found if addresses[number] == anchors[name]}
+            wrong = [name for name, _ in found if name not in right]
+            if not wrong:
+                return symbols
+            misplaced = f"kallsyms does not place {wrong[0]} right"
+        raise ValueError(misplaced or reason)
 
-    def _address(self, number: int, absolute_percpu: bool) -> int:
-        prefix: Literal["<", ">"] = "<" if self.byte_order == "little" else ">"
-        raw = self.offsets[4 * number : 4 * number + 4]
-        if not absolute_percpu:
-            return int(self.relative_base + struct.unpack(prefix + "I", raw)[0]) & _ADDRESS_MASK
-        offset = int(struct.unpack(prefix + "i", raw)[0])
-        # Zero or above: an absolute value; below: base - 1 - offset (CONFIG_KALLSYMS_
-        # ABSOLUTE_PERCPU, x86_64 until its per-CPU area ceased to start at zero).
-        return offset if offset >= 0 else (self.relative_base - 1 - offset) & _ADDRESS_MASK
+    def __len__(self) -> int:
+        return len(self.addresses)
 
+    def find(self, wanted: Collection[str]) -> dict[str, tuple[int, ...]]:
+        """Return the addresses of those `wanted` symbols that there are.
 
-def parse_tokens(
-    token_table: bytes, token_index: bytes, byte_order: ByteOrder
-) -> tuple[bytes, ...]:
-    """Return the 256 tokens from their text and the 16-bit offsets into it."""
-    prefix = "<" if byte_order == "little" else ">"
-    starts = struct.unpack(f"{prefix}{_TOKENS}H", token_index[: 2 * _TOKENS])
-    return tuple(token_table[start : token_table.find(b"\0", start)] for start in starts)
+        Static functions and variables may share a name: it stands for several addresses
+        then, in ascending order.
+        """
+        found: dict[str, set[int]] = {}
+        for name, number in self.names.find(wanted):
+            found.setdefault(name, set()).add(self.addresses[number])
+        return {name: tuple(sorted(at)) for name, at in found.items()}
+
+    def address(self, name: str) -> int | None:
+        """Return the address of a symbol; None if there is none, or the name is no one's own.
+
+        Meant for names that come one by one: the first takes longer.
+        """
+        self.names.spell_all()
+        places = self.find((name,)).get(name, ())
+        return places[0] if len(places) == 1 else None
+
+    def all(self) -> Iterator[Symbol]:
+        """Iterate over all symbols."""
+        for line, address in zip(self.names.all(), self.addresses, strict=True):
+            yield Symbol(line[1:], line[0], address)
+
+    def at(self, address: int) -> Symbol | None:
+        """Return the symbol at `address` or the nearest one below; the last of several there."""
+        number = bisect_right(self.addresses, address) - 1
+        if number < 0:
+            return None
+        name = self.names[number]
+        return Symbol(name[1:], name[0], self.addresses[number])

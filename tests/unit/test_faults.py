@@ -29,7 +29,6 @@ from tests.support.tcp import TIMEOUT, TcpClient, serving, wait_until
 from tests.unit.kdumpfile_support import Machine, write
 from tests.unit.vmcore_builder import Kdump, kdump
 
-ROOT = Path(__file__).parents[2]
 MACHINE = Machine()
 TEXT = MACHINE.TEXT
 
@@ -209,9 +208,8 @@ def test_kill_9_leaves_whole_lines_in_the_log(dump: str, tmp_path: Path, to_file
 
 
 SAVE_IN_GDB = """
-import json, os, sys
-sys.path.insert(0, os.environ["SCRIPTS"])
-from kdump_commands import sidecar_file
+import os
+from kdump_gdbserver.gdb.kdump_commands import sidecar_file
 rows = [{"number": number} for number in range(20000)]
 for number in range(10**9):
     sidecar_file.write_whole(os.environ["SIDECAR"], sidecar_file.json_text({"rows": rows}))
@@ -222,7 +220,7 @@ for number in range(10**9):
 def test_kill_9_while_the_gdb_script_saves_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
     """The script's own writer, which runs in gdb's Python and shares nothing with the server."""
     path = tmp_path / "kernel.json"
-    environment = {**os.environ, "SCRIPTS": str(ROOT / "gdb"), "SIDECAR": str(path)}
+    environment = {**os.environ, "SIDECAR": str(path)}
     for delay in (0, 0.001, 0.005, 0.02, 0.05):
         with started([sys.executable, "-c", SAVE_IN_GDB], env=environment) as child:
             assert child.stdout is not None

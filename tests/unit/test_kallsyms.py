@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.domain.address_space import ByteOrder
-from kdump_gdbserver.domain.symbols.kallsyms import KallsymsTables, parse_tokens
+from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms, KallsymsTables, Symbol, parse_tokens
 from tests.support.kallsyms_writer import Tables, write_tables
 
 BASE = 0xFFFFFFFF9F000000
@@ -68,6 +68,69 @@ def test_a_table_that_places_the_anchor_elsewhere_is_not_believed(percpu: bool) 
         reader(tables, "little").find(FIXED, ("missing_anchor", BASE))
 
 
+@given(name_sets, orders, st.booleans(), st.data())
+def test_all_symbols_come_in_order_with_their_kinds(
+    given_names: list[str], order: ByteOrder, percpu: bool, data: st.DataObject
+) -> None:
+    place = st.integers(BASE + 0x200, BASE + 0x60000000)
+    symbols = {name: data.draw(place) for name in given_names} | FIXED
+    kinds = {name: data.draw(st.sampled_from("TtDdBbRrAVW")) for name in symbols}
+    tables = write_tables(symbols, BASE, order, absolute_percpu=percpu, kinds=kinds)
+    read = Kallsyms.proved(reader(tables, order), {"_stext": BASE})
+    everything = list(read.all())
+    assert len(read) == len(symbols)
+    assert {each.name: each.address for each in everything} == symbols
+    assert {each.name: each.kind for each in everything} == kinds
+    assert everything == sorted(everything, key=lambda each: each.address)
+    # One by one, from the text of all, they are what they are in a batch.
+    assert {name: read.address(name) for name in symbols} == symbols
+    assert read.address("not_there") is None
+    for number, symbol in enumerate(everything):
+        assert read.names[number] == symbol.kind + symbol.name
+        if number + 1 == len(symbols) or everything[number + 1].address > symbol.address:
+            assert read.at(symbol.address) == symbol
+    assert read.at(BASE - 1) is None
+    assert read.at(BASE + 0x80) == Symbol("_stext", kinds["_stext"], BASE)
+
+
+def test_a_name_of_two_symbols_has_no_address_of_its_own() -> None:
+    names = {"_stext": BASE, "cleanup": BASE + 0x20, "Xcleanup": BASE + 0x40, "last": BASE + 0x60}
+    tables = write_tables(names, BASE, compress=False)
+    twice = KallsymsTables(
+        tables.names.replace(b"\x09DXcleanup", b"\x08Dcleanup"),
+        parse_tokens(tables.token_table, tables.token_index, "little"),
+        tables.offsets,
+        BASE,
+    )
+    read = Kallsyms.proved(twice, {"_stext": BASE, "cleanup": BASE + 0x40})
+    for _ in range(2):  # before and after all are spelled out
+        assert read.find(["cleanup", "last"]) == {
+            "cleanup": (BASE + 0x20, BASE + 0x40),
+            "last": (BASE + 0x60,),
+        }
+        assert read.address("cleanup") is None
+        assert read.address("last") == BASE + 0x60
+    assert twice.find(["cleanup", "last"]) == {"last": BASE + 0x60}
+    with pytest.raises(ValueError, match="cleanup"):
+        Kallsyms.proved(twice, {"cleanup": BASE + 0x60})
+
+
+def test_two_symbols_at_one_address_are_both_there() -> None:
+    read = Kallsyms.proved(
+        reader(write_tables({"_stext": BASE, "_text": BASE}, BASE), "little"), {}
+    )
+    assert read.address("_text") == read.address("_stext") == BASE
+    assert read.at(BASE + 4) == Symbol("_text", "D", BASE)
+
+
+def test_addresses_out_of_order_are_not_believed() -> None:
+    tables = write_tables(FIXED, BASE)
+    raw = reader(tables, "little")
+    swapped = tables.offsets[4:8] + tables.offsets[:4] + tables.offsets[8:]
+    with pytest.raises(ValueError, match="not in order"):
+        KallsymsTables(raw.names, raw.tokens, swapped, BASE).find(FIXED)
+
+
 any_tables = st.builds(
     lambda names, table, index, rest: KallsymsTables(
         names, parse_tokens(table, index, rest[2]), rest[0], rest[1], rest[2]
@@ -102,12 +165,21 @@ def test_names_beyond_the_offsets_are_left_out() -> None:
 def test_damaged_tables_take_no_longer_than_sound_ones() -> None:
     """The bound: neither ambiguous nor endless tokens keep a server busy for ever."""
     ambiguous = (b"Da", b"a", b"aa", b"aaa") * 60 + (b"b",) * 16
-    endless = tuple(b"D" + b"a" * 8000 for _ in range(256))
+    endless = tuple(b"D" + b"a" * 500 for _ in range(256))
+    names = (b"\x60" + bytes(range(96))) * 100000
     started = time.thread_time()
     for tokens in (ambiguous, endless):
-        tables = KallsymsTables(bytes(range(200)) * 5000, tokens, bytes(400000), BASE)
-        assert tables.find(["a" * 30 + "c", "panic_cpu"]) == {}
-    assert time.thread_time() - started < 5  # measured: 4 ms
+        symbols = Kallsyms.proved(KallsymsTables(names, tokens, bytes(400000), BASE), {})
+        assert symbols.find(["a" * 30 + "c", "panic_cpu"]) == {}
+    with pytest.raises(ValueError, match="more than 67108864 characters"):
+        symbols.address("panic_cpu")
+    assert time.thread_time() - started < 5  # measured: 0.4 s
+
+
+def test_tokens_longer_than_any_name_are_refused() -> None:
+    tables = KallsymsTables(b"\1a", (b"D" + b"a" * 600,) * 256, bytes(4), BASE)
+    with pytest.raises(ValueError, match="no part of a name"):
+        tables.find(["panic_cpu"])
 
 
 def test_addresses_do_not_leave_the_address_space() -> None:
