@@ -13,7 +13,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     parse_thread_id,
 )
 from kdump_gdbserver.domain.threads import Thread
-from kdump_gdbserver.ports.debug_session import DebugSession
+from kdump_gdbserver.ports.debug_session import DebugSession, Inferior
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
 # The longest packet either side may send, in bytes; gdb asks for half as many bytes of
@@ -28,6 +28,7 @@ class Client:
 
     log: ExchangeLog
     session: DebugSession = field(init=False)
+    inferior: Inferior = field(init=False)
     general_thread: Thread = field(init=False)
     multiprocess: bool = False
     error_messages: bool = False
@@ -49,12 +50,13 @@ class Client:
     def begin(self, session: DebugSession) -> None:
         """Take the session that packets are about; it is needed before the first of them."""
         self.session = session
-        self.general_thread = session.current
+        self.inferior = session.inferior
+        self.general_thread = session.inferior.current
 
     @property
     def pid(self) -> int:
         """The number of the one inferior."""
-        return self.session.current.id.pid
+        return self.inferior.current.id.pid
 
     def find_thread(self, text: bytes) -> Thread:
         """Return the thread that a packet names; 0 and -1 stand for the selected one.
@@ -66,7 +68,7 @@ class Client:
             raise PacketError(f"no inferior {pid}")
         if tid in (ANY, ALL):
             return self.general_thread
-        thread = self.session.threads.by_tid(tid)
+        thread = self.inferior.threads.by_tid(tid)
         if thread is None:
             raise PacketError(f"no thread {tid}")
         return thread
@@ -74,10 +76,11 @@ class Client:
     def start_over(self) -> None:
         """Forget what the client did to the process it has left, and attach it anew."""
         self.attached = True
-        self.general_thread = self.session.current
+        self.general_thread = self.inferior.current
         self.listed = 0
         self.objects.clear()
-        self.session.set_physical_mode(False)
+        if self.session.physical is not None:
+            self.session.physical.switch(False)
         for file in self.open_files.values():
             file.close()
         self.open_files.clear()

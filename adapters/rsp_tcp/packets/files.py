@@ -50,7 +50,7 @@ def _path(digits: bytes) -> str:
 
 
 def _find(client: Client, digits: bytes) -> RemoteFile | None:
-    files = client.session.files
+    files = client.inferior.files
     return files.open(_path(digits)) if files else None
 
 
@@ -109,7 +109,7 @@ def _stat_path(client: Client, arguments: list[bytes]) -> Data:
 
 
 def _read_link(client: Client, arguments: list[bytes]) -> Data:
-    files = client.session.files
+    files = client.inferior.files
     target = files.read_link(_path(arguments[0])) if files else None
     if target is None:
         return _failed(_ENOENT)

@@ -24,14 +24,15 @@ def supported(client: Client, arguments: bytes) -> Data:
         b"QStartNoAckMode+",
         b"qXfer:features:read+",
         b"qXfer:threads:read+",
-        b"qXfer:osdata:read+",
         b"binary-upload+",
     ]
-    if client.session.auxv is not None:
+    if client.inferior.os_tables:
+        features.append(b"qXfer:osdata:read+")
+    if client.inferior.auxv is not None:
         features.append(b"qXfer:auxv:read+")
-    if client.session.exec_file is not None:
+    if client.inferior.exec_file is not None:
         features.append(b"qXfer:exec-file:read+")
-    if any(thread.siginfo is not None for thread in client.session.threads):
+    if any(thread.siginfo is not None for thread in client.inferior.threads):
         features.append(b"qXfer:siginfo:read+")
     if client.multiprocess:
         features.append(b"multiprocess+")
@@ -57,7 +58,8 @@ def offsets(client: Client, arguments: bytes) -> Data | Unsupported:
     gdb is told the address of the first segment. LLDB takes that for an offset, too, but
     understands the form with offsets, which gdb does not apply to all sections.
     """
-    text, offset = client.session.text_segment, client.session.load_offset
+    placement = client.inferior.placement
+    text, offset = placement.first_segment, placement.offset
     if client.lldb and offset is not None:
         return Data(b"Text=%x;Data=%x;Bss=%x" % (offset, offset, offset))
     if not client.lldb and text is not None:

@@ -6,10 +6,12 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
     NO_REPLY,
     OK,
+    UNSUPPORTED,
     Data,
     NoReply,
     Ok,
     Refused,
+    Unsupported,
 )
 from kdump_gdbserver.adapters.rsp_tcp.packets.threads import stop_reason
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_hex
@@ -63,19 +65,22 @@ def restart(client: Client, arguments: bytes) -> NoReply:
     return NO_REPLY
 
 
-def set_physical(client: Client, arguments: bytes) -> Ok:
+def set_physical(client: Client, arguments: bytes) -> Ok | Unsupported:
     """`Qqemu.PhyMemMode:N`: addresses are physical (1) or virtual (0), as in QEMU's stub."""
+    if client.session.physical is None:
+        return UNSUPPORTED
     if arguments not in (b"0", b"1"):
         raise PacketError("Qqemu.PhyMemMode takes 0 or 1")
-    client.session.set_physical_mode(arguments == b"1")
+    client.session.physical.switch(arguments == b"1")
     return OK
 
 
-def is_physical(client: Client, arguments: bytes) -> Data:
+def is_physical(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qqemu.PhyMemMode`: 1 when addresses are physical, else 0."""
-    return Data(b"%d" % client.session.physical_mode)
+    physical = client.session.physical
+    return UNSUPPORTED if physical is None else Data(b"%d" % physical.active)
 
 
-def extensions(client: Client, arguments: bytes) -> Data:
+def extensions(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qqemu.Supported`: which of QEMU's own packets there are."""
-    return Data(b"PhyMemMode")
+    return UNSUPPORTED if client.session.physical is None else Data(b"PhyMemMode")

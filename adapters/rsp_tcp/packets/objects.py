@@ -20,7 +20,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.target_description import target_desc
 def _features(client: Client, annex: str) -> bytes:
     if annex != "target.xml":
         raise PacketError(f"no target description named {annex}")
-    return target_description(client.session.arch, client.session.layout)
+    return target_description(client.inferior.arch, client.inferior.layout)
 
 
 def _threads(client: Client, annex: str) -> bytes:
@@ -28,14 +28,14 @@ def _threads(client: Client, annex: str) -> bytes:
 
 
 def _auxv(client: Client, annex: str) -> bytes:
-    auxv = client.session.auxv
+    auxv = client.inferior.auxv
     if auxv is None:
         raise PacketError("there is no auxiliary vector")
     return auxv
 
 
 def _exec_file(client: Client, annex: str) -> bytes:
-    path = client.session.exec_file
+    path = client.inferior.exec_file
     if path is None:
         raise PacketError("the executable's path is not known")
     return encode_text(path)
@@ -53,7 +53,7 @@ def _os_data(client: Client, annex: str) -> bytes:
 
     Without a name it is the table of tables.
     """
-    tables = client.session.os_tables
+    tables = client.inferior.os_tables
     if not annex:
         rows = ((table.name, table.description, table.title) for table in tables)
         return _document("types", ("Type", "Description", "Title"), rows)

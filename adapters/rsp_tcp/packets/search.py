@@ -42,7 +42,7 @@ def search(client: Client, arguments: bytes) -> Unsupported | Work:
     if not fields[2]:
         raise PacketError("there is no pattern to search for")
     first = parse_hex(start)
-    end = min(first + parse_hex(fields[1]), client.session.arch.pointer_mask + 1)
+    end = min(first + parse_hex(fields[1]), client.inferior.arch.pointer_mask + 1)
     return Work(_search(client, first, end, fields[2]))
 
 
@@ -121,7 +121,9 @@ def checksum_of_memory(client: Client, arguments: bytes) -> Work:
     session = client.session
     if length and not _is_readable(session, address):
         # compare-sections asks by load addresses, as the file has them.
-        moved = ((address + offset) & session.arch.pointer_mask for offset in session.load_bases)
+        arch = client.inferior.arch
+        placement = client.inferior.placement
+        moved = placement.of_load_address(address, arch.image_base, arch.pointer_mask)
         address = next((each for each in moved if _is_readable(session, each)), address)
     return Work(_checksum(client, address, length))
 

@@ -45,14 +45,14 @@ def stop_reason(client: Client, arguments: bytes) -> Data:
     """
     if not client.attached:
         return Data(b"W00")
-    client.general_thread = client.session.current
-    return Data(stop_reply(client, client.session.current))
+    client.general_thread = client.inferior.current
+    return Data(stop_reply(client, client.inferior.current))
 
 
 def stop_reply(client: Client, thread: Thread) -> bytes:
     """Return the stop reply for a thread (GDB manual, "Stop Reply Packets")."""
     reply = b"T%02x" % _SIGTRAP
-    registers, arch = thread.registers, client.session.arch
+    registers, arch = thread.registers, client.inferior.arch
     for name in (arch.sp, arch.pc):
         if name in registers:
             number = registers.layout.by_name[name].number
@@ -69,7 +69,7 @@ def _for_lldb(client: Client, thread: Thread) -> bytes:
     """Return what only LLDB understands: the name and, if asked for, all threads' ids."""
     fields = b"hexname:%b;" % encode_text(thread.name or thread.extra).hex().encode()
     if client.threads_in_stop_reply:
-        ids = (b"%x" % other.id.tid for other in client.session.threads)
+        ids = (b"%x" % other.id.tid for other in client.inferior.threads)
         fields += b"threads:%b;" % b",".join(ids)
     return fields
 
@@ -84,7 +84,7 @@ def list_first(client: Client, arguments: bytes) -> Data:
 
 def list_next(client: Client, arguments: bytes) -> Data:
     """`qsThreadInfo`: the next part, or `l` at the end."""
-    threads = client.session.threads
+    threads = client.inferior.threads
     part = range(client.listed, min(client.listed + _IDS_PER_PACKET, len(threads)))
     client.listed = part.stop
     if not part:
@@ -101,7 +101,7 @@ def extra_info(client: Client, arguments: bytes) -> Data:
 def thread_list_document(client: Client) -> bytes:
     """Return the `threads` object: every thread with its id, core, name and text."""
     lines = ['<?xml version="1.0"?>\n<threads>\n']
-    for thread in client.session.threads if client.attached else ():
+    for thread in client.inferior.threads if client.attached else ():
         thread_id = format_thread_id(thread.id, client.multiprocess).decode()
         name = f' name="{_attribute(thread.name)}"' if thread.name else ""
         core = "" if thread.core is None else f' core="{thread.core}"'
