@@ -1,4 +1,4 @@
-"""`qXfer`: objects the client reads in slices (GDB manual, "General Query Packets")."""
+"""`qXfer`: objects that the client reads in parts (GDB manual, "General Query Packets")."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _siginfo(client: Client, annex: str) -> bytes:
 def _os_data(client: Client, annex: str) -> bytes:
     """Return a table for `info os` (GDB manual, "Operating System Information").
 
-    Without a name it is the table of tables.
+    Without a name it is the list of tables.
     """
     tables = client.inferior.os_tables
     if not annex:
@@ -60,7 +60,7 @@ def _os_data(client: Client, annex: str) -> bytes:
     for table in tables:
         if table.name == annex:
             return _document(annex, table.columns, table.rows())
-    raise PacketError(f"no table named {annex}; 'info os' lists those there are")
+    raise PacketError(f"no table named {annex}; try 'info os'")
 
 
 def _document(kind: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
@@ -87,7 +87,7 @@ _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
 
 
 def read_object(client: Client, arguments: bytes) -> Data | Unsupported:
-    """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`: a slice of an object, made once."""
+    """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`: a part of an object, which is made only once."""
     fields = arguments.split(b":", 3)
     if len(fields) != 4 or fields[1] != b"read":
         return UNSUPPORTED
@@ -100,7 +100,7 @@ def read_object(client: Client, arguments: bytes) -> Data | Unsupported:
     data = client.objects.get(key) if offset else None
     if data is None:
         data = make(client, annex)
-        client.objects = {key: data}  # one at a time, whatever annexes a client makes up
+        client.objects = {key: data}  # only one, whatever annexes a client invents
     reply = object_slice(data, offset, length, PACKET_SIZE)
     if reply.startswith(b"l"):
         del client.objects[key]
