@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection, SymbolTableSection
+from elftools.elf.sections import NoteSection
 
+from kdump_gdbserver.adapters.elf_symbols.symbol_table import find_values, symbol_tables
+from kdump_gdbserver.adapters.elf_symbols.vmlinux_types import VmlinuxTypes
 from kdump_gdbserver.domain.errors import InputError
 
 
@@ -34,14 +35,19 @@ class ElfSymbolFile:
     def symbols(self, names: Collection[str]) -> Mapping[str, int]:
         """Return the values of those of the named symbols that the symbol table has.
 
-        Raises `InputError` when the table is damaged or the file is there no longer.
+        A name that stands for several values is left out. Raises `InputError` when the table
+        is damaged or the file is there no longer.
         """
-        found: dict[str, int] = {}
         with _reading(self.path, self._advice) as elf:
-            for section in elf.iter_sections():
-                if isinstance(section, SymbolTableSection):
-                    found.update(_values(elf, section, names))
-        return found
+            return find_values(symbol_tables(elf), names)
+
+    def types(self, load_offset: int) -> VmlinuxTypes:
+        """Return the symbols and types of a vmlinux that KASLR moved by `load_offset`.
+
+        Raises `InputError` as `symbols` does.
+        """
+        with _reading(self.path, self._advice) as elf:
+            return VmlinuxTypes(elf, self.path, load_offset)
 
 
 class ElfSymbolFileOpener:
@@ -67,27 +73,6 @@ def _reading(path: str, advice: str | None) -> Iterator[ELFFile]:
         reason = (str(error).splitlines() or ["bad header"])[0]
         advice = advice or "give the uncompressed vmlinux with debuginfo, not a bzImage"
         raise InputError(f"{path}: not a sound ELF file ({reason}); {advice}") from error
-
-
-def _values(elf: ELFFile, section: SymbolTableSection, names: Collection[str]) -> dict[str, int]:
-    """Return the values of the named symbols of one table; the last one's of equal names.
-
-    pyelftools makes an object of every symbol, which takes seconds for a vmlinux.
-    """
-    strings = section.stringtable.data()
-    places: dict[int, str] = {}
-    for name in names:
-        text = name.encode() + b"\0"
-        at = strings.find(text)
-        while at >= 0:  # a name may also be the end of another one, and have that one's place
-            places[at] = name
-            at = strings.find(text, at + 1)
-    order = "<" if elf.little_endian else ">"
-    entry = struct.Struct(order + ("I2xH2Q" if elf.elfclass == 64 else "3I2xH"))
-    value_at = 2 if elf.elfclass == 64 else 1
-    data = section.data()
-    symbols = entry.iter_unpack(data[: len(data) // entry.size * entry.size])
-    return {places[each[0]]: each[value_at] for each in symbols if each[0] in places}
 
 
 def _build_id(elf: ELFFile) -> str | None:

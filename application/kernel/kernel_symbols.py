@@ -24,8 +24,6 @@ _BTF = ("__start_BTF", "__stop_BTF")
 _A_VARIABLE = "init_task"
 # Looked up together with the first names that are asked for.
 _FIRST = (_A_VARIABLE, *_BTF)
-# From so many names on, passing over the packed table takes less time than spelling it out.
-_MANY = 4
 
 # Takes names, returns the run-time addresses of those that it knows.
 LookUp = Callable[[tuple[str, ...]], Mapping[str, int]]
@@ -104,9 +102,6 @@ class KernelSymbols(Types):
     def _from_kallsyms(self, names: tuple[str, ...]) -> Mapping[str, int]:
         if self._kallsyms is None:
             return {}
-        if len(names) < _MANY:
-            with contextlib.suppress(ValueError):  # damaged: too much to spell out
-                self._kallsyms.names.spell_all()
         found = self._kallsyms.find(names)
         return {name: places[0] for name, places in found.items() if len(places) == 1}
 

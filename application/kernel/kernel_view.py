@@ -8,6 +8,7 @@ from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, surve
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.arch.model import RegisterLayout
+from kdump_gdbserver.domain.placement import Placement
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
@@ -38,9 +39,9 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         threads=threads,
         current=threads[survey.panic.index],
         open_memory=dump.kernel,
-        text_segment=_text_segment(dump, survey, symbol_file),
         current_reason=survey.panic.reason,
-        load_offset=dump.vmcoreinfo.kaslr_offset,
+        placement=Placement(dump.vmcoreinfo.kaslr_offset, _text_segment(dump, survey, symbol_file)),
+        facts=dump.facts,
         dump=dump,
         os_tables=(cpu_table(survey.cpus),),
     )
@@ -63,11 +64,11 @@ def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread
 def _text_segment(
     dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None
 ) -> int | None:
-    """Return where the vmlinux's first PT_LOAD is at run time.
-
-    It starts at `_text`; where only `_stext` is known, that is the same on x86_64.
-    """
-    info = dump.vmcoreinfo
+    """Return where the vmlinux's first PT_LOAD is at run time, None where nothing proves it."""
+    info, arch = dump.vmcoreinfo, dump.facts.arch
     if symbol_file is not None and info.kaslr_offset is not None:
-        return (symbol_file.first_segment + info.kaslr_offset) & dump.facts.arch.pointer_mask
-    return survey.symbols.addresses.get("_text", info.symbol("_stext"))
+        return (symbol_file.first_segment + info.kaslr_offset) & arch.pointer_mask
+    known = survey.symbols.addresses.get(arch.first_symbol)
+    if known is not None or arch.first_segment is None:
+        return known
+    return arch.first_segment(info, survey.memory)

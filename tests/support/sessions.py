@@ -13,6 +13,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape, unescape
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch
+from kdump_gdbserver.domain.placement import Placement
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 
@@ -122,7 +123,7 @@ def view_of(
         threads=table,
         current=table[current],
         open_memory=lambda: SegmentedAddressSpace(dict(segments or {})),
-        text_segment=text_segment,
+        placement=Placement(first_segment=text_segment),
         auxv=auxv,
         files=files,
         exec_file=exec_file,
@@ -153,12 +154,19 @@ def expanded(reply: bytes) -> bytes:
     return re.sub(rb"(.)\*([ -~])", repeat, reply, flags=re.DOTALL)
 
 
+class StrictLog(ExchangeLog):
+    """A log that lets bugs out, which a connection would survive, so that tests see them."""
+
+    def bug(self, request: bytes) -> None:
+        raise  # noqa: PLE0704  # what the caller handles
+
+
 class Debugger:
     """A client of a view; every answer is checked to be at most one well-formed frame."""
 
     def __init__(self, view: View, logger: object = None, log_exchanges: bool = False) -> None:
-        log = ExchangeLog(logger or structlog.get_logger(), log_exchanges)
-        self.connection = Connection(view.open_session(), log)
+        log = StrictLog(logger or structlog.get_logger(), log_exchanges)
+        self.connection = Connection(view.open_session, log)
         self.acknowledged = True
         self.printed = ""
 

@@ -49,7 +49,7 @@ class FakeOpener:
         self.asked: list[tuple[Any, ...]] = []
         self._dump = dump
 
-    def describe_library(self) -> str:
+    def describe(self) -> str:
         return "libfake 1.0 from nowhere"
 
     def open(
@@ -193,6 +193,7 @@ def test_a_symbol_file_that_goes_bad_is_told_in_one_line_when_a_client_comes(
             raise InputError("vmlinux: Stale file handle; give the vmlinux again")
 
     def hang_on(client: TcpClient) -> None:
+        client.send(b"qC")
         assert client.hung_up()
 
     opener = FakeOpener(KERNEL.without("kallsyms_names").dump())
@@ -288,7 +289,7 @@ def test_the_container_wants_only_what_is_asked_of_it() -> None:
     container.opener.override(providers.Object(FakeOpener(KERNEL.dump())))
     container.config.file.from_value(["vmcore"])
     session = container.target().open_session()
-    assert session.current.extra == "CPU #2 pid 42"
+    assert session.inferior.current.extra == "CPU #2 pid 42"
     assert container.target() is container.target()
 
 

@@ -1,15 +1,14 @@
-"""The structured log of every RSP exchange; costs one test per packet when it is off."""
+"""The structured log of RSP exchanges; while it is off, it costs one test for each packet."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kdump_gdbserver.domain.errors import MemoryFault
-
-# More of a packet than this tells a reader of the log nothing.
+# Bytes of a packet that are shown.
 _SHOWN = 120
-# Malformed packets told of per client: more would only let it fill the disk under the log.
+# Malformed packets, and bugs, logged for each client, so that no client fills the disk with them.
 MOST_MALFORMED = 20
+MOST_BUGS = 20
 
 
 def _shown(payload: bytes) -> str:
@@ -18,25 +17,22 @@ def _shown(payload: bytes) -> str:
 
 
 class ExchangeLog:
-    """Writes packets and replies to a structlog logger that is bound to one client."""
+    """Logs packets and replies to a structlog logger that is bound to one client."""
 
     def __init__(self, logger: Any, enabled: bool) -> None:
         self._logger = logger
         self.enabled = enabled
         self._malformed = 0
+        self._bugs = 0
 
     def exchange(
-        self,
-        request: bytes,
-        reply: bytes | None,
-        nanoseconds: int,
-        fault: MemoryFault | None = None,
+        self, request: bytes, reply: bytes | None, nanoseconds: int, error: str | None = None
     ) -> None:
-        """Log one packet, its reply (None: none was due) and the time it took.
+        """Log one packet, its reply (None if it has none) and the time it took.
 
-        `fault` is why memory could not be read; most clients get no more than a number.
+        `error` is the text of an error reply: many clients get only a number.
         """
-        why = {} if fault is None else {"fault": str(fault)}
+        why = {} if error is None else {"error": error}
         self._logger.debug(
             "rsp",
             request=_shown(request),
@@ -47,13 +43,21 @@ class ExchangeLog:
         )
 
     def malformed(self, reason: str) -> None:
-        """Log a packet that could not be taken; of a flood of them only the first few."""
+        """Log a packet that was rejected; only the first few of a flood."""
         self._malformed += 1
         if self._malformed <= MOST_MALFORMED:
             self._logger.warning("malformed packet", reason=reason)
             if self._malformed == MOST_MALFORMED:
                 self._logger.warning("this client's further malformed packets are not logged")
 
+    def bug(self, request: bytes) -> None:
+        """Log the exception being handled, with its traceback, as a bug that this packet hit."""
+        self._bugs += 1
+        if self._bugs <= MOST_BUGS:
+            self._logger.exception("internal error: this is a bug", request=_shown(request))
+            if self._bugs == MOST_BUGS:
+                self._logger.error("this client's further internal errors are not logged")
+
     def out_of_step(self) -> None:
-        """Log that a client has gone on without an answer and is hung up on."""
-        self._logger.warning("client has given an answer up; hung up, lest it take it for another")
+        """Log that a client went on without an answer and is disconnected for that."""
+        self._logger.warning("client gave up waiting for an answer; hung up to keep it in step")

@@ -1,7 +1,7 @@
-"""The target description: which registers there are, as XML for the debugger.
+"""The target description: the registers of an architecture, as XML for the debugger.
 
-Source: GDB manual, appendix "Target Descriptions". Names are those of our own declarations,
-plain words all, and stand in the XML as they are.
+Source: GDB manual, appendix "Target Descriptions". All names come from our own declarations and
+need no escaping.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ def _type(definition: TypeDefinition) -> str:
         )
         return f'<flags id="{definition.id}" size="{definition.size}">{fields}</flags>'
     if isinstance(definition, Vector):
-        return (
-            f'<vector id="{definition.id}" type="{definition.element}" count="{definition.count}"/>'
-        )
+        kind, count = definition.element, definition.length
+        return f'<vector id="{definition.id}" type="{kind}" count="{count}"/>'
     fields = "".join(f'<field name="{n}" type="{t}"/>' for n, t in definition.fields)
     return f'<union id="{definition.id}">{fields}</union>'
 
