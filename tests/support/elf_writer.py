@@ -14,11 +14,13 @@ def write_elf(
     build_id: bytes | None = b"\xab\xcd" * 10,
     *,
     machine: int = 62,
+    elf_type: int = 2,
     notes_before: bytes = b"",
 ) -> bytes:
     """Write an ELF64 little-endian file with PT_LOADs at these addresses.
 
-    `notes_before` are notes of others that stand before the build-id.
+    `elf_type` is e_type, 2 being ET_EXEC; `notes_before` are notes of others that stand before
+    the build-id.
     """
     names = b"\0" + b"".join(name.encode() + b"\0" for name in symbols)
     table, at = bytes(24), 1
@@ -45,7 +47,7 @@ def write_elf(
         body += data
     body += b"\0" * (-len(body) % 8)
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
-        "<2HI3QI6H", 2, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
+        "<2HI3QI6H", elf_type, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
         len(sections) + 1, len(sections),
     )  # fmt: skip
     programs = b"".join(
