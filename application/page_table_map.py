@@ -45,7 +45,7 @@ class PageTableMap:
             return start, start + walk.span, permissions_of(self._dump.facts.arch, walk)
         if walk.fault not in (FaultReason.UNMAPPED, FaultReason.SWAPPED):
             raise MemoryFault(address, walk.fault or FaultReason.UNMAPPED, walk.detail)
-        if not walk.entries and self._dump.facts.arch.name != "aarch64":
+        if not walk.entries and not _has_two_tables(self._dump.facts.arch):
             # Not canonical: neither in the lower nor in the upper half of what is.
             return walk.span, (1 << 64) - walk.span, ""
         return start, start + walk.span, ""
@@ -53,22 +53,10 @@ class PageTableMap:
 
 def permissions_of(arch: Arch, walk: PageWalk) -> str:
     """Return r, w and x as the walk's entries allow them together."""
-    bits = dict(arch.entry_flags)
+    if arch.paging is None:
+        return "r"
+    return arch.paging.permissions(walk.address, [entry.value for entry in walk.entries])
 
-    def everywhere(name: str) -> bool:
-        return all(entry.value >> bits[name] & 1 for entry in walk.entries)
 
-    def nowhere(name: str) -> bool:
-        return not any(entry.value >> bits[name] & 1 for entry in walk.entries)
-
-    def of_page(name: str) -> bool:
-        return bool(walk.entries) and bool(walk.entries[-1].value >> bits[name] & 1)
-
-    if arch.name == "x86_64":
-        write, execute = everywhere("write"), nowhere("no-execute")
-    elif arch.name == "aarch64":
-        kind = "no-execute (kernel)" if walk.address >> 63 else "no-execute (user)"
-        write, execute = not of_page("read-only"), not of_page(kind)
-    else:
-        write, execute = of_page("write"), of_page("execute")
-    return "r" + "w" * write + "x" * execute
+def _has_two_tables(arch: Arch) -> bool:
+    return arch.paging is not None and arch.paging.split

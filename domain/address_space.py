@@ -1,13 +1,16 @@
 """AddressSpace: the one way anything reads memory of the dumped machine."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import TYPE_CHECKING, Callable, Dict
 
-from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from .errors import FaultReason, MemoryFault
 
-ByteOrder = Literal["little", "big"]
+if TYPE_CHECKING:  # Python 3.6 has no Literal
+    from typing import Literal  # novm
+
+    ByteOrder = Literal["little", "big"]
+else:
+    ByteOrder = str
 
 
 class AddressSpace(ABC):
@@ -42,6 +45,26 @@ class AddressSpace(ABC):
         return self.read(address, limit).split(b"\0", 1)[0]
 
 
+def read_to_hole(piece: Callable[[int, int], bytes], address: int, length: int) -> bytes:
+    """Return what `piece` gives from `address` on, one piece after the other, up to a hole.
+
+    `piece(address, most)` returns one byte or more, up to `most`, or raises `MemoryFault`. Its
+    fault is raised when there is not even a first byte.
+    """
+    data = piece(address, length)
+    if len(data) >= length:
+        return data
+    parts = [data]
+    at, end = address + len(data), address + length
+    while at < end:
+        try:
+            parts.append(piece(at, end - at))
+        except MemoryFault:
+            break
+        at += len(parts[-1])
+    return b"".join(parts)
+
+
 class SegmentedAddressSpace(AddressSpace):
     """An address space made of named segments: `{address: bytes}`, in memory.
 
@@ -50,30 +73,25 @@ class SegmentedAddressSpace(AddressSpace):
     """
 
     def __init__(
-        self, segments: dict[int, bytes], hole: FaultReason = FaultReason.UNMAPPED
+        self, segments: Dict[int, bytes], hole: FaultReason = FaultReason.UNMAPPED
     ) -> None:
         self._segments = sorted((start, data) for start, data in segments.items() if data)
         self._hole = hole
-        for (start, data), (following, _) in zip(self._segments, self._segments[1:], strict=False):
-            if start + len(data) > following:
-                raise ValueError(f"segments overlap at {following:#x}")
+        end = None
+        for start, data in self._segments:
+            if end is not None and end > start:
+                raise ValueError(f"segments overlap at {start:#x}")
+            end = start + len(data)
 
     def read(self, address: int, length: int) -> bytes:
         """See `AddressSpace.read`."""
-        if length == 0:
-            return b""
-        parts: list[bytes] = []
-        at, end = address, address + length
+        return read_to_hole(self._piece, address, length) if length > 0 else b""
+
+    def _piece(self, address: int, length: int) -> bytes:
         for start, data in self._segments:
-            if start <= at < start + len(data):
-                part = data[at - start : end - start]
-                parts.append(part)
-                at += len(part)
-                if at == end:
-                    break
-        if not parts:
-            raise MemoryFault(address, self._hole)
-        return b"".join(parts)
+            if start <= address < start + len(data):
+                return data[address - start : address - start + length]
+        raise MemoryFault(address, self._hole)
 
 
 class OverlaidAddressSpace(AddressSpace):
@@ -92,18 +110,13 @@ class OverlaidAddressSpace(AddressSpace):
         """See `AddressSpace.read`; a read may run from one into the other."""
         if address >= self._end or address + length <= self._start:
             return self._below.read(address, length)
-        data = self._read_run(address, length)
-        while 0 < len(data) < length and address + len(data) in (self._start, self._end):
-            try:
-                data += self._read_run(address + len(data), length - len(data))
-            except MemoryFault:
-                break
-        return data
+        return read_to_hole(self._read_run, address, length)
 
     def _read_run(self, address: int, length: int) -> bytes:
         """Read up to where the piece starts or ends."""
         if self._start <= address < self._end:
-            return self._piece[address - self._start :][:length]
+            at = address - self._start
+            return self._piece[at : at + length]
         if address < self._start < address + length:
             length = self._start - address
         return self._below.read(address, length)

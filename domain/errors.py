@@ -5,8 +5,6 @@ read of memory failed (`MemoryFault`, the session goes on), and everything else,
 which is a bug of ours and is not caught.
 """
 
-from __future__ import annotations
-
 import enum
 
 

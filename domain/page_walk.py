@@ -1,15 +1,21 @@
 """PageWalk: how page tables translate an address, level by level."""
 
-from __future__ import annotations
+from typing import Iterable, List, NamedTuple, Optional, Tuple
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from kdump_gdbserver.domain.errors import FaultReason
+from .errors import FaultReason
 
 
-@dataclass(frozen=True, slots=True)
-class TableEntry:
+class RootTable(NamedTuple):
+    """Where a page table of the top level is.
+
+    `address` is physical or, when `is_virtual`, one of the kernel's (mm->pgd).
+    """
+
+    address: int
+    is_virtual: bool = False
+
+
+class TableEntry(NamedTuple):
     """One step of a walk: the entry that was followed, or that ended the walk.
 
     `level` is 1 for the lowest table; `address` is the entry's physical address and
@@ -21,26 +27,25 @@ class TableEntry:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class PageWalk:
+class PageWalk(NamedTuple):
     """A walk to `address` (virtual): its entries from the top table down.
 
     `physical` is where the byte is, and `page_size` (bytes) the size of its page; when the
     walk failed both are None and `fault` says why. `span` is how many bytes around the
-    address, aligned to as many, the last entry stands for.
+    address, aligned to as many, the last entry stands for. Without entries the address is one
+    that the hardware maps without page tables, or that no page table can map.
     """
 
     address: int
-    entries: tuple[TableEntry, ...]
+    entries: Tuple[TableEntry, ...]
     span: int
-    physical: int | None = None
-    page_size: int | None = None
-    fault: FaultReason | None = None
+    physical: Optional[int] = None
+    page_size: Optional[int] = None
+    fault: Optional[FaultReason] = None
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FilePlace:
+class FilePlace(NamedTuple):
     """Where a page's bytes are: file, offset and length (bytes), and how they are stored."""
 
     path: str
@@ -58,6 +63,6 @@ def level_name(level: int, levels: int) -> str:
     return LEVEL_NAMES[5] if level == levels else LEVEL_NAMES.get(level, f"level {level}")
 
 
-def flag_names(flags: Iterable[tuple[str, int]], value: int) -> list[str]:
+def flag_names(flags: Iterable[Tuple[str, int]], value: int) -> List[str]:
     """Return the names of the flags that are set in a page-table entry."""
     return [name for name, bit in flags if value >> bit & 1]

@@ -1,11 +1,9 @@
 """VMCOREINFO: what the kernel says of itself for readers of its dump."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
+from typing import Dict, Mapping, Optional
 
-from kdump_gdbserver.domain.errors import InputError
+from .errors import InputError
 
 _TAGGED = re.compile(r"(SYMBOL|SIZE|OFFSET|LENGTH|NUMBER)\(([^)]*)\)\Z")
 
@@ -22,9 +20,9 @@ class Vmcoreinfo:
         self.lines = dict(lines)
 
     @classmethod
-    def parse(cls, raw: bytes) -> Vmcoreinfo:
+    def parse(cls, raw: bytes) -> "Vmcoreinfo":
         """Parse the note's text; raise `InputError` when it has no `KEY=VALUE` line at all."""
-        lines: dict[str, str] = {}
+        lines: Dict[str, str] = {}
         for line in raw.rstrip(b"\0").decode("utf-8", "replace").splitlines():
             key, equals, value = line.partition("=")
             if equals and key.strip():
@@ -37,65 +35,65 @@ class Vmcoreinfo:
         """Return the text again, one line a key."""
         return "".join(f"{key}={value}\n" for key, value in self.lines.items()).encode()
 
-    def _number(self, key: str, base: int) -> int | None:
+    def _number(self, key: str, base: int) -> Optional[int]:
         text = self.lines.get(key)
         try:
             return None if text is None else int(text, base)
         except ValueError:
             return None
 
-    def _address(self, key: str) -> int | None:
+    def _address(self, key: str) -> Optional[int]:
         """Return 64 bits in hex; what does not fit them is damaged and counts as not there."""
         value = self._number(key, 16)
         return value if value is not None and 0 <= value < 1 << 64 else None
 
-    def symbol(self, name: str) -> int | None:
+    def symbol(self, name: str) -> Optional[int]:
         """Run-time address of a kernel symbol, or None."""
         return self._address(f"SYMBOL({name})")
 
-    def number(self, name: str) -> int | None:
+    def number(self, name: str) -> Optional[int]:
         """Value of a NUMBER line, decimal or 0x-prefixed, or None."""
         return self._number(f"NUMBER({name})", 0)
 
-    def size(self, name: str) -> int | None:
+    def size(self, name: str) -> Optional[int]:
         """Size of a kernel type in bytes, or None."""
         return self._number(f"SIZE({name})", 10)
 
-    def offset(self, name: str) -> int | None:
+    def offset(self, name: str) -> Optional[int]:
         """Offset of `struct.member` in bytes, or None."""
         return self._number(f"OFFSET({name})", 10)
 
-    def length(self, name: str) -> int | None:
+    def length(self, name: str) -> Optional[int]:
         """Number of elements of an array, or None."""
         return self._number(f"LENGTH({name})", 10)
 
     @property
-    def kaslr_offset(self) -> int | None:
+    def kaslr_offset(self) -> Optional[int]:
         """KERNELOFFSET: what KASLR added to every kernel address, or None if not told."""
         return self._address("KERNELOFFSET")
 
     @property
-    def release(self) -> str | None:
+    def release(self) -> Optional[str]:
         """OSRELEASE: the kernel's `uname -r`."""
         return self.lines.get("OSRELEASE")
 
     @property
-    def build_id(self) -> str | None:
+    def build_id(self) -> Optional[str]:
         """BUILD-ID of vmlinux as lower-case hex (kernels since 5.9)."""
         text = self.lines.get("BUILD-ID")
         return text.lower() if text else None
 
     @property
-    def crash_time(self) -> int | None:
+    def crash_time(self) -> Optional[int]:
         """CRASHTIME in seconds since the epoch; only a kernel that crashed writes it."""
         return self._number("CRASHTIME", 10)
 
     @property
-    def page_size(self) -> int | None:
+    def page_size(self) -> Optional[int]:
         """PAGESIZE in bytes."""
         return self._number("PAGESIZE", 10)
 
-    def untagged(self, tag: str) -> dict[str, str]:
+    def untagged(self, tag: str) -> Dict[str, str]:
         """All lines of one tag, e.g. SYMBOL, by the name inside the brackets."""
         found = ((_TAGGED.match(key), value) for key, value in self.lines.items())
         return {match[2]: value for match, value in found if match and match[1] == tag}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import detect_arch
-from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import arch_named, told
+from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import parts_missing
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
 from kdump_gdbserver.adapters.kdumpfile.library.loading import Library
 from kdump_gdbserver.adapters.kdumpfile.memory.translation import can_translate
-from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
+from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch, arch_named
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo

@@ -44,7 +44,7 @@ def entry_unwind_image(
     It is of the x86_64 kernel's entry and start-up code. None when the kernel has no ORC
     tables (CONFIG_UNWINDER_ORC, since 4.14), or the dump does not have them whole.
     """
-    if arch.name != "x86_64":
+    if not arch.has_orc:
         return None
     try:
         return unwind_image(_rows(memory, symbols.addresses), base)

@@ -63,11 +63,11 @@ def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread
 def _text_segment(
     dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None
 ) -> int | None:
-    """Return where the vmlinux's first PT_LOAD is at run time.
-
-    It starts at `_text`; where only `_stext` is known, that is the same on x86_64.
-    """
-    info = dump.vmcoreinfo
+    """Return where the vmlinux's first PT_LOAD is at run time, None where nothing proves it."""
+    info, arch = dump.vmcoreinfo, dump.facts.arch
     if symbol_file is not None and info.kaslr_offset is not None:
-        return (symbol_file.first_segment + info.kaslr_offset) & dump.facts.arch.pointer_mask
-    return survey.symbols.addresses.get("_text", info.symbol("_stext"))
+        return (symbol_file.first_segment + info.kaslr_offset) & arch.pointer_mask
+    known = survey.symbols.addresses.get(arch.first_symbol)
+    if known is not None or arch.first_segment is None:
+        return known
+    return arch.first_segment(info, survey.memory)

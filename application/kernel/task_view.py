@@ -19,10 +19,6 @@ from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
-# Where struct inactive_task_frame has the return address, in bytes: behind r15 to r12, rbx
-# and rbp, in some kernels behind the flags too (arch/x86/include/asm/switch_to.h).
-_RETURN_ADDRESS_AT = {"x86_64": (48, 56)}
-
 
 def open_task_view(
     dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None = None
@@ -181,7 +177,7 @@ class _SwitchFrames:
 
     def __init__(self, dump: CrashDump, kernel: View) -> None:
         self._arch = dump.facts.arch
-        self._places = _RETURN_ADDRESS_AT.get(self._arch.name, ())
+        self._places = self._arch.return_address_at
         self._open_memory = kernel.open_memory
         self._memory: AddressSpace | None = None
         self._lock = threading.Lock()  # sessions share threads, not address spaces

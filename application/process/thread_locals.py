@@ -16,10 +16,6 @@ from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.threads import Thread
 
-# Architectures whose thread pointer is the address of struct pthread, with the static
-# blocks below it; on all others it is behind the struct, with the blocks above.
-_POINTER_IS_PTHREAD = frozenset({"x86_64", "i386"})
-
 _PREFIX = "_thread_db_"
 # The list of modules: in a static program a variable of its own; else a member of the
 # loader's data, which the library has a pointer to (since glibc 2.33) or gdb a symbol.
@@ -71,7 +67,7 @@ class GlibcThreadLocals:
         self._memory = memory
         self._thread_pointer = thread_pointer
         self._symbols: dict[str, int] = {}
-        self._static_below = arch.name in _POINTER_IS_PTHREAD
+        self._static_below = arch.process.tls_below
 
     @property
     def wanted(self) -> Sequence[str]:

@@ -15,9 +15,6 @@ from kdump_gdbserver.domain.sidecars import Vma
 
 PATH = "[vdso]"
 _ELF_CLASS = {4: b"\x7fELF\x01", 8: b"\x7fELF\x02"}
-# struct vdso_image on x86 begins with the address and the size of the image
-# (arch/x86/include/asm/vdso.h); elsewhere symbols stand at its beginning and end.
-_STRUCTS = {"x86_64": "vdso_image_64", "i386": "vdso_image_32"}
 _LARGEST = 1 << 20
 
 
@@ -59,9 +56,11 @@ def find_vdso(
 
 def _bounds(survey: KernelSurvey, kernel: Arch, process: Arch) -> tuple[int, int] | None:
     """Return address and size, in bytes, of the kernel's image."""
-    addresses = survey.symbols.addresses
-    if process.name in _STRUCTS:
-        struct = addresses.get(_STRUCTS[process.name])
+    addresses, vdso = survey.symbols.addresses, process.process.vdso
+    if vdso is None:
+        return None
+    if vdso.image:
+        struct = addresses.get(vdso.image)
         if struct is None:
             return None
         word = kernel.pointer_size
@@ -73,8 +72,8 @@ def _bounds(survey: KernelSurvey, kernel: Arch, process: Arch) -> tuple[int, int
         except MemoryFault:
             return None
         return start, size
-    start_at, end = addresses.get("vdso_start"), addresses.get("vdso_end")
-    if start_at is None or end is None or process is not kernel:
+    start_at, end = addresses.get(vdso.start), addresses.get(vdso.end)
+    if start_at is None or end is None:
         return None
     return start_at, end - start_at
 

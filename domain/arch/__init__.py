@@ -1,18 +1,31 @@
-"""The architectures: one file of declarations each, found here by name."""
+"""The architectures: one file of declarations each, found here by name.
 
-from __future__ import annotations
+gdb's own Python loads this package too, so it is written in the syntax of Python 3.6.
+"""
 
-from kdump_gdbserver.domain.arch.aarch64 import AARCH64
-from kdump_gdbserver.domain.arch.arm import ARM
-from kdump_gdbserver.domain.arch.i386 import I386
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Register, RegisterLayout, Slot
-from kdump_gdbserver.domain.arch.riscv64 import RISCV64
-from kdump_gdbserver.domain.arch.x86_64 import X86_64
+from typing import Dict, Optional
 
-ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64, AARCH64, RISCV64)}
+from .aarch64 import AARCH64
+from .arm import ARM
+from .i386 import I386
+from .model import Arch, Feature, Register, RegisterLayout, Slot
+from .riscv64 import RISCV64
+from .x86_64 import X86_64
+
+ARCHITECTURES: Dict[str, Arch] = {arch.name: arch for arch in (X86_64, AARCH64, RISCV64)}
 
 # What a 32-bit process is under a 64-bit kernel; no kernel of these can be opened.
-COMPAT: dict[str, Arch] = {X86_64.name: I386, AARCH64.name: ARM}
+COMPAT: Dict[str, Arch] = {arch.compat_of: arch for arch in (I386, ARM)}
+
+_BY_ANY_NAME = {
+    name: arch for arch in ARCHITECTURES.values() for name in (arch.name, *arch.aliases)
+}
+
+
+def arch_named(name: str) -> Optional[Arch]:
+    """Return the architecture with a kernel's (`uname -m`) name, or another name for it."""
+    return _BY_ANY_NAME.get(name)
+
 
 __all__ = [
     "AARCH64",
@@ -27,4 +40,5 @@ __all__ = [
     "Register",
     "RegisterLayout",
     "Slot",
+    "arch_named",
 ]

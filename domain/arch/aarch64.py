@@ -1,12 +1,26 @@
-"""aarch64: registers as gdb numbers them.
+"""aarch64: all that is special about it.
 
-Source: GDB manual, "AArch64 Features"; DWARF numbers from "DWARF for the Arm
-64-bit Architecture", section "DWARF register names".
+Sources: GDB manual, "AArch64 Features"; DWARF numbers from "DWARF for the Arm 64-bit
+Architecture", section "DWARF register names"; page tables from the Arm ARM, D8.2 and D8.3, and
+what Linux makes of them from arch/arm64/include/asm/pgtable-hwdef.h and pgtable-prot.h.
 """
 
-from __future__ import annotations
+from typing import Mapping, Optional, Sequence
 
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Flags, Register, Union, Vector
+from ..address_space import AddressSpace
+from ..errors import MemoryFault
+from ..vmcoreinfo import Vmcoreinfo
+from .model import Arch, Feature, Flags, Process, Register, Union, Vdso, Vector, prstatus
+from .paging import (
+    NOWHERE,
+    SWAPPED,
+    Decoded,
+    EntryKind,
+    KernelTables,
+    Paging,
+    TableForm,
+    at_physical,
+)
 
 CPSR = Flags(
     "cpsr_flags",
@@ -80,6 +94,116 @@ PAUTH = Feature(
     (Register("pauth_dmask", 64), Register("pauth_cmask", 64)),
 )
 
+# elf_gregset_t is struct user_pt_regs (arch/arm64/include/uapi/asm/ptrace.h).
+PRSTATUS = prstatus(" ".join((*(f"x{i}" for i in range(31)), "sp", "pc", "cpsr")))
+
+_VALID, _TABLE, _READ_ONLY = 1 << 0, 1 << 1, 1 << 7
+_NO_EXECUTE_KERNEL, _NO_EXECUTE_USER = 1 << 53, 1 << 54
+_PROT_NONE = 1 << 58  # PTE_PROT_NONE, until 6.10
+_PRESENT_INVALID = 1 << 11  # PTE_PRESENT_INVALID since 6.10, part of swap entries before
+_ADDRESS = 0x0000_FFFF_FFFF_F000
+_WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
+_IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
+_MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
+
+
+def table_form(page_size: int, bits: int, index_bits: int = 0) -> TableForm:
+    """Return the form for pages of 4, 16 or 64 KiB and virtual addresses of so many bits.
+
+    `index_bits`, if more, is how many bits the kernel's tables were made for: those with 64 KiB
+    pages and 52 bits have as large a top table on a CPU that has 48.
+    """
+    page_shift = page_size.bit_length() - 1
+    width = page_shift - 3
+    rest = max(bits, index_bits) - page_shift
+    widths = (width,) * (rest // width) + ((rest % width,) if rest % width else ())
+    # With 52 bits and small pages two bits of the address are where the shareability was
+    # (LPA2), with 64 KiB pages four of them are below the address (LPA).
+    lpa, lpa2 = page_shift == 16, page_shift < 16 and bits > 48
+    low = -page_size & (_WIDE_ADDRESS if lpa2 else _ADDRESS)
+    # The largest block, by level: 1 GiB, 32 MiB, 512 MiB; a level more with LPA and LPA2.
+    largest = (3 if page_shift == 12 else 2) + (lpa or lpa2)
+
+    def frame(entry: int) -> int:
+        address = entry & low
+        if lpa:
+            return address | (entry & 0xF000) << 36
+        return address | (entry & 0x300) << 42 if lpa2 else address
+
+    def decode(entry: int, level: int) -> Decoded:
+        size = 1 << page_shift + width * (level - 1)
+        if not entry & _VALID:
+            if level > 1 or not entry:
+                return NOWHERE
+            if entry & _PROT_NONE:
+                return EntryKind.HIDDEN, frame(entry), size
+            # Bit 11 tells hidden pages from swapped ones since 6.10 and belongs to the swap
+            # offset before: then nothing is claimed.
+            return NOWHERE if entry & _PRESENT_INVALID else SWAPPED
+        if entry & _TABLE:
+            return (EntryKind.TABLE if level > 1 else EntryKind.PAGE), frame(entry), size
+        if not 1 < level <= largest:
+            return NOWHERE
+        return EntryKind.PAGE, frame(entry) & -size, size
+
+    high = 0xF000 if lpa else 0x300 if lpa2 else 0
+    return TableForm(
+        page_shift,
+        widths,
+        decode,
+        run_mask=low | high | _VALID | _TABLE,
+        run_step=page_size,
+        split=True,
+        bits=bits,
+    )
+
+
+def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
+    top, offset = info.symbol("swapper_pg_dir"), info.number("kimage_voffset")
+    made_for, page_size = info.number("VA_BITS"), info.page_size
+    unused = info.number("TCR_EL1_T1SZ")
+    if top is None or offset is None or made_for is None or page_size not in (4096, 16384, 65536):
+        return None
+    if unused is None and made_for > 48:
+        return None  # such kernels run on CPUs with fewer bits, too
+    bits = made_for if unused is None else 64 - unused
+    if not 25 <= bits <= made_for <= 52:
+        return None
+    form = table_form(page_size, bits, made_for if page_size == 65536 else 0)
+    root = at_physical((top - offset) & (1 << 64) - 1, 52, 64)
+    return None if root is None else KernelTables(form, root)
+
+
+def _permissions(address: int, entries: Sequence[int]) -> str:
+    last = entries[-1] if entries else 0
+    no_execute = _NO_EXECUTE_KERNEL if address >> 63 else _NO_EXECUTE_USER
+    return "r" + "w" * (not last & _READ_ONLY) + "x" * (not last & no_execute)
+
+
+def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
+    """Return where _text is: at KIMAGE_VADDR (MODULES_END), moved by KASLR.
+
+    Proved by the header of the kernel's image, which is its first 64 bytes.
+    """
+    base, moved, code = info.number("MODULES_END"), info.kaslr_offset, info.symbol("_stext")
+    if base is None or moved is None or code is None:
+        return None
+    start = base + moved
+    try:
+        magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))
+    except MemoryFault:
+        return None
+    return start if 0 <= code - start <= _MOST_HEAD and magic == _IMAGE_MAGIC else None
+
+
+def _pac_mask(info: Vmcoreinfo) -> int:
+    return info.number("KERNELPACMASK") or 0
+
+
+def _is_user_mode(registers: Mapping[str, int]) -> bool:
+    return registers.get("cpsr", 1) & 0xF == 0  # the exception level
+
+
 AARCH64 = Arch(
     name="aarch64",
     gdb_name="aarch64",
@@ -92,6 +216,17 @@ AARCH64 = Arch(
     dump_names={"pstate": "cpsr", "lr": "x30", "fp": "x29"},
     vmcoreinfo_marks=("NUMBER(kimage_voffset)",),
     triple="aarch64-unknown-linux-gnu",
+    aliases=("arm64",),
+    kdumpfile_name="aarch64",
+    paging=Paging(_find_tables, table_form, _permissions, split=True),
+    prstatus=PRSTATUS,
+    first_segment=_first_segment,
+    pac_mask=_pac_mask,
+    process=Process(
+        thread_pointer="tpidr",
+        is_user_mode=_is_user_mode,
+        vdso=Vdso(start="vdso_start", end="vdso_end"),
+    ),
     # Arm ARM, D8.3, stage 1 descriptors.
     entry_flags=(
         ("valid", 0),

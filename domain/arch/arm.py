@@ -5,9 +5,10 @@ section "DWARF register names". How an AArch32 process's registers lie in an aar
 kernel's: arch/arm64/include/asm/ptrace.h (compat_sp, compat_lr) and Arm ARM, D1.20.1.
 """
 
-from __future__ import annotations
+from typing import Dict, Mapping
 
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Register
+from .aarch64 import AARCH64
+from .model import Arch, Feature, Process, Register
 
 _ROLES = {**{i: f"arg{i + 1}" for i in range(4)}, 11: "fp"}
 
@@ -29,6 +30,33 @@ VFP = Feature(
     ),
 )
 
+_FPSCR_BITS = 0xF7FFFFFF
+_DUMP_NAMES = {
+    **{f"x{i}": f"r{i}" for i in range(13)},
+    "x13": "sp",
+    "x14": "lr",
+    "pstate": "cpsr",
+}
+
+
+def _from_kernel(values: Mapping[str, int]) -> Dict[str, int]:
+    """Return a process's registers from the kernel's.
+
+    r13 and r14 are in x13 and x14, d0 to d31 in v0 to v15, fpscr in fpsr and fpcr (Arm ARM,
+    D1.20.1 and G8.2).
+    """
+    same = ("pc", "cpsr", "tpidr", *(f"x{i}" for i in range(15)))
+    result = {_DUMP_NAMES.get(name, name): values[name] for name in same if name in values}
+    for i in range(16):
+        vector = values.get(f"v{i}")
+        if vector is not None:
+            result[f"d{2 * i}"] = vector & ((1 << 64) - 1)
+            result[f"d{2 * i + 1}"] = vector >> 64
+    if "fpsr" in values and "fpcr" in values:
+        result["fpscr"] = (values["fpsr"] | values["fpcr"]) & _FPSCR_BITS
+    return result
+
+
 ARM = Arch(
     name="arm",
     gdb_name="arm",
@@ -38,11 +66,9 @@ ARM = Arch(
     pc="pc",
     sp="sp",
     elf_machine=40,
-    dump_names={
-        **{f"x{i}": f"r{i}" for i in range(13)},
-        "x13": "sp",
-        "x14": "lr",
-        "pstate": "cpsr",
-    },
+    dump_names=_DUMP_NAMES,
     triple="armv7-unknown-linux-gnueabihf",
+    process=Process(thread_pointer="tpidr"),
+    compat_of=AARCH64.name,
+    from_kernel=_from_kernel,
 )

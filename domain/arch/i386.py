@@ -5,10 +5,8 @@ Source: GDB manual, "i386 Features"; DWARF numbers from the System V i386 psABI,
 places as a 64-bit one's (arch/x86/include/asm/ptrace.h), so they come by 64-bit names.
 """
 
-from __future__ import annotations
-
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Register
-from kdump_gdbserver.domain.arch.x86_64 import AVX, EFLAGS, MXCSR, SEGMENTS, VECTOR_TYPES, X87
+from .model import Arch, Feature, Process, Register, Vdso
+from .x86_64 import AVX, EFLAGS, MXCSR, SEGMENTS, VECTOR_TYPES, X86_64, X87
 
 _GENERAL = "eax ecx edx ebx esp ebp esi edi eip".split()
 _TYPES = {"esp": "data_ptr", "ebp": "data_ptr", "eip": "code_ptr"}
@@ -45,6 +43,7 @@ I386 = Arch(
     pointer_size=4,
     features=(CORE, LINUX),
     optional={"sse": SSE, "avx": Feature(AVX.name, AVX.registers[:_VECTORS])},
+    extends={"avx": "sse"},
     pc="eip",
     sp="esp",
     elf_machine=3,
@@ -55,4 +54,6 @@ I386 = Arch(
         "orig_ax": "orig_eax",
     },
     triple="i386-unknown-linux-gnu",
+    process=Process(thread_pointer="gs_base", tls_below=True, vdso=Vdso(image="vdso_image_32")),
+    compat_of=X86_64.name,
 )

@@ -1,12 +1,26 @@
-"""riscv64: registers as gdb numbers them.
+"""riscv64: all that is special about it.
 
-Source: GDB manual, "RISC-V Features"; names and DWARF numbers from the RISC-V
-psABI, chapters "Register Convention" and "DWARF Register Numbers".
+Sources: GDB manual, "RISC-V Features"; names and DWARF numbers from the RISC-V psABI, chapters
+"Register Convention" and "DWARF Register Numbers"; page tables from the privileged architecture,
+"Sv39", "Sv48", "Sv57" and "Svnapot", and arch/riscv/include/asm/pgtable-bits.h.
 """
 
-from __future__ import annotations
+from typing import Optional, Sequence
 
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Register
+from ..address_space import AddressSpace
+from ..errors import MemoryFault
+from ..vmcoreinfo import Vmcoreinfo
+from .model import Arch, Feature, Process, Register, Vdso, prstatus
+from .paging import (
+    NOWHERE,
+    SWAPPED,
+    Decoded,
+    EntryKind,
+    KernelTables,
+    Paging,
+    TableForm,
+    at_physical,
+)
 
 _NAMES = (
     "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 "
@@ -26,6 +40,78 @@ CPU = Feature(
     ),
 )
 
+# elf_gregset_t is struct user_regs_struct (arch/riscv/include/uapi/asm/ptrace.h): pc, x1 to x31.
+PRSTATUS = prstatus(" ".join(("pc", *_NAMES[1:])))
+
+_VALID, _READ, _WRITE, _EXECUTE = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_PROT_NONE = 1 << 5  # _PAGE_PROT_NONE, the global bit of entries that are not valid
+_NAPOT = 1 << 63
+_NAPOT_SIZE = 1 << 16
+_FRAMES = (1 << 44) - 1 << 10
+_MODES = {8: 39, 9: 48, 10: 57}  # of satp: bits of a virtual address
+_IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"RSC\x05"  # Documentation/arch/riscv/boot-image-header.rst
+
+
+def table_form(bits: int) -> TableForm:
+    """Return the form of Sv39, Sv48 or Sv57."""
+
+    def decode(entry: int, level: int) -> Decoded:
+        size = 1 << 12 + 9 * (level - 1)
+        start = (entry & _FRAMES) << 2
+        if not entry & _VALID:
+            if level > 1 or not entry:
+                return NOWHERE
+            return (EntryKind.HIDDEN, start, size) if entry & _PROT_NONE else SWAPPED
+        if not entry & (_READ | _WRITE | _EXECUTE):
+            return (EntryKind.TABLE, start, 0) if level > 1 else NOWHERE
+        if entry & _NAPOT and level == 1:
+            if entry >> 10 & 0xF != 8:
+                return NOWHERE
+            return EntryKind.PAGE, start & -_NAPOT_SIZE, _NAPOT_SIZE
+        return NOWHERE if start % size else (EntryKind.PAGE, start, size)
+
+    mask = _FRAMES | _NAPOT | _VALID | _READ | _WRITE | _EXECUTE
+    return TableForm(12, (9,) * ((bits - 12) // 9), decode, run_mask=mask, run_step=1 << 10)
+
+
+def _form(page_size: int, bits: int) -> TableForm:
+    return table_form(bits)
+
+
+def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
+    satp = info.number("satp") or 0
+    bits = info.number("VA_BITS") or _MODES.get(satp >> 60)
+    if bits not in _MODES.values() or bits is None:
+        return None
+    top, offset = info.symbol("swapper_pg_dir"), info.number("va_kernel_pa_offset")
+    if top is not None and offset is not None:
+        root = at_physical((top - offset) & (1 << 64) - 1, 56, 4096)
+    else:  # the table of whatever process there was has all of the kernel
+        root = at_physical((satp & (1 << 44) - 1) << 12, 56, 4096) or None
+    return None if root is None else KernelTables(table_form(bits), root)
+
+
+def _permissions(address: int, entries: Sequence[int]) -> str:
+    last = entries[-1] if entries else _WRITE | _EXECUTE
+    return "r" + "w" * bool(last & _WRITE) + "x" * bool(last & _EXECUTE)
+
+
+def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
+    """Return where the kernel's image begins, when KASLR has not moved it.
+
+    Proved by the image's header, which is its first 64 bytes.
+    """
+    start = info.number("KERNEL_LINK_ADDR")
+    if start is None:
+        return None
+    start += info.kaslr_offset or 0
+    try:
+        magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))
+    except MemoryFault:
+        return None
+    return start if magic == _IMAGE_MAGIC else None
+
+
 RISCV64 = Arch(
     name="riscv64",
     gdb_name="riscv:rv64",
@@ -37,7 +123,13 @@ RISCV64 = Arch(
     dump_names={"epc": "pc", "s0": "fp", **{f"x{i}": name for i, name in enumerate(_NAMES)}},
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
+    kdumpfile_name="riscv64",
+    paging=Paging(_find_tables, _form, _permissions),
+    prstatus=PRSTATUS,
     image_base=0xFFFFFFFF80000000,  # LOAD_OFFSET in arch/riscv/kernel/vmlinux.lds.S
+    first_symbol="_start",
+    first_segment=_first_segment,
+    process=Process(thread_pointer="tp", vdso=Vdso(start="vdso_start", end="vdso_end")),
     # RISC-V privileged specification, "Sv39".
     entry_flags=(
         ("valid", 0),

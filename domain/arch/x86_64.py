@@ -1,12 +1,36 @@
-"""x86_64: registers as gdb numbers them.
+"""x86_64: all that is special about it.
 
-Source: GDB manual, "i386 Features"; DWARF numbers from the System V AMD64 psABI,
-section "DWARF Register Number Mapping".
+Sources: GDB manual, "i386 Features"; DWARF numbers from the System V AMD64 psABI, section "DWARF
+Register Number Mapping"; page tables from Intel SDM volume 3, 4.5, and what Linux makes of them
+from arch/x86/include/asm/pgtable_types.h.
 """
 
-from __future__ import annotations
+from typing import Mapping, Optional, Sequence
 
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Flags, Register, Union, Vector
+from ..address_space import AddressSpace
+from ..vmcoreinfo import Vmcoreinfo
+from .model import (
+    Arch,
+    Feature,
+    Flags,
+    NoteLayout,
+    Process,
+    Register,
+    Union,
+    Vdso,
+    Vector,
+    prstatus,
+)
+from .paging import (
+    NOWHERE,
+    SWAPPED,
+    Decoded,
+    EntryKind,
+    KernelTables,
+    Paging,
+    TableForm,
+    at_physical,
+)
 
 EFLAGS = Flags(
     "i386_eflags",
@@ -72,13 +96,12 @@ VECTOR_TYPES = (
     ),
 )
 
-_DWARF = dict(
-    zip(
-        "rax rdx rcx rbx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip".split(),
-        range(17),
-        strict=True,
+_DWARF = {
+    name: number
+    for number, name in enumerate(
+        "rax rdx rcx rbx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip".split()
     )
-)
+}
 _ROLES = {
     "rip": "pc",
     "rsp": "sp",
@@ -129,6 +152,93 @@ AVX = Feature(
     tuple(Register(f"ymm{i}h", 128, "uint128") for i in range(16)),
 )
 
+# elf_gregset_t is struct user_regs_struct (arch/x86/include/asm/user_64.h).
+PRSTATUS = prstatus(
+    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
+    "fs_base gs_base ds es fs gs"
+)
+# struct QEMUCPUState of QEMU's target/i386/arch_dump.c: version and size, 18 registers, ten
+# segments of 24 bytes, five control registers, kernel_gs_base.
+_CONTROL_AT = 8 + 18 * 8 + 10 * 24
+QEMU_NOTE = NoteLayout(
+    _CONTROL_AT + 6 * 8,
+    (
+        *((f"cr{i}", _CONTROL_AT + 8 * i, 8) for i in range(5)),
+        ("kernel_gs_base", _CONTROL_AT + 40, 8),
+    ),
+)
+
+_PRESENT, _WRITE, _HUGE, _NO_EXECUTE = 1 << 0, 1 << 1, 1 << 7, 1 << 63
+_PROT_NONE = 1 << 8  # _PAGE_PROTNONE, the global bit of entries that are not present
+_FRAME = 0x000F_FFFF_FFFF_F000
+_KERNEL_MAP = 0xFFFFFFFF80000000  # __START_KERNEL_map, arch/x86/include/asm/page_64_types.h
+_LA57 = 1 << 12  # of cr4: five levels
+
+
+def table_form(levels: int, hidden_bits: int = 0) -> TableForm:
+    """Return the form of page tables of 4 or 5 levels.
+
+    `hidden_bits` is AMD's memory encryption mask (sme_me_mask), which is part of entries and of
+    no address.
+    """
+    frame = _FRAME & ~hidden_bits
+
+    def decode(entry: int, level: int) -> Decoded:
+        size = 1 << 12 + 9 * (level - 1)
+        may_be_page = level == 1 or (level <= 3 and entry & _HUGE)
+        if entry & _PRESENT:
+            if may_be_page:
+                return EntryKind.PAGE, entry & frame & -size, size
+            return NOWHERE if entry & _HUGE else (EntryKind.TABLE, entry & frame, 0)
+        if entry & _PROT_NONE and may_be_page:
+            # Linux clears the present bit for PROT_NONE and NUMA balancing, and inverts the
+            # frame number (arch/x86/include/asm/pgtable-invert.h).
+            return EntryKind.HIDDEN, ~entry & frame & -size, size
+        return SWAPPED if entry and level == 1 else NOWHERE
+
+    return TableForm(12, (9,) * levels, decode, run_mask=frame | _PRESENT, run_step=1 << 12)
+
+
+def _form(page_size: int, bits: int) -> TableForm:
+    return table_form((bits - 12) // 9)
+
+
+def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
+    top = info.symbol("init_top_pgt") or info.symbol("swapper_pg_dir")
+    phys_base = info.number("phys_base")
+    if top is None or phys_base is None or top < _KERNEL_MAP:
+        return None
+    root = at_physical(top - _KERNEL_MAP + phys_base, 52, 4096)
+    levels = 5 if info.number("pgtable_l5_enabled") else 4
+    form = table_form(levels, (info.number("sme_mask") or 0) & _FRAME)
+    return None if root is None else KernelTables(form, root)
+
+
+def _tables_of_cpu(control: Mapping[str, int]) -> Optional[KernelTables]:
+    # The low 12 bits are flags or a process-context identifier.
+    top, features = control.get("cr3"), control.get("cr4")
+    if not top or features is None:
+        return None
+    return KernelTables(table_form(5 if features & _LA57 else 4), top & _FRAME)
+
+
+def _permissions(address: int, entries: Sequence[int]) -> str:
+    # With page-table isolation the kernel's own tables have all of a process's memory as not
+    # executable, by the entries of the top one alone (arch/x86/mm/pti.c).
+    executed = entries if address >> 63 else entries[1:]
+    write = all(entry & _WRITE for entry in entries)
+    execute = not any(entry & _NO_EXECUTE for entry in executed)
+    return "r" + "w" * write + "x" * execute
+
+
+def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
+    return info.symbol("_stext")  # where _text is, too (arch/x86/kernel/vmlinux.lds.S)
+
+
+def _is_user_mode(registers: Mapping[str, int]) -> bool:
+    return registers.get("cs", 0) & 3 == 3  # the privilege level
+
+
 X86_64 = Arch(
     name="x86_64",
     gdb_name="i386:x86-64",
@@ -136,14 +246,32 @@ X86_64 = Arch(
     # With SSE even if nobody has values: `gcore` of gdb 13 to 18 aborts gdb without it.
     features=(CORE, LINUX, BASES, SSE),
     optional={"avx": AVX},
+    extends={"avx": "sse"},
+    aliases=("amd64",),
     pc="rip",
     sp="rsp",
     elf_machine=62,
     dump_names={"rflags": "eflags", "orig_ax": "orig_rax"},
     vmcoreinfo_marks=("SYMBOL(init_top_pgt)", "NUMBER(pgtable_l5_enabled)"),
     triple="x86_64-unknown-linux-gnu",
-    image_base=0xFFFFFFFF80000000,  # LOAD_OFFSET in arch/x86/kernel/vmlinux.lds.S
-    # Intel SDM volume 3, 4.5; bit 7 is PAT in the lowest table and "page size" above.
+    kdumpfile_name="x86_64",
+    paging=Paging(_find_tables, _form, _permissions, of_cpu=_tables_of_cpu),
+    prstatus=PRSTATUS,
+    qemu_note=QEMU_NOTE,
+    image_base=_KERNEL_MAP,  # LOAD_OFFSET in arch/x86/kernel/vmlinux.lds.S
+    first_segment=_first_segment,
+    has_orc=True,
+    # Behind r15 to r12, rbx and rbp, in some kernels behind the flags too
+    # (arch/x86/include/asm/switch_to.h).
+    return_address_at=(48, 56),
+    process=Process(
+        thread_pointer="fs_base",
+        tls_below=True,
+        is_user_mode=_is_user_mode,
+        zero_if_unknown=("fs_base", "gs_base"),
+        vdso=Vdso(image="vdso_image_64"),
+    ),
+    # Bit 7 is PAT in the lowest table and "page size" above.
     entry_flags=(
         ("present", 0),
         ("write", 1),

@@ -19,6 +19,11 @@ LINK_TEXT = {
     "aarch64": 0xFFFF800008000000,
     "riscv64": 0xFFFFFFFF80000000,
 }
+# What only these kernels have at their beginning: the image's header, and where code follows.
+_HEADS = {
+    "aarch64": (b"ARM\x64", 0x10000, "NUMBER(MODULES_END)"),
+    "riscv64": (b"RSC\x05", 0x2000, "NUMBER(KERNEL_LINK_ADDR)"),
+}
 _DATA = 0x1000000  # from _text
 _PERCPU = 0x1800000  # from _text, where the per-CPU area does not start at zero
 _TABLES = 0x2000000
@@ -139,8 +144,10 @@ def fake_kernel(
     for name, number in (("panic_cpu", panic_cpu), ("crashing_cpu", crashing_cpu)):
         if number is not None:
             variables[name] = pack(number, 4)
-    segments: dict[str, tuple[int, bytes]] = {"text": (text, b"\x90" * 64)}
-    symbols = {"_text": text, "_stext": text}
+    magic, code, link_address = _HEADS.get(arch.name, (b"\x90" * 4, 0, ""))
+    head = b"\x90" * 56 + magic + b"\x90" * 4
+    segments: dict[str, tuple[int, bytes]] = {"text": (text, head)}
+    symbols = {"_text": text, "_stext": text + code}
     at = text + _DATA
     for name, data in variables.items():
         symbols[name] = at
@@ -167,7 +174,8 @@ def fake_kernel(
         everything, text, order, absolute_percpu=absolute, compress=compress,
         kinds={"_text": "T", "_stext": "T", "crash_notes": "B", "nr_cpu_ids": "R"},
     )  # fmt: skip
-    lines = ["OSRELEASE=6.6.0-fake", "PAGESIZE=4096", f"SYMBOL(_stext)={text:x}"]
+    lines = ["OSRELEASE=6.6.0-fake", "PAGESIZE=4096", f"SYMBOL(_stext)={text + code:x}"]
+    lines += [f"{link_address}={LINK_TEXT[arch.name]:#x}"] if link_address else []
     lines += [f"KERNELOFFSET={kaslr:x}"]
     at = text + _TABLES
     for name, data in tables.parts().items():

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
-from kdump_gdbserver.adapters.kdumpfile.memory.hidden_pages import hidden_page
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import ARCHITECTURES
+from kdump_gdbserver.domain.arch.paging import EntryKind
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.unit.kdumpfile_support import LIBRARIES, Machine, noise, write
@@ -230,7 +230,10 @@ def test_thousands_of_refusals_do_no_harm(opener: KdumpfileOpener, tmp_path: Pat
 def test_pages_hidden_from_the_hardware(
     arch: str, entry: int, level: int, found: tuple[int, int] | None
 ) -> None:
-    assert hidden_page(ARCHITECTURES[arch], entry, level) == found
+    paging = ARCHITECTURES[arch].paging
+    assert paging is not None
+    kind, start, size = paging.form(PAGE, 48).decode(entry, level)
+    assert ((start, size) if kind is EntryKind.HIDDEN else None) == found
 
 
 # --- damage ---------------------------------------------------------------------------

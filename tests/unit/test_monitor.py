@@ -134,7 +134,7 @@ class Walking(FakeDump):
     place: FilePlace | None = None
 
     def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
-        return dataclasses.replace(self.walk, address=address)
+        return self.walk._replace(address=address)
 
     def file_place(self, physical: int) -> FilePlace | None:
         return self.place

@@ -64,7 +64,7 @@ def test_types_read_back_are_the_declared_ones(arch: Arch) -> None:
                     assert all(f.get("start") == f.get("end") for f in child)
                 case Vector():
                     assert child.tag == "vector"
-                    assert (definition.element, str(definition.count)) == (
+                    assert (definition.element, str(definition.length)) == (
                         child.get("type"),
                         child.get("count"),
                     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import (
-    arch_named,
     arch_of_prstatus,
     arch_of_vmcoreinfo,
 )
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
-from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
+from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch, arch_named
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 

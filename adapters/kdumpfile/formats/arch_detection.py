@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
+from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
-# sizeof(struct elf_prstatus) of the 64-bit little-endian kernels: 112 bytes before the
-# registers, elf_gregset_t (27, 34 and 32 longs), pr_fpvalid and its padding.
-_PRSTATUS_SIZES = {336: X86_64, 392: AARCH64, 376: RISCV64}
+_PRSTATUS_SIZES = {arch.prstatus.size: arch for arch in ARCHITECTURES.values() if arch.prstatus}
 
 
 def told(name: str | None) -> str | None:
     """Return a name of struct new_utsname; None for what QEMU writes when it knows none."""
     return None if name in ("", "Unknown") else name
-
-
-def arch_named(name: str) -> Arch | None:
-    """Return the architecture with a kernel's (`uname -m`) name."""
-    return ARCHITECTURES.get({"amd64": "x86_64", "arm64": "aarch64"}.get(name, name))
 
 
 def arch_of_vmcoreinfo(vmcoreinfo: Vmcoreinfo) -> Arch | None:

@@ -16,9 +16,9 @@ from kdump_gdbserver.adapters.kdumpfile.library.bindings import (
     TranslationStatus,
 )
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
-from kdump_gdbserver.adapters.kdumpfile.memory.hidden_pages import hidden_page, may_be_swapped
-from kdump_gdbserver.adapters.kdumpfile.memory.translation import Translator
+from kdump_gdbserver.adapters.kdumpfile.memory.translation import Translator, form_of
 from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.arch.paging import EntryKind
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 
@@ -39,7 +39,6 @@ class PageWalker(Translator):
         one that was cut look to libkdumpfile as if nothing was mapped.
         """
         super().__init__(context)
-        self._arch = arch
         self._bounds = bounds
         self.is_torn = False  # whether the last walk ended at an entry of which the end is cut off
         method = self.kernel_method()
@@ -50,6 +49,7 @@ class PageWalker(Translator):
             method.pgt.root.addr = root_table
             method.pgt.root.as_ = KPHYSADDR
         self._method = method
+        self._form = form_of(arch, method)
         form = method.pgt.pf
         # Bits of an address that an entry of each level stands for; level 0 is the page's own.
         self._bits = [sum(form.fieldsz[: level + 1]) for level in range(form.nfields)]
@@ -116,13 +116,11 @@ class PageWalker(Translator):
         files = self._context.files
         if reason is FaultReason.UNMAPPED and files is not None and files.have_shrunk():
             reason = FaultReason.TRUNCATED  # what is no longer there is taken for zeros
-        elif status == TranslationStatus.NOTPRESENT and entries:
-            last = entries[-1]
-            hidden = hidden_page(self._arch, last.value, last.level)
-            if hidden is not None:
-                start, size = hidden
+        elif status == TranslationStatus.NOTPRESENT and entries and self._form is not None:
+            kind, start, size = self._form.decode(entries[-1].value, entries[-1].level)
+            if kind is EntryKind.HIDDEN:
                 return PageWalk(address, entries, span, start + address % size, size)
-            if may_be_swapped(self._arch, last.value, last.level):
+            if kind is EntryKind.SWAPPED:
                 reason = FaultReason.SWAPPED
         elif reason is not FaultReason.UNMAPPED and entries:
             span = self._unread_span(entries)

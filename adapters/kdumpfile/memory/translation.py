@@ -19,9 +19,9 @@ from kdump_gdbserver.adapters.kdumpfile.library.bindings import (
     TranslationStatus,
 )
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
-from kdump_gdbserver.adapters.kdumpfile.memory.hidden_pages import hidden_page, may_be_swapped
 from kdump_gdbserver.adapters.kdumpfile.memory.kdump_memory import REASONS
 from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.arch.paging import EntryKind, TableForm
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
 _REASONS: dict[int, FaultReason] = {
@@ -33,13 +33,18 @@ _REASONS: dict[int, FaultReason] = {
 
 _ANY_BITS = 64  # nothing is translated anyway
 
-# How libaddrxlat calls the architectures' page-table entries.
-_ENTRY_FORMATS = {"x86_64": b"x86_64", "aarch64": b"aarch64", "riscv64": b"riscv64"}
-
 
 def can_translate(functions: Bindings, arch: Arch) -> bool:
     """Whether this libaddrxlat knows the architecture's page tables."""
-    return bool(functions.addrxlat_pte_format(_ENTRY_FORMATS[arch.name]) > 0)
+    return bool(functions.addrxlat_pte_format(arch.kdumpfile_name.encode()) > 0)
+
+
+def form_of(arch: Arch, method: Method) -> TableForm | None:
+    """Return the form of page tables that a method walks, to tell what entries say."""
+    form = method.pgt.pf
+    if arch.paging is None or method.kind != KIND_PAGE_TABLE or not form.nfields:
+        return None
+    return arch.paging.form(1 << form.fieldsz[0], sum(form.fieldsz[: form.nfields]))
 
 
 class Translator:
@@ -159,7 +164,7 @@ class ProcessTranslator(Translator):
     def __init__(self, context: Context, arch: Arch, root_table: int) -> None:
         """`root_table` is the page table's physical address."""
         super().__init__(context)
-        self._arch = arch
+        self._split = arch.paging is not None and arch.paging.split
         method = self.kernel_method()
         if method is None or method.kind != KIND_PAGE_TABLE:
             # Guessing the number of levels could show the bytes of another page.
@@ -168,6 +173,7 @@ class ProcessTranslator(Translator):
         method.pgt.root.addr = root_table
         method.pgt.root.as_ = KPHYSADDR
         self._method = method
+        self._form = form_of(arch, method)
         self._step = Step(ctx=self._ctx, sys=self._system, meth=ctypes.addressof(method))
         self._reference = ctypes.byref(self._step)
         self._walk = context.functions.addrxlat_walk
@@ -181,7 +187,7 @@ class ProcessTranslator(Translator):
         """
         form = self._method.pgt.pf
         bits: int = sum(form.fieldsz[: form.nfields]) or _ANY_BITS
-        return 1 << (bits if self._arch.name == "aarch64" else bits - 1)
+        return 1 << (bits if self._split else bits - 1)
 
     def _translate(self, address: int) -> int:
         # Swapped-out pages are told apart, pages only hidden from the hardware are found.
@@ -192,12 +198,10 @@ class ProcessTranslator(Translator):
         if not status:
             return cast(int, step.base.addr)
         fault = self._fault(address, status)
-        if status == TranslationStatus.NOTPRESENT:
-            entry, level = step.raw, step.remain
-            hidden = hidden_page(self._arch, entry, level)
-            if hidden is not None:
-                start, size = hidden
+        if status == TranslationStatus.NOTPRESENT and self._form is not None:
+            kind, start, size = self._form.decode(step.raw, step.remain)
+            if kind is EntryKind.HIDDEN:
                 return start + address % size
-            if may_be_swapped(self._arch, entry, level):
+            if kind is EntryKind.SWAPPED:
                 raise MemoryFault(fault.address, FaultReason.SWAPPED, fault.detail)
         raise fault

@@ -24,9 +24,8 @@ def _type(definition: TypeDefinition) -> str:
         )
         return f'<flags id="{definition.id}" size="{definition.size}">{fields}</flags>'
     if isinstance(definition, Vector):
-        return (
-            f'<vector id="{definition.id}" type="{definition.element}" count="{definition.count}"/>'
-        )
+        kind, count = definition.element, definition.length
+        return f'<vector id="{definition.id}" type="{kind}" count="{count}"/>'
     fields = "".join(f'<field name="{n}" type="{t}"/>' for n, t in definition.fields)
     return f'<union id="{definition.id}">{fields}</union>'
 

@@ -1,0 +1,140 @@
+"""How an architecture's page tables are declared.
+
+Levels are counted from 1, the lowest table, whose entries are pages. A table's entries have
+8 bytes each.
+"""
+
+import enum
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..address_space import AddressSpace
+from ..vmcoreinfo import Vmcoreinfo
+
+_ALL = (1 << 64) - 1
+
+
+class EntryKind(enum.Enum):
+    """What an entry of a page table says."""
+
+    TABLE = "leads to a table of the next level"
+    PAGE = "leads to a page"
+    HIDDEN = "leads to a page that the hardware would not follow it to"
+    SWAPPED = "its page was swapped out"
+    ABSENT = "leads nowhere"
+
+
+# Kind, physical address of the table or page, and the page's size in bytes.
+Decoded = Tuple[EntryKind, int, int]
+
+NOWHERE: Decoded = (EntryKind.ABSENT, 0, 0)
+SWAPPED: Decoded = (EntryKind.SWAPPED, 0, 0)
+
+
+class Window(NamedTuple):
+    """Virtual addresses from `start` to before `end` that are mapped without page tables.
+
+    `start` is at the physical address `physical`.
+    """
+
+    start: int
+    end: int
+    physical: int
+
+
+class TableForm:
+    """One configuration of page tables: how an address is cut, and what entries say.
+
+    `widths` are the bits of an address that are an index into the table of each level, the
+    lowest first; `decode` tells what an entry (value, level) says. Addresses have `bits` bits:
+    those above are copies of the highest of them, or with `split` all set in one of two tables'
+    addresses and all clear in the other's. In a lowest table the page behind that of an entry
+    follows on it in memory, with the same permissions, when the bits of `run_mask` differ by
+    `run_step`. `windows` are mapped without tables.
+    """
+
+    def __init__(
+        self,
+        page_shift: int,
+        widths: Tuple[int, ...],
+        decode: Callable[[int, int], Decoded],
+        *,
+        run_mask: int,
+        run_step: int,
+        split: bool = False,
+        bits: Optional[int] = None,
+        windows: Tuple[Window, ...] = (),
+    ) -> None:
+        self.page_shift = page_shift
+        self.page_size = 1 << page_shift
+        self.widths = widths
+        self.decode = decode
+        self.run_mask = run_mask
+        self.run_step = run_step
+        self.split = split
+        self.bits = page_shift + sum(widths) if bits is None else bits
+        self.windows = windows
+
+    @property
+    def levels(self) -> int:
+        """How many tables an address goes through."""
+        return len(self.widths)
+
+    def shift(self, level: int) -> int:
+        """Return the lowest bit of an address that is an index into a table of `level`.
+
+        An entry of it stands for 2 to the power of that many bytes.
+        """
+        return self.page_shift + sum(self.widths[: level - 1])
+
+    @property
+    def user_end(self) -> int:
+        """The first address behind those that a process can have."""
+        return 1 << (self.bits if self.split else self.bits - 1)
+
+    def covers(self, address: int, upper: bool) -> bool:
+        """Whether the tables can map an address: with `split`, those of the upper half or not."""
+        if not self.split:
+            return (address + (1 << self.bits - 1)) & _ALL < 1 << self.bits
+        return address >> self.bits == (_ALL >> self.bits if upper else 0)
+
+    def window(self, address: int) -> Optional[Window]:
+        """Return the window that an address is in."""
+        for window in self.windows:
+            if window.start <= address < window.end:
+                return window
+        return None
+
+
+class KernelTables(NamedTuple):
+    """A kernel's page tables: their form, and the physical address of the top one."""
+
+    form: TableForm
+    root: int
+
+
+# From VMCOREINFO and physical memory; None where they do not tell enough.
+FindTables = Callable[[Vmcoreinfo, AddressSpace], Optional[KernelTables]]
+
+
+class Paging(NamedTuple):
+    """The page tables of an architecture.
+
+    `find` finds the kernel's tables, `of_cpu` tells those that a CPU uses by its control
+    registers, `form` makes a form of the page size in bytes and the bits of an address.
+    `permissions` tells r, w and x for a virtual address from the entries that lead to
+    it, the top one first. `split` is as in `TableForm`, for kernels whose form is not known.
+    """
+
+    find: FindTables
+    form: Callable[[int, int], TableForm]
+    permissions: Callable[[int, Sequence[int]], str]
+    of_cpu: Optional[Callable[[Mapping[str, int]], Optional[KernelTables]]] = None
+    split: bool = False
+
+
+def at_physical(address: int, bits: int, alignment: int) -> Optional[int]:
+    """Return a table's physical address, None for what cannot be one.
+
+    `bits` is how many a physical address can have; `alignment` is in bytes.
+    """
+    return address if 0 <= address < 1 << bits and not address % alignment else None
