@@ -1,5 +1,9 @@
 """The composition root: which adapter stands behind which port.
 
+Each provider calls a function here whose types are ports, so that an adapter that does not
+fit its port fails the type check; a test holds what goes from provider to provider to the
+same types.
+
 Other tools may use it too: set `config`, call `dump()` or `target()`. Tests override
 providers, e.g. `container.dump.override(...)` with a fake dump.
 """
@@ -8,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dependency_injector import containers, providers
 
@@ -29,6 +34,10 @@ from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+
+def _opener(library_path: str | None) -> CrashDumpOpener:
+    return KdumpfileOpener(library_path)
 
 
 def _open_dump(
@@ -119,6 +128,12 @@ def _process_target(
     return target
 
 
+def _server(
+    target: DeferredTarget, logger: Any, log_exchanges: bool, idle_timeout: float | None
+) -> RspServer:
+    return RspServer(target, logger, log_exchanges, idle_timeout)
+
+
 class Container(containers.DeclarativeContainer):
     """Everything the server is made of; each thing is made when first asked for.
 
@@ -143,7 +158,7 @@ class Container(containers.DeclarativeContainer):
         }
     )
     logger = providers.Singleton(set_up_logging, config.debug, config.log_json, config.log_file)
-    opener = providers.Singleton(KdumpfileOpener, library_path=config.libkdumpfile)
+    opener = providers.Singleton(_opener, config.libkdumpfile)
     dump = providers.Singleton(
         _open_dump, opener, config.file, config.arch, config.vmcoreinfo, config.vmlinux
     )
@@ -151,4 +166,4 @@ class Container(containers.DeclarativeContainer):
     target = providers.Singleton(
         _target, dump, symbol_file, config.kernel_tasks, config.process, config.sysroot
     )
-    server = providers.Singleton(RspServer, target, logger, config.debug, config.idle_timeout)
+    server = providers.Singleton(_server, target, logger, config.debug, config.idle_timeout)

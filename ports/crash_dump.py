@@ -65,6 +65,9 @@ class CrashDump(AddressSpaceFactory, Protocol):
 class CrashDumpOpener(Protocol):
     """Opens dump files."""
 
+    def describe(self) -> str:
+        """Return a line that says by what dumps are opened; raises `InputError` if by nothing."""
+
     def open(
         self,
         paths: Sequence[str],

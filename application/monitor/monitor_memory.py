@@ -96,14 +96,14 @@ def why(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
         yield from _why_not(target, address, fault)
         return
     yield f"{address:#x} can be read"
-    if not target.session.physical_mode:
+    if not target.physical.active:
         walk = walk_to(target, address)
         if walk.physical is not None:
             yield f"it is at physical address {walk.physical:#x}"
 
 
 def _why_not(target: MonitorTarget, address: int, fault: MemoryFault) -> Iterator[str]:
-    physical: int | None = address if target.session.physical_mode else None
+    physical: int | None = address if target.physical.active else None
     if physical is None:
         walk = walk_to(target, address)
         physical = walk.physical
@@ -140,10 +140,10 @@ def _row(address: int, data: bytes) -> str:
 def mode(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Switch the session between physical and virtual addresses, and say which it is."""
     if list(arguments) in (["physical"], ["virtual"]):
-        target.session.set_physical_mode(arguments[0] == "physical")
+        target.physical.switch(arguments[0] == "physical")
     elif arguments:
         raise InputError("mode takes 'physical' or 'virtual'")
-    kind = "physical" if target.session.physical_mode else "virtual"
+    kind = "physical" if target.physical.active else "virtual"
     yield f"addresses are {kind}"
     if arguments:
         yield "gdb may hold memory it has read before: 'maint flush dcache' makes it forget that"

@@ -9,6 +9,7 @@ from typing import Protocol
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.physical_memory import PhysicalMemory
 
 _DIGITS = frozenset("0123456789")
 _HEX_DIGITS = _DIGITS | frozenset("abcdefABCDEF")
@@ -17,15 +18,8 @@ _LONGEST = 20  # digits of the highest address in decimal
 _SHOWN = 40  # characters of a wrong argument that are shown
 
 
-class Switchable(Protocol):
-    """The parts of a session that commands read and change."""
-
-    @property
-    def physical_mode(self) -> bool:
-        """Whether addresses are physical."""
-
-    def set_physical_mode(self, physical: bool) -> None:
-        """Let addresses be physical or virtual from now on."""
+class Readable(Protocol):
+    """The part of a session that commands use."""
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Return the readable bytes at `address`."""
@@ -38,7 +32,8 @@ class MonitorTarget:
     `shown` says in words what the session shows, `current` which thread is current and why.
     """
 
-    session: Switchable
+    session: Readable
+    physical: PhysicalMemory
     dump: CrashDump
     root_table: int | None
     shown: str

@@ -28,6 +28,7 @@ from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
+from kdump_gdbserver.domain.placement import Placement
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
 from kdump_gdbserver.domain.text import printable
@@ -117,7 +118,8 @@ def _process_view(
         open_thread_locals=lambda memory: GlibcThreadLocals(
             arch, memory, lambda thread: thread_pointer(arch, values[thread.id.tid])
         ),
-        load_offset=find_load_offset(image, open_memory(), page_size, symbol_file),
+        placement=Placement(find_load_offset(image, open_memory(), page_size, symbol_file)),
+        facts=dump.facts,
         dump=dump,
         root_table=image.rootpgt,
         memory_map=mappings if image.vmas else None,

@@ -51,7 +51,7 @@ class FakeOpener:
         self.asked: list[tuple[Any, ...]] = []
         self._dump = dump
 
-    def describe_library(self) -> str:
+    def describe(self) -> str:
         return "libfake 1.0 from nowhere"
 
     def open(
@@ -360,7 +360,7 @@ def test_the_container_wants_only_what_is_asked_of_it() -> None:
     container.opener.override(providers.Object(FakeOpener(KERNEL.dump())))
     container.config.file.from_value(["vmcore"])
     session = container.target().open_session()
-    assert session.current.extra == "CPU #2 pid 42"
+    assert session.inferior.current.extra == "CPU #2 pid 42"
     assert container.target() is container.target()
 
 

@@ -228,7 +228,7 @@ def test_the_signal_that_was_waiting_is_a_whole_siginfo_or_none(
 
 
 def offset_of(image: ProcessImage, pages: dict[int, bytes]) -> int | None:
-    return open_process_view(dump_of(pages), image).load_offset
+    return open_process_view(dump_of(pages), image).placement.offset
 
 
 @pytest.mark.parametrize("bits", [64, 32])
@@ -256,7 +256,7 @@ def test_without_the_headers_the_executable_begins_where_it_is_mapped() -> None:
     for linked_at, expected in ((0x40, CODE), (0x1000, CODE - 0x1000), (CODE + 0x40, None)):
         executable = FakeSymbolFile({}, first_segment=linked_at)
         view = open_process_view(dump_of({}), image, symbol_file=executable)
-        assert view.load_offset == expected
+        assert view.placement.offset == expected
 
 
 def test_without_the_headers_the_sidecar_is_believed() -> None:
