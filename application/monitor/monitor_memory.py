@@ -24,10 +24,15 @@ def walk_to(target: MonitorTarget, address: int) -> PageWalk:
     return target.dump.page_walk(address, root)
 
 
+def _address(name: str, arguments: Sequence[str]) -> int:
+    """Return the only argument; the words of an expression are taken for one."""
+    expect(f"{name} ADDR", arguments[:1], 1)
+    return address_of(" ".join(arguments), f"{name} %p")
+
+
 def vtop(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Yield each step of a walk: the table, the entry, its flags; then the page's places."""
-    expect("vtop ADDR", arguments, 1)
-    address = address_of(arguments[0])
+    address = _address("vtop", arguments)
     walk = walk_to(target, address)
     yield f"virtual   {address:#x}"
     top = walk.entries[0].level if walk.entries else 0
@@ -83,8 +88,7 @@ def _missing(target: MonitorTarget, physical: int) -> str:
 
 def why(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Yield in one or two lines why an address can or cannot be read."""
-    expect("why ADDR", arguments, 1)
-    address = address_of(arguments[0])
+    address = _address("why", arguments)
     try:
         target.session.read_memory(address, 1)
     except MemoryFault as fault:
@@ -116,7 +120,8 @@ def _why_not(target: MonitorTarget, address: int, fault: MemoryFault) -> Iterato
 def phys(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Yield a hex dump of physical memory, 16 bytes a line."""
     expect("phys ADDR LEN", arguments, 2)
-    address, length = address_of(arguments[0]), length_of(arguments[1])
+    length = length_of(arguments[1])
+    address = address_of(arguments[0], f"phys %p {arguments[1]}")
     if length > _MOST:
         raise InputError(f"phys shows at most {_MOST:#x} bytes; use gdb's dump for more")
     memory, end = target.dump.physical(), address + length
