@@ -14,6 +14,8 @@ BIN := .venv/bin
 REAL_NEEDS := qemu gcc binutils libc-symbols
 # "-p NAME" for each package whose imports are ruled too.
 PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
+# What gdb's own Python loads, which may be 3.6; vermin knows the syntax and library of each.
+IN_GDB := domain/__init__.py domain/kernel gdb
 # The slow ones last.
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs
@@ -48,6 +50,7 @@ check: ## lint, format and type checks, and the rules on who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
 	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations --target=3.6- $(IN_GDB)
 
 bench: ## measure this server beside gdbserver, and draw docs/benchmarks.png
 	@scripts/setup python gdb gdbserver $(REAL_NEEDS)

@@ -57,7 +57,7 @@ class Report:
         for row in rows:
             cells = [_number(row, who) for who in columns]
             lines.append([f"{row.name} ({row.unit})", *cells, row.goal])
-        print(_table(lines), flush=True)
+        print(table(lines), flush=True)
 
     def save(self, path: Path) -> None:
         """Write everything as JSON."""
@@ -91,7 +91,8 @@ def _number(row: Row, who: str) -> str:
     return f"{median:.{digits}f}{spread}"
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Return a table: its head, a rule, its rows; all but the first and last column flush right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = []
     for line in lines:

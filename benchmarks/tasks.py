@@ -7,9 +7,10 @@ from pathlib import Path
 
 from benchmarks.programs import BUILD, BenchError, gdb
 from benchmarks.synthetic import DIRECT_MAP, MIB, RELEASE
-from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
+from kdump_gdbserver.adapters.json_sidecar import JsonSidecarReader
 from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.sidecars import DumpIdentity, KernelTasks, TaskRecord
+from tests.support.sidecar_writer import write_kernel_tasks
 
 _REGISTERS = "rip rsp rbp rbx r12 r13 r14 r15".split()
 _SCRIPT = Path(__file__).resolve().parent.parent / "gdb" / "KdumpGdbCommands.py"
@@ -19,7 +20,7 @@ def write_tasks(path: Path, count: int) -> None:
     """Write a sidecar of `count` sleeping tasks, all in memory that the dump has."""
     tasks = tuple(_task(number) for number in range(1, count + 1))
     identity = DumpIdentity(arch="x86_64", release=RELEASE)
-    JsonSidecarStore().write_kernel_tasks(str(path), KernelTasks(identity, tasks))
+    write_kernel_tasks(path, KernelTasks(identity, tasks))
 
 
 def _task(number: int) -> TaskRecord:
@@ -48,7 +49,7 @@ def write_real_tasks(path: Path, count: int, port: int, vmlinux: Path) -> None:
     printed = gdb(None, *connect, f"kdump-save-kernel-json {saved}")
     if not saved.exists():
         raise BenchError(f"gdb wrote no tasks: {printed.strip()[-300:]}")
-    tasks = JsonSidecarStore().read_kernel_tasks(str(saved), X86_64)
+    tasks = JsonSidecarReader().read_kernel_tasks(str(saved), X86_64)
     asleep = [task for task in tasks.tasks if task.cpu is None and "rip" in task.registers]
     copies = (
         dataclasses.replace(
@@ -57,4 +58,4 @@ def write_real_tasks(path: Path, count: int, port: int, vmlinux: Path) -> None:
         for number in range(count)
     )
     made = dataclasses.replace(tasks, tasks=tuple(copies), cpus=())
-    JsonSidecarStore().write_kernel_tasks(str(path), made)
+    write_kernel_tasks(path, made)

@@ -143,6 +143,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--print-gdb-script", action="store_true", help="print the path of the gdb script and end"
     )
+    parser.add_argument(
+        "--write-gdb-script",
+        type=_path,
+        metavar="FILE",
+        help="write the gdb script as one file, which needs nothing beside it, and end",
+    )
     parser.add_argument("--version", action="store_true", help="print versions and end")
     return parser
 
@@ -151,7 +157,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; ends the program with status 2 on a usage error."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if not (options.version or options.print_gdb_script or options.file):
+    alone = options.version or options.print_gdb_script or options.write_gdb_script
+    if not (alone or options.file):
         parser.error("no dump given; give one with -f VMCORE")
     if options.process is not None and options.kernel_tasks is not None:
         parser.error("-k shows the kernel and -j a process; give one of them")

@@ -17,10 +17,10 @@ from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.logging_setup import set_up_logging
 from kdump_gdbserver.domain.errors import InputError
-from kdump_gdbserver.domain.sidecars import check_identity
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.host_files import HostFiles
+from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 
@@ -63,28 +63,30 @@ def _target(
         return _process_target(dump, process, sysroot, symbol_file)
     if tasks is None:
         return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
-    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
-    from kdump_gdbserver.application.kernel.task_view import open_task_view
+    from kdump_gdbserver.application.kernel.task_view import defer_task_view
 
-    kernel_tasks = JsonSidecarStore().read_kernel_tasks(tasks, dump.facts.arch)
-    check_identity(kernel_tasks.identity, dump.facts, dump.vmcoreinfo)
-    return DeferredTarget(lambda: open_task_view(dump, kernel_tasks, symbol_file))
+    kernel_tasks = _sidecars().read_kernel_tasks(tasks, dump.facts.arch)
+    return DeferredTarget(defer_task_view(dump, kernel_tasks, symbol_file))
+
+
+def _sidecars() -> SidecarReader:
+    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarReader
+
+    return JsonSidecarReader()
 
 
 def _process_target(
     dump: CrashDump, path: str, sysroot: str | None, symbol_file: SymbolFile | None
 ) -> DeferredTarget:
-    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
-    from kdump_gdbserver.application.process.process_view import open_process_view
+    from kdump_gdbserver.application.process.process_view import defer_process_view
 
     files: HostFiles | None = None
     if sysroot is not None:
         from kdump_gdbserver.adapters.host_files import HostDirectory
 
         files = HostDirectory(sysroot)
-    image = JsonSidecarStore().read_process(path, dump.facts.arch)
-    check_identity(image.identity, dump.facts, dump.vmcoreinfo)
-    return DeferredTarget(lambda: open_process_view(dump, image, files, symbol_file))
+    image = _sidecars().read_process(path, dump.facts.arch)
+    return DeferredTarget(defer_process_view(dump, image, files, symbol_file))
 
 
 class Container(containers.DeclarativeContainer):

@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.version:
             print(_versions(container))
+        elif options.write_gdb_script is not None:
+            from kdump_gdbserver.cli.gdb_script import write_gdb_script
+
+            print(f"source {write_gdb_script(options.write_gdb_script)}")
         else:
             _serve(container, options)
     except InputError as error:

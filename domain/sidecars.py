@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import SidecarError
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 _KERNEL_HALF = 1 << 63
@@ -207,4 +208,4 @@ def check_identity(identity: DumpIdentity, facts: DumpFacts, vmcoreinfo: Vmcorei
 def _shown(name: str, value: int | str) -> str:
     if isinstance(value, int):
         return hex(value) if name == "kaslr_offset" else str(value)
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
+    return printable(value)

@@ -11,44 +11,93 @@ vmlinux, and a connection; they read and never write the target.
 Once sourced it also lets gdb's backtraces pass from a CPU's interrupt stack to the stack that
 was interrupted, on x86_64 (`info unwinder` lists it as kdump-interrupt-stacks).
 
-All of that is in the folder kdump_commands beside this file: if you copy one, copy both. Source
-the file again after an update, and the new commands are there.
+In a checkout or an installation most of that is in the folder kdump_commands beside this file and
+in domain/kernel. To have it elsewhere, `kdump-gdbserver --write-gdb-script FILE` writes it all as
+one file. Source the file again after an update, and the new commands are there.
 """
 
 # ruff: noqa: N999  (users know the file by this name)
 
+# In a file that --write-gdb-script wrote: each module's path and text, behind those it imports.
+kdump_modules = []  # type: list[tuple[str, str]]
 
-def kdump_load() -> None:
-    """Load the package beside this file, a new one in the place of an older one.
 
-    It is loaded from that very place, and Python's search path is left alone: so no module of
-    another script is hidden by ours, nor ours by one of the same name.
+def kdump_folders() -> "tuple[object, object] | None":
+    """The folders that hold domain and kdump_commands, or None.
+
+    They are beside this file, or where the program on PATH has its own, for a copy of this
+    folder alone.
     """
-    import importlib.util
     import pathlib
+    import shutil
+    import subprocess
     import sys
+
+    # Not __file__, which is the outer one's if another script sources this file.
+    here = pathlib.Path(sys._getframe().f_code.co_filename).resolve().parent
+    program = shutil.which("kdump-gdbserver")
+    for _ in range(2):
+        for outer in (here.parent, here):
+            ours = (outer / "domain/kernel/kernel.py", here / "kdump_commands/registration.py")
+            if all(file.is_file() for file in ours):
+                return outer, here
+        if program is None:
+            return None
+        try:
+            script = subprocess.check_output(
+                [program, "--print-gdb-script"], stdin=subprocess.DEVNULL, timeout=20
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        here = pathlib.Path(script.decode("utf-8", "surrogateescape").strip()).parent
+    return None
+
+
+def kdump_load(modules: "list[tuple[str, str]]", folders: "tuple[object, object] | None") -> None:
+    """Load our modules, new ones in the place of older ones, and give gdb the commands.
+
+    They all have names below one that is ours alone, and Python's search path is left as it is:
+    so no module of another script is hidden by ours, nor ours by one of the same name.
+    """
+    import importlib.machinery
+    import importlib.util
+    import sys
+    import types
 
     import gdb
 
-    name = "kdump_commands"
-    # Not __file__, which is the outer one's if another script sources this file.
-    here = pathlib.Path(sys._getframe().f_code.co_filename).resolve().parent
-    spec = importlib.util.spec_from_file_location(name, str(here / name / "__init__.py"))
-    if spec is None or spec.loader is None or not (here / name / "registration.py").is_file():
+    if folders is None:
         gdb.write(
-            "KdumpGdbCommands.py: no folder %s in %s: copy the folder too, or source the file "
-            "that `kdump-gdbserver --print-gdb-script` names\n" % (name, here),
+            "KdumpGdbCommands.py: domain/kernel and kdump_commands are not beside it: source the "
+            "file that `kdump-gdbserver --print-gdb-script` names, or, to have it elsewhere, the "
+            "one file that `kdump-gdbserver --write-gdb-script FILE` writes\n",
             gdb.STDERR,
         )
         return
+    root = "kdump_gdb_script"
     importlib.invalidate_caches()
-    for loaded in [key for key in sys.modules if key == name or key.startswith(name + ".")]:
+    for loaded in [key for key in sys.modules if key == root or key.startswith(root + ".")]:
         del sys.modules[loaded]
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[name] = package
-    spec.loader.exec_module(package)
-    importlib.import_module(name + ".registration").register()
+
+    def add(name: str, places: "list[str] | None") -> types.ModuleType:
+        spec = importlib.machinery.ModuleSpec(name, None)
+        spec.submodule_search_locations = places  # None: not a package
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        return sys.modules[name]
+
+    add(root, [str(folders[0])])
+    add(root + ".gdb", [str(folders[1])])
+    added = []
+    for path, _ in modules:
+        name = root + "." + path[: -len(".py")].replace("/", ".")
+        if path.endswith("/__init__.py"):
+            added.append(add(name[: -len(".__init__")], []))
+        else:
+            added.append(add(name, None))
+    for (path, text), module in zip(modules, added):
+        exec(compile(text, path, "exec"), module.__dict__)
+    importlib.import_module(root + ".gdb.kdump_commands.registration").register()
 
 
-kdump_load()
-del kdump_load  # all scripts that are sourced share one name space
+kdump_load(kdump_modules, ("", "") if kdump_modules else kdump_folders())
+del kdump_load, kdump_folders, kdump_modules  # all scripts that are sourced share one name space

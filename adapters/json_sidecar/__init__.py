@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kdump_gdbserver.adapters.json_sidecar.store import JsonSidecarStore
+from kdump_gdbserver.adapters.json_sidecar.read import JsonSidecarReader
 
-__all__ = ["JsonSidecarStore"]
+__all__ = ["JsonSidecarReader"]

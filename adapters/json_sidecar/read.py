@@ -23,57 +23,59 @@ from kdump_gdbserver.domain.sidecars import (
 )
 
 
-def read_kernel_tasks(path: str, arch: Arch) -> KernelTasks:
-    """Read a kernel sidecar; see `ports.sidecar_store.SidecarStore`."""
-    source = Source(path, Kind.KERNEL)
-    raw = source.load()
-    if is_legacy(source, raw):
-        identity = DumpIdentity(source=source.name)
-        legacy = decode(source, raw, wire.LegacyKernel)
-        return KernelTasks(identity, _tasks(source, legacy.threads, arch))
-    kernel = decode(source, raw, wire.Kernel)
-    return KernelTasks(
-        _identity(source, kernel.dump, arch),
-        _tasks(source, kernel.threads, arch),
-        tuple(_cpus(source, kernel.cpus, arch)),
-        tuple(kernel.errors),
-    )
+class JsonSidecarReader:
+    """Sidecars as JSON files; implements `ports.sidecar_reader.SidecarReader`."""
 
+    def read_kernel_tasks(self, path: str, arch: Arch) -> KernelTasks:
+        """See `SidecarReader.read_kernel_tasks`."""
+        source = Source(path, Kind.KERNEL)
+        raw = source.load()
+        if is_legacy(source, raw):
+            identity = DumpIdentity(source=source.name)
+            legacy = decode(source, raw, wire.LegacyKernel)
+            return KernelTasks(identity, _tasks(source, legacy.threads, arch))
+        kernel = decode(source, raw, wire.Kernel)
+        return KernelTasks(
+            _identity(source, kernel.dump, arch),
+            _tasks(source, kernel.threads, arch),
+            tuple(_cpus(source, kernel.cpus, arch)),
+            tuple(kernel.errors),
+        )
 
-def read_process(path: str, arch: Arch) -> ProcessImage:
-    """Read a process sidecar; see `ports.sidecar_store.SidecarStore`."""
-    source = Source(path, Kind.PROCESS)
-    raw = source.load()
-    if is_legacy(source, raw):
-        old = decode(source, raw, wire.LegacyProcess)
-        empty = wire.Dump(arch=arch.name)
-        image = wire.Process(empty, old.rootpgt, old.loadaddr, old.threads)
-        identity = DumpIdentity(source=source.name)
-    else:
-        image = decode(source, raw, wire.Process)
-        identity = _identity(source, image.dump, arch)
-    if image.rootpgt == 0:
-        advice = "choose a process that has user memory (a kernel thread has none)"
-        raise source.error("rootpgt", "is 0, which is no page table", advice)
-    _require_address(source, "rootpgt", image.rootpgt, arch)
-    _require_address(source, "loadaddr", image.loadaddr, arch)
-    threads = _threads(source, image.threads, arch)
-    leader = next((thread for thread in threads if thread.tid == thread.pid), threads[0])
-    return ProcessImage(
-        identity,
-        leader.pid if image.pid is None else image.pid,
-        leader.comm if image.comm is None else image.comm,
-        image.rootpgt,
-        image.loadaddr,
-        threads,
-        _auxv(source, image.auxv, image.mode),
-        image.exe,
-        tuple(image.cmdline),
-        image.mode,
-        tuple(_vmas(source, image.vmas, arch)),
-        tuple(image.errors),
-        image.cwd,
-    )
+    def read_process(self, path: str, arch: Arch) -> ProcessImage:
+        """See `SidecarReader.read_process`."""
+        source = Source(path, Kind.PROCESS)
+        raw = source.load()
+        if is_legacy(source, raw):
+            old = decode(source, raw, wire.LegacyProcess)
+            empty = wire.Dump(arch=arch.name)
+            image = wire.Process(empty, old.rootpgt, old.loadaddr, old.threads)
+            identity = DumpIdentity(source=source.name)
+        else:
+            image = decode(source, raw, wire.Process)
+            identity = _identity(source, image.dump, arch)
+        if image.rootpgt == 0:
+            advice = "choose a process that has user memory (a kernel thread has none)"
+            raise source.error("rootpgt", "is 0, which is no page table", advice)
+        _require_address(source, "rootpgt", image.rootpgt, arch)
+        _require_address(source, "loadaddr", image.loadaddr, arch)
+        threads = _threads(source, image.threads, arch)
+        leader = next((thread for thread in threads if thread.tid == thread.pid), threads[0])
+        return ProcessImage(
+            identity,
+            leader.pid if image.pid is None else image.pid,
+            leader.comm if image.comm is None else image.comm,
+            image.rootpgt,
+            image.loadaddr,
+            threads,
+            _auxv(source, image.auxv, image.mode),
+            image.exe,
+            tuple(image.cmdline),
+            image.mode,
+            tuple(_vmas(source, image.vmas, arch)),
+            tuple(image.errors),
+            image.cwd,
+        )
 
 
 def _identity(source: Source, dump: wire.Dump, arch: Arch) -> DumpIdentity:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import enum
-import os
 import stat
 from pathlib import Path
 
 from kdump_gdbserver.domain.errors import SidecarError
+from kdump_gdbserver.domain.text import printable
 
 MAX_SIDECAR_BYTES = 256 << 20
 """Largest file that is read: some 400,000 tasks. Anything above is not a sidecar."""
 
 FORMAT_VERSION = 1
-"""The version written, and the newest one read."""
+"""The newest version read."""
 
 
 class Kind(enum.Enum):
@@ -40,11 +40,6 @@ class Kind(enum.Enum):
         return "kdump-save-process-json FILE PID"
 
 
-def one_line(text: str) -> str:
-    """Return `text` with everything unprintable, line ends too, as escapes."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 class Source:
     """One sidecar file that is to be of one kind."""
 
@@ -55,13 +50,13 @@ class Source:
     @property
     def name(self) -> str:
         """The path, fit to print."""
-        return one_line(self.path)
+        return printable(self.path)
 
     def error(self, field: str, problem: str, advice: str | None = None) -> SidecarError:
         """Make the error for `field` ("" for the whole file); says what to do next."""
         advice = advice or f"write it anew with the gdb command {self.kind.command}"
         where = f"{self.path}: {field}" if field else self.path
-        return SidecarError(one_line(f"{where}: {problem}; {advice}"))
+        return SidecarError(printable(f"{where}: {problem}; {advice}"))
 
     def load(self) -> bytes:
         """Return the file's bytes."""
@@ -87,29 +82,3 @@ class Source:
             return self.error("", "no such file", advice)
         reason = failure.strerror if isinstance(failure, OSError) else str(failure)
         return self.error("", f"cannot be read ({reason})", "check the path and its permissions")
-
-    def save(self, text: str) -> None:
-        """Write the file so that it is there whole or not at all; mode 0600.
-
-        A dump's registers and names are as secret as the dump.
-        """
-        import tempfile
-
-        temporary: Path | None = None
-        try:
-            path = Path(self.path)
-            descriptor, made = tempfile.mkstemp(prefix=".sidecar-", dir=path.parent)
-            temporary = Path(made)
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            temporary = None
-        except (OSError, ValueError) as failure:
-            reason = failure.strerror if isinstance(failure, OSError) else str(failure)
-            advice = "name a file in a directory you can write to"
-            raise self.error("", f"cannot be written ({reason})", advice) from None
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)

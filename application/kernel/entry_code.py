@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
+from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
 from kdump_gdbserver.ports.remote_files import RemoteFile
@@ -50,30 +51,13 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bytes:
-    """A file whose contents are at hand."""
-
-    content: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.content)
-
-    def read(self, offset: int, count: int) -> bytes:
-        return self.content[offset : offset + count]
-
-    def close(self) -> None:
-        pass
-
-
-@dataclass(frozen=True, slots=True)
 class _KernelFiles:
     """The one file of the kernel's inferior: its mappings."""
 
     maps: bytes
 
     def open(self, path: str) -> RemoteFile | None:
-        return _Bytes(self.maps) if _MAPS.fullmatch(path) else None
+        return MadeFile(self.maps) if _MAPS.fullmatch(path) else None
 
     def read_link(self, path: str) -> str | None:
         return None

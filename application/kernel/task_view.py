@@ -14,6 +14,7 @@ from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import KernelTasks, TaskRecord, check_identity
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
@@ -26,14 +27,25 @@ _RETURN_ADDRESS_AT = {"x86_64": (48, 56)}
 def open_task_view(
     dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None = None
 ) -> View:
-    """Return the view of a dump's kernel with its tasks as threads 1.1, 1.2, ...
+    """Return the view that `defer_task_view` makes, at once."""
+    return defer_task_view(dump, tasks, symbol_file)()
+
+
+def defer_task_view(
+    dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None = None
+) -> Callable[[], View]:
+    """Return what makes the view of a dump's kernel with its tasks as threads 1.1, 1.2, ...
 
     The CPUs come first, in order and each as the task it ran, with the CPU's registers;
     then all other tasks in the order of the sidecar, with what their switch frames hold.
     A CPU whose task is not known stands as in the kernel view. `symbol_file` is as in
-    `survey_kernel`. Raises `SidecarError` when the tasks are of another dump.
+    `survey_kernel`. Raises `SidecarError`, at once, when the tasks are of another dump.
     """
     check_identity(tasks.identity, dump.facts, dump.vmcoreinfo)
+    return lambda: _task_view(dump, tasks, symbol_file)
+
+
+def _task_view(dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None) -> View:
     survey = survey_kernel(dump, symbol_file)
     kernel = kernel_view(dump, survey, symbol_file)
     pids = {cpu.number: cpu.pid for cpu in survey.cpus if cpu.pid is not None}
@@ -104,10 +116,7 @@ def _asleep(
 
 
 def _extra(task: TaskRecord) -> str:
-    name = task.shown_name
-    if not name.isprintable():
-        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
-    return f'pid {task.pid} LWP {task.tid} "{name}"'
+    return f'pid {task.pid} LWP {task.tid} "{printable(task.shown_name)}"'
 
 
 def _saved(task: TaskRecord) -> Mapping[str, int]:

@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 
+from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.process.mapped_files import is_file
 from kdump_gdbserver.application.process.sysroot import Sysroot
 from kdump_gdbserver.domain.address_space import AddressSpace
@@ -25,21 +26,6 @@ _COREDUMP_FILTER = b"0000007f\n"
 # gcore can copy.
 _CHUNK = 1 << 20
 _MAX_HOLES = 1 << 17
-
-
-class MadeFile:
-    """A file that is in memory; implements `ports.RemoteFile`."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.size = len(content)
-
-    def read(self, offset: int, count: int) -> bytes:
-        """See `RemoteFile.read`."""
-        return self._content[offset : offset + count]
-
-    def close(self) -> None:
-        """Nothing to let go."""
 
 
 class ProcFiles:

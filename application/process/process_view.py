@@ -28,6 +28,7 @@ from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.host_files import HostFiles
@@ -42,15 +43,34 @@ def open_process_view(
     sysroot: HostFiles | None = None,
     symbol_file: SymbolFile | None = None,
 ) -> View:
-    """Return the view of one process of a dump: its memory, its threads, its files.
+    """Return the view that `defer_process_view` makes, at once."""
+    return defer_process_view(dump, image, sysroot, symbol_file)()
+
+
+def defer_process_view(
+    dump: CrashDump,
+    image: ProcessImage,
+    sysroot: HostFiles | None = None,
+    symbol_file: SymbolFile | None = None,
+) -> Callable[[], View]:
+    """Return what makes the view of one process of a dump: its memory, its threads, its files.
 
     `sysroot` has the files that the process had mapped, and is what a client may read
-    files from; `symbol_file` is its executable, if at hand. Raises `SidecarError` when the
-    sidecar is of another dump, or its page table cannot be used.
+    files from; `symbol_file` is its executable, if at hand. Raises `SidecarError`, at once when
+    the sidecar is of another dump, later when its page table cannot be used.
     """
     check_identity(image.identity, dump.facts, dump.vmcoreinfo)
     if image.pid <= 0:  # gdb takes 0 for any process
         raise SidecarError(f"{image.identity.source}: pid: is 0, which is no process of its own")
+    return lambda: _process_view(dump, image, sysroot, symbol_file)
+
+
+def _process_view(
+    dump: CrashDump,
+    image: ProcessImage,
+    sysroot: HostFiles | None,
+    symbol_file: SymbolFile | None,
+) -> View:
     arch = process_arch(dump.facts.arch, image)
     open_dumped = _dumped_memory(dump, image)
     mappings = Mappings(image.vmas)
@@ -99,7 +119,7 @@ def open_process_view(
         dump=dump,
         root_table=image.rootpgt,
         memory_map=mappings if image.vmas else None,
-        title=f'process {image.pid} "{_printable(image.comm)}"',
+        title=f'process {image.pid} "{printable(image.comm)}"',
         build_id=_build_id(image, mappings, open_memory()),
     )
 
@@ -168,7 +188,7 @@ def _thread(
     return Thread(
         ThreadId(pid, thread.tid),
         lambda: registers,
-        extra=f'pid {thread.pid} LWP {thread.tid} "{_printable(thread.comm)}"',
+        extra=f'pid {thread.pid} LWP {thread.tid} "{printable(thread.comm)}"',
         core=cpu,
         siginfo=siginfo,
     )
@@ -181,10 +201,6 @@ def _siginfo(thread: ProcessThread) -> bytes | None:
     except ValueError:
         return None
     return raw if len(raw) == _SIGINFO_SIZE else None
-
-
-def _printable(name: str) -> str:
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
 
 
 def _current(threads: ThreadTable, image: ProcessImage, survey: KernelSurvey) -> Thread:

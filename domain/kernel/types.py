@@ -22,6 +22,11 @@ class Member(NamedTuple):
 class Types:
     """A source of types and symbols; what it does not know is None, never a guess."""
 
+    # Ends of messages: what to do where a symbol or a type is not known, or is another kernel's.
+    no_symbol = "kernel not supported"
+    no_type = "kernel not supported"
+    mismatch = "these symbols are another kernel's"
+
     def symbol(self, name: str) -> Optional[int]:
         """Return the run-time address of a kernel symbol.
 
@@ -42,3 +47,11 @@ class Types:
         Members of nameless structs and unions are found as if they stood in the outer one.
         """
         raise NotImplementedError
+
+    def variable_size(self, name: str) -> Optional[int]:
+        """Return the size of a variable in bytes; only debug information has it."""
+        return None
+
+    def build_id(self) -> Optional[str]:
+        """Return the build-id (hex) of the file that all this is from, None if it is no file."""
+        return None

@@ -6,9 +6,9 @@ from typing import Iterator, List
 
 import gdb
 
-from .errors import KdumpError
-from .kernel import Kernel
-from .snapshot import Snapshot, read_tasks
+from ...domain.kernel.errors import KdumpError
+from ...domain.kernel.snapshot import Snapshot, read_tasks
+from .target import open_kernel
 
 
 class Progress:
@@ -47,7 +47,7 @@ def take_snapshot() -> Snapshot:
     """Read the kernel's tasks, showing progress."""
     progress = Progress()
     try:
-        return read_tasks(Kernel(), progress)
+        return read_tasks(open_kernel(), progress)
     finally:
         progress.done()
 

@@ -4,8 +4,8 @@ from typing import List
 
 import gdb
 
+from ...domain.kernel.errors import KdumpError
 from .command import Command, report, take_snapshot
-from .errors import KdumpError
 
 
 class KernelPs(Command):

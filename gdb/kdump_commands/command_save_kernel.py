@@ -4,8 +4,8 @@ from typing import List
 
 import gdb
 
+from ...domain.kernel.errors import KdumpError
 from .command import Command, report, take_snapshot
-from .errors import KdumpError
 from .sidecar_file import json_text, write_whole
 
 

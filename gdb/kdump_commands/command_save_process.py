@@ -4,9 +4,10 @@ from typing import List
 
 import gdb
 
+from ...domain.kernel.errors import KdumpError
+from ...domain.kernel.process.process import Process
 from .command import Command, report, take_snapshot
-from .errors import KdumpError
-from .process import Process
+from .cpu_registers import cpu_registers
 from .sidecar_file import json_text, write_whole
 
 
@@ -30,7 +31,7 @@ class SaveProcessJson(Command):
             raise KdumpError(
                 "PID must be a decimal number, not '%s': kdump-kernel-ps lists them" % words[1]
             )
-        process = Process(take_snapshot(), int(words[1]))
+        process = Process(take_snapshot(), int(words[1]), cpu_registers)
         content = process.sidecar()
         write_whole(words[0], json_text(content))
         report(content["errors"])

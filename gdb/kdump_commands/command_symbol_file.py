@@ -6,10 +6,10 @@ from typing import Any, Dict, List, Optional
 
 import gdb
 
+from ...domain.kernel.errors import KdumpError, Unreadable
+from ...domain.kernel.notes import parse_vmcoreinfo
 from .command import Command, report
 from .elf_file import sections_at_zero
-from .errors import KdumpError, Unreadable
-from .notes import parse_vmcoreinfo
 from .target import UNWIND_IMAGE, read_target, require_kernel
 
 

@@ -5,8 +5,8 @@ from typing import Any, Dict
 
 import gdb
 
-from .architectures import ARCHITECTURES
-from .tasks import Task
+from ...domain.kernel.arch import ARCHITECTURES
+from ...domain.kernel.tasks import Task
 
 
 def cpu_registers(task: Task) -> Dict[str, int]:

@@ -5,7 +5,7 @@ import re
 import struct
 from typing import Dict, Iterable, List, Tuple
 
-from .errors import KdumpError
+from ...domain.kernel.errors import KdumpError
 
 
 def linked_at(path: str, names: Iterable[str]) -> Dict[str, int]:

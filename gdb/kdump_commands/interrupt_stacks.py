@@ -5,11 +5,11 @@ from typing import Any, Dict, Optional, Tuple
 import gdb
 import gdb.unwinder
 
-from .arch_x86_64 import X86_64
+from ...domain.kernel.arch.x86_64 import X86_64
+from ...domain.kernel.errors import KdumpError
+from ...domain.kernel.memory import USER_END, Memory
+from ...domain.kernel.orc import Orc
 from .elf_file import linked_at
-from .errors import KdumpError
-from .memory import USER_END, Memory
-from .orc import Orc
 from .target import UNWIND_IMAGE, read_target
 
 

@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 from typing import Any, Dict
 
-from .errors import KdumpError
+from ...domain.kernel.errors import KdumpError
 
 
 def json_text(content: Dict[str, Any]) -> str:

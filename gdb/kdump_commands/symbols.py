@@ -1,12 +1,10 @@
-"""What gdb's symbols, and the kernel's own notes, say of the kernel."""
+"""gdb's symbols as a source of types."""
 
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import gdb
 
-from .errors import KdumpError, Unreadable
-from .memory import Layout, Member, Memory
-from .notes import parse_vmcoreinfo
+from ...domain.kernel.types import Member, Types
 
 
 def find_member(type_: Any, name: str) -> Optional[Tuple[int, Any]]:
@@ -24,41 +22,22 @@ def find_member(type_: Any, name: str) -> Optional[Tuple[int, Any]]:
     return None
 
 
-def resolve_member(type_: Any, path: str) -> Optional[Member]:
-    """The Member that a path like "thread.cpu_context.fp" leads to, or None."""
-    offset = 0
-    for name in path.split("."):
-        found = find_member(type_, name)
-        if found is None:
-            return None
-        offset += found[0]
-        type_ = found[1].type.strip_typedefs()
-    kind = {
-        gdb.TYPE_CODE_PTR: "pointer",
-        gdb.TYPE_CODE_ARRAY: "bytes",
-    }.get(type_.code, "int")
-    return Member(offset, type_.sizeof, kind)
+class GdbTypes(Types):
+    """What gdb knows of the kernel, from the vmlinux that it has loaded."""
 
+    no_symbol = "load the dump's kernel symbols (`file vmlinux`)"
+    no_type = (
+        "this vmlinux lacks debug information (install the kernel's debug package, load its "
+        "vmlinux)"
+    )
+    mismatch = (
+        "vmlinux does not match the dump, or was loaded at another address than the server names"
+    )
 
-def require_member(type_: Any, path: str) -> Member:
-    """The same, but it must be there."""
-    member = resolve_member(type_, path)
-    if member is None:
-        raise KdumpError("%s has no member %s: kernel not supported" % (type_, path))
-    return member
+    def __init__(self) -> None:
+        self._types: Dict[str, Any] = {}
 
-
-class Symbols:
-    """What gdb knows of the kernel: where its variables are, and how its structures look."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
-        self._variables: Dict[str, Optional[int]] = {}
-        self._layouts: Dict[Any, Layout] = {}
-        self._notes: Optional[Dict[str, str]] = None
-
-    def find(self, name: str) -> Optional[int]:
-        """The address of a symbol as gdb has it, or None."""
+    def symbol(self, name: str) -> Optional[int]:
         symbol = gdb.lookup_global_symbol(name)
         try:
             if symbol is not None and symbol.symtab is not None:
@@ -67,83 +46,49 @@ class Symbols:
         except (gdb.error, ValueError, TypeError):
             return None
 
-    def address(self, name: str) -> int:
-        """The same, but it must be there."""
-        address = self.find(name)
-        if address is None:
-            raise KdumpError("no symbol %s: load the dump's kernel symbols (`file vmlinux`)" % name)
-        return address
+    def size(self, type_name: str) -> Optional[int]:
+        type_ = self._type(type_name)
+        return None if type_ is None else int(type_.sizeof)
 
-    def type(self, name: str) -> Any:
-        """A gdb.Type by its name, or KdumpError."""
+    def member(self, type_name: str, path: str) -> Optional[Member]:
+        type_ = self._type(type_name)
+        if type_ is None:
+            return None
+        offset = 0
+        for name in path.split("."):
+            found = find_member(type_, name)
+            if found is None:
+                return None
+            offset += found[0]
+            type_ = found[1].type.strip_typedefs()
+        if type_.code == gdb.TYPE_CODE_PTR:
+            kind = "pointer"
+        elif type_.code in (gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION):
+            kind = "bytes"
+        else:
+            kind = "int"
+        return Member(offset, int(type_.sizeof), kind)
+
+    def variable_size(self, name: str) -> Optional[int]:
+        symbol = gdb.lookup_global_symbol(name)
         try:
-            return gdb.lookup_type(name).strip_typedefs()
+            if symbol is not None:
+                return int(symbol.type.sizeof)
+            return int(gdb.parse_and_eval("sizeof(%s)" % name))
         except gdb.error:
-            raise KdumpError(
-                "no type %s: this vmlinux lacks debug information (install the kernel's debug "
-                "package, load its vmlinux)" % name
-            ) from None
+            return None
 
-    def layout(
-        self,
-        name: str,
-        required: Iterable[str] = (),
-        optional: Iterable[str] = (),
-        renamed: Optional[Dict[str, str]] = None,
-    ) -> Layout:
-        """A Layout with those members of the type `name` that it has.
+    def build_id(self) -> Optional[str]:
+        for objfile in gdb.objfiles():
+            if getattr(objfile, "build_id", None) and "vmlinux" in (objfile.filename or ""):
+                return str(objfile.build_id)
+        return None
 
-        `renamed` maps a member's name in the layout to its path in the type. KdumpError if one
-        of `required` or `renamed` is missing, or none is left.
-        """
-        paths = {path: path for path in tuple(required) + tuple(optional)}
-        paths.update(renamed or {})
-        key = (name, tuple(paths.items()))
-        if key not in self._layouts:
-            self._layouts[key] = self._make_layout(name, paths, optional)
-        return self._layouts[key]
-
-    def _make_layout(self, name: str, paths: Dict[str, str], optional: Iterable[str]) -> Layout:
-        type_ = self.type(name)
-        members = {}
-        for key, path in paths.items():
-            member = resolve_member(type_, path)
-            if member is not None:
-                members[key] = member
-            elif path not in optional:
-                require_member(type_, path)
-        if not members:
-            raise KdumpError("%s has no known member: kernel not supported" % name)
-        return Layout(type_.sizeof, members)
-
-    def variable(self, name: str, size: int = 8) -> Optional[int]:
-        """The value of a kernel variable of `size` bytes, or None if there is none."""
-        if name not in self._variables:
-            address = self.find(name)
-            value = None if address is None else self.memory.integer(address, size)
-            self._variables[name] = value
-        return self._variables[name]
-
-    def vmcoreinfo(self) -> Dict[str, str]:
-        """What the kernel noted for readers of its dumps (kernel/vmcore_info.c), as a dict.
-
-        Read from the ELF note that dumps get it from. The text itself is of no use: once a crash
-        kernel is loaded, it is in memory that no dump holds.
-        """
-        if self._notes is None:
-            self._notes = self._read_vmcoreinfo()
-        return self._notes
-
-    def _read_vmcoreinfo(self) -> Dict[str, str]:
-        pointer = self.find("vmcoreinfo_note")
-        if pointer is None:
-            return {}
-        try:
-            note = self.memory.pointer(pointer)
-            name_size = self.memory.integer(note, 4)
-            size = self.memory.integer(note + 4, 4)
-            return parse_vmcoreinfo(
-                self.memory.fetch(note + 12 + (name_size + 3 & ~3), min(size, 1 << 16))
-            )
-        except Unreadable:
-            return {}
+    def _type(self, name: str) -> Any:
+        """The gdb.Type of that name, or None."""
+        if name not in self._types:
+            try:
+                self._types[name] = gdb.lookup_type(name).strip_typedefs()
+            except gdb.error:
+                self._types[name] = None
+        return self._types[name]

@@ -1,10 +1,14 @@
-"""What gdb is connected to: its memory and its architecture."""
+"""What gdb is connected to: its memory, its architecture, the kernel in it."""
 
 import re
 
 import gdb
 
-from .errors import KdumpError, Unreadable
+from ...domain.kernel.arch import ARCHITECTURES
+from ...domain.kernel.errors import KdumpError, Unreadable
+from ...domain.kernel.kernel import Kernel
+from ...domain.kernel.memory import Memory
+from .symbols import GdbTypes
 
 UNWIND_IMAGE = 0x6B64756D70000000  # where the server shows gdb unwind data for entry code
 
@@ -33,3 +37,17 @@ def require_kernel() -> None:
         return  # another server
     if re.search("^shown +[0-9]+ threads? of process ", text, re.MULTILINE):
         raise KdumpError("the server shows a process, this is for the kernel: start it without -j")
+
+
+def open_kernel() -> Kernel:
+    """The kernel that gdb is connected to, or KdumpError."""
+    if not gdb.selected_inferior().threads():
+        raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
+    require_kernel()
+    name = architecture_name()
+    if name not in ARCHITECTURES:
+        raise KdumpError(
+            "architecture %s is not supported (%s are)" % (name, ", ".join(sorted(ARCHITECTURES)))
+        )
+    arch = ARCHITECTURES[name]
+    return Kernel(GdbTypes(), Memory(read_target, clean=arch.clean), arch)

@@ -12,8 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Both are imported late by the store; here they have to be seen by the fuzzer.
-from kdump_gdbserver.adapters.json_sidecar import read, write
+from kdump_gdbserver.adapters.json_sidecar import JsonSidecarReader
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, Connection
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
     MAX_PAYLOAD,
@@ -30,6 +29,7 @@ from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.errors import InputError, SidecarError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.fake_kernel import FakeKernel, fake_kernel
+from tests.support.sidecar_writer import write_kernel_tasks, write_process
 
 CORPUS = Path(__file__).parent / "corpus"
 SCRATCH = "KDUMP_GDBSERVER_FUZZ_SCRATCH"  # names a folder to write to; the fuzzer removes none
@@ -113,17 +113,18 @@ def sidecar(data: bytes) -> None:
     """A file is read, and what was read comes back when it is written, or one line says why."""
     path = _scratch()
     Path(path).write_bytes(data)
+    reader = JsonSidecarReader()
     try:
         try:
-            tasks = read.read_kernel_tasks(path, X86_64)
+            tasks = reader.read_kernel_tasks(path, X86_64)
         except SidecarError as error:
             _one_line(error)
-            image = read.read_process(path, X86_64)
-            write.write_process(path, image)  # refused when it does not say of which dump it is
-            assert read.read_process(path, X86_64) == image
+            image = reader.read_process(path, X86_64)
+            write_process(path, image)
+            assert reader.read_process(path, X86_64) == image
         else:
-            write.write_kernel_tasks(path, tasks)
-            assert read.read_kernel_tasks(path, X86_64) == tasks
+            write_kernel_tasks(path, tasks)
+            assert reader.read_kernel_tasks(path, X86_64) == tasks
     except SidecarError as error:
         _one_line(error)
 

@@ -1,4 +1,4 @@
-"""The gdb script's package, with a stand-in for the `gdb` module it runs in."""
+"""What the gdb script loads, with a stand-in for the `gdb` module it runs in."""
 
 import runpy
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = "kdump_gdb_script"
 SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 
 
@@ -48,16 +49,22 @@ def stand_in() -> types.ModuleType:
 
 @pytest.fixture(scope="session")
 def script():
-    """The package kdump_commands, its modules as attributes, loaded once by the script."""
+    """Every module that the script loads, by its short name, as the script has loaded it."""
     gdb = stand_in()
     before = dict(sys.modules)
     sys.modules.update({"gdb": gdb, "gdb.unwinder": gdb.unwinder})
     try:
         runpy.run_path(str(SCRIPT))
-        yield sys.modules["kdump_commands"]
+        loaded = {name: m for name, m in sys.modules.items() if name.startswith(ROOT + ".")}
+        by_name = {name.rpartition(".")[2]: module for name, module in loaded.items()}
+        # Both folders have one of that name.
+        by_name["symbols"] = loaded[ROOT + ".domain.kernel.symbols"]
+        by_name["gdb_symbols"] = loaded[ROOT + ".gdb.kdump_commands.symbols"]
+        by_name["process"] = loaded[ROOT + ".domain.kernel.process.process"]
+        yield types.SimpleNamespace(**by_name)
     finally:
         for name in [*before, *sys.modules]:
-            if name.split(".")[0] in ("gdb", "kdump_commands"):
+            if name.split(".")[0] in ("gdb", ROOT):
                 sys.modules.pop(name, None)
                 if name in before:
                     sys.modules[name] = before[name]

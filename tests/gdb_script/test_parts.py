@@ -23,7 +23,7 @@ def right(truth):
 @pytest.mark.parametrize("shift", [0, KASLR])  # section loaded at 0; moved along by -o or qOffsets
 def test_per_cpu_section_linked_at_zero(script, shift):
     truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
-    base = script.cpus.per_cpu_base(LINKED + shift, shift, AREAS, right(truth))
+    base = script.percpu.per_cpu_base(LINKED + shift, shift, AREAS, right(truth))
     assert base == LINKED
 
 
@@ -31,17 +31,17 @@ def test_per_cpu_section_inside_the_image(script):
     symbol, start = 0xFFFF_FFFF_8560_1980, 0xFFFF_FFFF_8560_0000
     offsets = {cpu: (area - start) % 2**64 for cpu, area in AREAS.items()}
     truth = {cpu: area + 0x1980 for cpu, area in AREAS.items()}
-    assert script.cpus.per_cpu_base(symbol, start, offsets, right(truth)) == symbol
+    assert script.percpu.per_cpu_base(symbol, start, offsets, right(truth)) == symbol
 
 
 def test_per_cpu_base_unknown_when_no_copy_is_right(script):
-    assert script.cpus.per_cpu_base(LINKED, None, AREAS, lambda cpu, address: False) is None
+    assert script.percpu.per_cpu_base(LINKED, None, AREAS, lambda cpu, address: False) is None
 
 
 def test_one_wrong_cpu_is_enough_to_refuse(script):
     truth = {cpu: area + LINKED for cpu, area in AREAS.items()}
     truth[3] += 8
-    assert script.cpus.per_cpu_base(LINKED, 0, AREAS, right(truth)) is None
+    assert script.percpu.per_cpu_base(LINKED, 0, AREAS, right(truth)) is None
 
 
 def test_a_cpu_that_is_not_in_the_dump_does_not_count(script):
@@ -50,8 +50,8 @@ def test_a_cpu_that_is_not_in_the_dump_does_not_count(script):
     def look(cpu, address):
         return None if cpu == 1 else truth[cpu] == address
 
-    assert script.cpus.per_cpu_base(LINKED + KASLR, KASLR, AREAS, look) == LINKED
-    assert script.cpus.per_cpu_base(LINKED, 0, AREAS, lambda cpu, address: None) is None
+    assert script.percpu.per_cpu_base(LINKED + KASLR, KASLR, AREAS, look) == LINKED
+    assert script.percpu.per_cpu_base(LINKED, 0, AREAS, lambda cpu, address: None) is None
 
 
 @given(st.sets(st.integers(0, 255)), st.sampled_from(["little", "big"]))
@@ -60,7 +60,7 @@ def test_cpu_masks(script, cpus, byte_order):
     for cpu in cpus:
         words[cpu // 64] |= 1 << cpu % 64
     data = b"".join(word.to_bytes(8, byte_order) for word in words)
-    assert script.cpus.bits_set(data, byte_order) == sorted(cpus)
+    assert script.percpu.bits_set(data, byte_order) == sorted(cpus)
 
 
 def note(name, kind, data, mark="<"):
@@ -132,13 +132,13 @@ def test_x86_64_switch_frame_by_names(script, order):
     members = {
         name: script.memory.Member(8 * index, 8)
         for index, name in enumerate(names)
-        if name in script.arch_x86_64.X86_64.frame_registers
+        if name in script.x86_64.X86_64.frame_registers
     }
     memory = FakeMemory(script)
     memory.map(sp, b"".join((0x1000 + ord(n[-1])).to_bytes(8, "little") for n in names))
     frame = script.memory.Layout(8 * len(names), members)
     kernel = KernelOfLayouts(script, memory, {"struct inactive_task_frame": frame})
-    arch = script.arch_x86_64.X86_64(kernel)
+    arch = script.x86_64.X86_64(kernel)
     registers = arch.switch_registers(script.tasks.Task(0, {"saved.sp": sp}))
     assert registers.pop("rsp") == sp + 8 * len(names)  # behind the return address
     kernel_names = {"rbx": "bx", "rbp": "bp", "rip": "ret_addr"}
@@ -155,7 +155,7 @@ STEXT = {48: 0xFFFF_8000_0800_0000, 52: 0xFFFF_8000_8001_0000, 39: 0xFFFF_FFC0_0
 @given(code=st.integers(0, 2**16 - 1), offset=st.integers(0, 2**24))
 def test_aarch64_authentication_codes_are_stripped(script, va_bits, code, offset):
     kernel = KernelOfLayouts(script, FakeMemory(script), addresses={"_stext": STEXT[va_bits]})
-    arch = script.arch_aarch64.Aarch64(kernel)
+    arch = script.aarch64.Aarch64(kernel)
     address = STEXT[va_bits] + 4 * offset
     # The code takes bits 54 to va_bits and 63 to 56; bit 55 stays (Arm ARM).
     room = (1 << 64) - (1 << va_bits) & ~(1 << 55)
@@ -165,7 +165,7 @@ def test_aarch64_authentication_codes_are_stripped(script, va_bits, code, offset
 
 def test_aarch64_registers_have_gdbs_names_and_no_others(script):
     kernel = KernelOfLayouts(script, FakeMemory(script), addresses={"_stext": STEXT[48]})
-    arch = script.arch_aarch64.Aarch64(kernel)
+    arch = script.aarch64.Aarch64(kernel)
     values = {"saved." + name: 100 + n for n, name in enumerate(arch.context)}
     registers = arch.switch_registers(script.tasks.Task(0, values))
     assert list(registers) == [f"x{n}" for n in range(19, 30)] + ["sp", "pc"]
@@ -173,7 +173,7 @@ def test_aarch64_registers_have_gdbs_names_and_no_others(script):
 
 
 def test_riscv64_registers_have_gdbs_names(script):
-    arch = script.arch_riscv64.Riscv64(KernelOfLayouts(script, FakeMemory(script)))
+    arch = script.riscv64.Riscv64(KernelOfLayouts(script, FakeMemory(script)))
     saved = b"".join((200 + n).to_bytes(8, "little") for n in range(12))
     task = script.tasks.Task(0, {"saved.s": saved, "saved.ra": 1, "saved.sp": 2})
     expected = {"fp": 200, **{f"s{n}": 200 + n for n in range(1, 12)}, "pc": 1, "sp": 2}
@@ -181,7 +181,7 @@ def test_riscv64_registers_have_gdbs_names(script):
 
 
 def test_pointer_tags_are_stripped(script):
-    clean = script.arch_aarch64.Aarch64.clean
+    clean = script.aarch64.Aarch64.clean
     assert clean(0xF1FF_8000_0800_0000) == 0xFFFF_8000_0800_0000
     assert clean(0x0000_7FFF_0800_0000) == 0x0000_7FFF_0800_0000
 

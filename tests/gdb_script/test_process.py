@@ -231,7 +231,7 @@ def x86_threads(script, stack_size, padding, values):
     """UserRegisters of which only the parts are there that read the kernel stack."""
     members = {name: script.memory.Member(8 * n, 8) for n, name in enumerate(PT_REGS)}
     frame = script.memory.Layout(168, members)
-    names = script.arch_x86_64.X86_64.user_thread
+    names = script.x86_64.X86_64.user_thread
     thread = script.memory.Layout(
         72,
         {
@@ -246,10 +246,10 @@ def x86_threads(script, stack_size, padding, values):
     stack[at : at + 168] = struct.pack("<21Q", *(values[name] for name in PT_REGS))
     kernel.memory_image.map(STACK, stack)
     threads = object.__new__(script.user_registers.UserRegisters)
-    threads.kernel, threads.arch = kernel, script.arch_x86_64.X86_64(kernel)
+    threads.kernel, threads.arch = kernel, script.x86_64.X86_64(kernel)
     threads.frame_layout, threads.thread_layout = frame, thread
     threads.stack_size = stack_size
-    threads.problems = []
+    threads.problems, threads.cpu_registers = [], lambda task: {}
     return threads
 
 
@@ -293,38 +293,38 @@ def test_no_registers_are_invented_from_an_empty_stack(script):
 def test_riscv64_rounds_the_frame_up(script):
     """task_pt_regs() of riscv64: 36 words are 288 bytes, 35 would be 280 and take 288."""
     members = {name: script.memory.Member(8 * n, 8)
-               for n, name in enumerate(script.arch_riscv64.Riscv64.user_frame)}  # fmt: skip
+               for n, name in enumerate(script.riscv64.Riscv64.user_frame)}  # fmt: skip
     size = 8 * 35
     kernel = StackKernel(script, {}, 0x4000)
     stack = bytearray(0x4000)
     struct.pack_into(f"<{len(members)}Q", stack, 0x4000 - 288, *range(1, len(members) + 1))
     kernel.memory_image.map(STACK, stack)
     threads = object.__new__(script.user_registers.UserRegisters)
-    threads.kernel, threads.arch = kernel, script.arch_riscv64.Riscv64(kernel)
+    threads.kernel, threads.arch = kernel, script.riscv64.Riscv64(kernel)
     threads.frame_layout, threads.thread_layout = script.memory.Layout(size, members), None
     threads.stack_size = 0x4000
     registers = threads._saved(script.tasks.Task(0, {"stack": STACK}))
     assert registers == {
-        name: n for n, name in enumerate(script.arch_riscv64.Riscv64.user_frame.values(), start=1)
+        name: n for n, name in enumerate(script.riscv64.Riscv64.user_frame.values(), start=1)
     }
 
 
-def test_user_mode_on_the_cpu_counts_and_not_the_stack(script, monkeypatch):
+def test_user_mode_on_the_cpu_counts_and_not_the_stack(script):
     threads = x86_threads(script, 0x4000, 0, pt_regs())
     task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
     task.cpu = 2
     live = {"rip": 0x5000, "cs": 0x33, "rax": 1}
-    monkeypatch.setattr(script.user_registers, "cpu_registers", lambda task: live)
+    threads.cpu_registers = lambda task: live
     code = [{"start": 0x5000, "end": 0x6000, "perms": "r-xp"}]
     assert threads.of(task, code) == (live, True)
 
 
-def test_a_cpu_in_the_kernel_leaves_the_stack_and_what_it_kept(script, monkeypatch):
+def test_a_cpu_in_the_kernel_leaves_the_stack_and_what_it_kept(script):
     threads = x86_threads(script, 0x4000, 0, pt_regs())
     task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK, "pid": 7})
     task.cpu = 2
     live = {"rip": 0xFFFF_FFFF_8100_0000, "cs": 0x10, "fs_base": 0x7F00, "gs_base": 0xFFFF_8880}
-    monkeypatch.setattr(script.user_registers, "cpu_registers", lambda task: live)
+    threads.cpu_registers = lambda task: live
     registers, user_mode = threads.of(task, [])
     assert user_mode is False
     assert registers["rip"] == 0x1000 + PT_REGS.index("ip")
@@ -503,7 +503,7 @@ def test_user_memory_of_x86_64(script, five_levels, leaf, hidden):
         "__pgtable_l5_enabled": int(five_levels),
         "sme_me_mask": hidden,
     }
-    kernel.arch = script.arch_x86_64.X86_64(kernel)
+    kernel.arch = script.x86_64.X86_64(kernel)
     check_reading(script, kernel, address)
 
 
@@ -542,7 +542,7 @@ def test_user_memory_of_aarch64(script, case, block, flipped):
         "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
         "NUMBER(PHYS_OFFSET)": hex(phys_offset),
     }
-    kernel.arch = script.arch_aarch64.Aarch64(kernel)
+    kernel.arch = script.aarch64.Aarch64(kernel)
     check_reading(script, kernel, address)
 
 
@@ -562,14 +562,14 @@ def test_user_memory_of_riscv64(script, va_bits, leaf):
         "NUMBER(PAGE_OFFSET)": hex(page_offset),
         "NUMBER(phys_ram_base)": "0x80000000",
     }
-    kernel.arch = script.arch_riscv64.Riscv64(kernel)
+    kernel.arch = script.riscv64.Riscv64(kernel)
     check_reading(script, kernel, address)
 
 
 @pytest.mark.parametrize("arch", ["i386:x86-64", "aarch64", "riscv:rv64"])
 def test_user_memory_of_a_kernel_that_tells_too_little(script, arch):
     kernel = PagedKernel(script, 0x1000, direct=1 << 63, shifts=[12], entry=lambda *_: 0)
-    kernel.arch = script.architectures.ARCHITECTURES[arch](kernel)
+    kernel.arch = script.arch.ARCHITECTURES[arch](kernel)
     with pytest.raises(script.errors.Unreadable, match="cannot read 5 bytes at 0x1000"):
         script.user_memory.UserMemory(kernel, kernel.pgd).fetch(0x1000, 5)
 

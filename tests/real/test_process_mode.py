@@ -389,7 +389,7 @@ def test_side_by_side_with_a_core_file_of_the_same_state(
 
 def test_bytes_equal_those_of_drgn(panicked: RealDump, save: Save) -> None:
     """Every page of every mapping, huge pages too: equal, or unreadable for drgn alone."""
-    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
+    from kdump_gdbserver.adapters.json_sidecar import JsonSidecarReader
     from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
     from kdump_gdbserver.application.process.process_view import open_process_view
     from kdump_gdbserver.domain.errors import MemoryFault
@@ -397,7 +397,7 @@ def test_bytes_equal_those_of_drgn(panicked: RealDump, save: Save) -> None:
     for program in ("threads", "plain32", "spinner"):
         told = panicked.facts["programs"][program]
         dump = KdumpfileOpener().open([str(panicked.dumps["elf"][0])])
-        image = JsonSidecarStore().read_process(str(save(panicked, program)), dump.facts.arch)
+        image = JsonSidecarReader().read_process(str(save(panicked, program)), dump.facts.arch)
         view = open_process_view(dump, image)
         memory = view.open_memory()
         pages = [page for vma in image.vmas for page in range(vma.start, vma.end, 4096)]

@@ -16,7 +16,6 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
@@ -30,7 +29,6 @@ from tests.support.tcp import TIMEOUT, TcpClient, serving, wait_until
 from tests.unit.kdumpfile_support import Machine, write
 from tests.unit.vmcore_builder import Kdump, kdump
 
-ROOT = Path(__file__).parents[2]
 MACHINE = Machine()
 TEXT = MACHINE.TEXT
 
@@ -209,34 +207,9 @@ def test_kill_9_leaves_whole_lines_in_the_log(dump: str, tmp_path: Path, to_file
     assert [json.loads(line).get("request") for line in lines].count("qC") >= 3
 
 
-SAVE = """
-import sys
-from kdump_gdbserver.adapters.json_sidecar.source import Kind, Source
-source = Source(sys.argv[1], Kind.PROCESS)
-for number in range(10**9):
-    source.save(str(number % 10) * 300_000)
-    print(number, flush=True)
-"""
-
-
-def test_kill_9_while_a_sidecar_is_written_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "process.json"
-    for delay in (0, 0.001, 0.003, 0.007):
-        with started([sys.executable, "-c", SAVE, str(path)]) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "0\n"
-            time.sleep(delay)
-            child.kill()
-        raw = Source(str(path), Kind.PROCESS).load()
-        assert len(raw) == 300_000
-        assert len(set(raw)) == 1
-        assert path.stat().st_mode & 0o777 == 0o600
-
-
 SAVE_IN_GDB = """
-import json, os, sys
-sys.path.insert(0, os.environ["SCRIPTS"])
-from kdump_commands import sidecar_file
+import os
+from kdump_gdbserver.gdb.kdump_commands import sidecar_file
 rows = [{"number": number} for number in range(20000)]
 for number in range(10**9):
     sidecar_file.write_whole(os.environ["SIDECAR"], sidecar_file.json_text({"rows": rows}))
@@ -247,7 +220,7 @@ for number in range(10**9):
 def test_kill_9_while_the_gdb_script_saves_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
     """The script's own writer, which runs in gdb's Python and shares nothing with the server."""
     path = tmp_path / "kernel.json"
-    environment = {**os.environ, "SCRIPTS": str(ROOT / "gdb"), "SIDECAR": str(path)}
+    environment = {**os.environ, "SIDECAR": str(path)}
     for delay in (0, 0.001, 0.005, 0.02, 0.05):
         with started([sys.executable, "-c", SAVE_IN_GDB], env=environment) as child:
             assert child.stdout is not None

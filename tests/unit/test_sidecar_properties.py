@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import json
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore
+from kdump_gdbserver.adapters.json_sidecar import JsonSidecarReader
 from kdump_gdbserver.domain.arch import ARCHITECTURES, X86_64, Arch
 from kdump_gdbserver.domain.errors import SidecarError
 from kdump_gdbserver.domain.sidecars import (
@@ -28,8 +27,9 @@ from kdump_gdbserver.domain.sidecars import (
     TaskRecord,
     Vma,
 )
+from tests.support.sidecar_writer import write_kernel_tasks, write_process
 
-STORE = JsonSidecarStore()
+READER = JsonSidecarReader()
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -159,16 +159,16 @@ def process_images(draw: st.DrawFn) -> tuple[Arch, ProcessImage]:
 def test_kernel_tasks_come_back(file: Path, made: tuple[Arch, KernelTasks]) -> None:
     arch, tasks = made
     # A name in brackets needs `kthread` to tell; it is always written.
-    STORE.write_kernel_tasks(str(file), tasks)
-    assert STORE.read_kernel_tasks(str(file), arch) == tasks
+    write_kernel_tasks(str(file), tasks)
+    assert READER.read_kernel_tasks(str(file), arch) == tasks
     KERNEL_SCHEMA.validate(json.loads(file.read_text()))
 
 
 @given(process_images())
 def test_a_process_comes_back(file: Path, made: tuple[Arch, ProcessImage]) -> None:
     arch, image = made
-    STORE.write_process(str(file), image)
-    assert STORE.read_process(str(file), arch) == image
+    write_process(str(file), image)
+    assert READER.read_process(str(file), arch) == image
     PROCESS_SCHEMA.validate(json.loads(file.read_text()))
 
 
@@ -272,10 +272,10 @@ def put(content: Any, place: Place, value: object) -> Any:
 
 WRONG: tuple[object, ...] = ("no", -1, 1.5, True, None, [], {}, [[]], {"rip": []}, 2**70)
 KINDS = {
-    "kernel": (KERNEL, KERNEL_SCHEMA, STORE.read_kernel_tasks),
-    "process": (PROCESS, PROCESS_SCHEMA, STORE.read_process),
-    "earlier kernel": (LEGACY_KERNEL, schema("kernel-tasks", True), STORE.read_kernel_tasks),
-    "earlier process": (LEGACY_PROCESS, schema("process", True), STORE.read_process),
+    "kernel": (KERNEL, KERNEL_SCHEMA, READER.read_kernel_tasks),
+    "process": (PROCESS, PROCESS_SCHEMA, READER.read_process),
+    "earlier kernel": (LEGACY_KERNEL, schema("kernel-tasks", True), READER.read_kernel_tasks),
+    "earlier process": (LEGACY_PROCESS, schema("process", True), READER.read_process),
 }
 
 
@@ -345,7 +345,7 @@ JSON = st.recursive(
 )
 def test_any_bytes_are_read_or_refused(file: Path, raw: bytes) -> None:
     file.write_bytes(raw)
-    for read in (STORE.read_kernel_tasks, STORE.read_process):
+    for read in (READER.read_kernel_tasks, READER.read_process):
         try:
             content = read(str(file), X86_64)
         except SidecarError as error:
@@ -359,39 +359,11 @@ def test_any_bytes_are_read_or_refused(file: Path, raw: bytes) -> None:
 TASKS = KernelTasks(DumpIdentity("x86_64"), (TaskRecord(1, 1, "init", {}),))
 
 
-def test_writing_is_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "tasks.json"
-    path.write_text("old")
-    path.chmod(0o644)
-    STORE.write_kernel_tasks(str(path), TASKS)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == ["tasks.json"]
-    before = path.read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(SidecarError, match=r"cannot be written \(No space left on device\); name"):
-        STORE.write_kernel_tasks(str(path), TASKS)
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["tasks.json"]
-
-
-def test_writing_where_one_cannot(tmp_path: Path) -> None:
-    for path in (tmp_path / "none" / "tasks.json", tmp_path):
-        with pytest.raises(SidecarError, match=f"{path}: cannot be written"):
-            STORE.write_kernel_tasks(str(path), TASKS)
-    unnamed = dataclasses.replace(TASKS, identity=DumpIdentity())
-    with pytest.raises(SidecarError, match=r"dump\.arch: is not known"):
-        STORE.write_kernel_tasks(str(tmp_path / "tasks.json"), unnamed)
-
-
-def test_a_name_that_is_no_utf8_is_written_escaped(tmp_path: Path) -> None:
+def test_a_name_that_is_no_utf8_comes_escaped(tmp_path: Path) -> None:
     path = str(tmp_path / "tasks.json")
     broken = TaskRecord(1, 1, b"a\xff".decode("utf-8", "surrogateescape"), {})
-    STORE.write_kernel_tasks(path, dataclasses.replace(TASKS, tasks=(broken,)))
-    assert STORE.read_kernel_tasks(path, X86_64).tasks[0].comm == r"a\udcff"
+    write_kernel_tasks(path, dataclasses.replace(TASKS, tasks=(broken,)))
+    assert READER.read_kernel_tasks(path, X86_64).tasks[0].comm == r"a\udcff"
 
 
 @given(st.sampled_from(sorted(KERNEL["threads"][0])), st.integers(1, 60))
@@ -399,4 +371,4 @@ def test_a_cut_file_is_told_as_cut(file: Path, key: str, cut: int) -> None:
     raw = json.dumps(KERNEL).encode()
     file.write_bytes(raw[: max(1, raw.rfind(f'"{key}"'.encode()) - cut)])
     with pytest.raises(SidecarError, match="truncated"):
-        STORE.read_kernel_tasks(str(file), X86_64)
+        READER.read_kernel_tasks(str(file), X86_64)

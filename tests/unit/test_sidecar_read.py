@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdump_gdbserver.adapters.json_sidecar import JsonSidecarStore, source
+from kdump_gdbserver.adapters.json_sidecar import JsonSidecarReader, source
 from kdump_gdbserver.domain.arch import AARCH64, RISCV64, X86_64
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import SidecarError
@@ -24,7 +24,7 @@ from kdump_gdbserver.domain.sidecars import (
 )
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
-STORE = JsonSidecarStore()
+READER = JsonSidecarReader()
 
 HEAD = {
     "format": "kdump-gdbserver kernel tasks",
@@ -49,12 +49,12 @@ def path(tmp_path: Path) -> Path:
 def read(path: Path, content: object, arch: Any = X86_64) -> KernelTasks:
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     path.write_bytes(raw)
-    return STORE.read_kernel_tasks(str(path), arch)
+    return READER.read_kernel_tasks(str(path), arch)
 
 
 def read_process(path: Path, content: object, arch: Any = X86_64) -> ProcessImage:
     path.write_text(json.dumps(content))
-    return STORE.read_process(str(path), arch)
+    return READER.read_process(str(path), arch)
 
 
 def kernel(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def test_idle_tasks_are_told_apart_by_their_cpu(path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: str) -> str:
         with pytest.raises(SidecarError) as caught:
-            STORE.read_kernel_tasks(path, X86_64)
+            READER.read_kernel_tasks(path, X86_64)
         return str(caught.value)
 
     gone = str(tmp_path / "gone\n.json")
@@ -323,7 +323,7 @@ def test_an_unreadable_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Path, "open", denied)  # root may read any file, so chmod cannot show it
     with pytest.raises(SidecarError, match=r"cannot be read \(Permission denied\); check the path"):
-        STORE.read_kernel_tasks(str(path), X86_64)
+        READER.read_kernel_tasks(str(path), X86_64)
 
 
 FACTS = DumpFacts(("dump",), "elf", X86_64, 4096, 2, release="6.1.0-9")

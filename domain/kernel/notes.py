@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional
 
 
 def find_build_id(notes: bytes, byte_order: Any) -> Optional[str]:
-    """The build-id in a notes section as hex, or None. Format: elf(5), "Notes (Nhdr)"."""
+    """Return the build-id in a notes section as hex, or None. Format: elf(5), "Notes (Nhdr)"."""
     mark = "<" if byte_order == "little" else ">"
     at = 0
     while at + 12 <= len(notes):
@@ -19,7 +19,7 @@ def find_build_id(notes: bytes, byte_order: Any) -> Optional[str]:
 
 
 def parse_vmcoreinfo(text: bytes) -> Dict[str, str]:
-    """The lines NAME=VALUE of a VMCOREINFO text; what is not such a line is left out."""
+    """Return the lines NAME=VALUE of a VMCOREINFO text; what is not such a line is left out."""
     lines = text.split(b"\0", 1)[0].decode("ascii", "replace").splitlines()
     pairs = [line.split("=", 1) for line in lines if "=" in line]
     notes = dict(pairs)
@@ -32,7 +32,7 @@ def parse_vmcoreinfo(text: bytes) -> Dict[str, str]:
 
 
 def note_number(notes: Dict[str, str], name: str) -> Optional[int]:
-    """NUMBER(name) of VMCOREINFO, which is decimal or, with 0x, hex; None if there is none."""
+    """Return NUMBER(name) of VMCOREINFO, decimal or, with 0x, hex; None if there is none."""
     try:
         return int(notes["NUMBER(%s)" % name], 0) % 2**64
     except (KeyError, ValueError):

@@ -3,12 +3,12 @@
 import contextlib
 from typing import Any, Dict, Iterator, List, Optional
 
-from .errors import KdumpError, Unreadable
-from .kernel import Kernel
-from .memory import USER_END, printable
+from ..errors import KdumpError, Unreadable
+from ..kernel import Kernel
+from ..memory import USER_END, printable
+from ..structures import MapleTree
+from ..tasks import Task
 from .paths import Paths
-from .structures import MapleTree
-from .tasks import Task
 
 
 class Mappings:

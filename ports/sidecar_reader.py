@@ -1,4 +1,4 @@
-"""SidecarStore: where sidecars are read from and written to."""
+"""SidecarReader: where tasks and processes come from that were collected beforehand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.sidecars import KernelTasks, ProcessImage
 
 
-class SidecarStore(Protocol):
-    """Reads and writes sidecars; every failure is a `SidecarError` of one line.
+class SidecarReader(Protocol):
+    """Reads sidecars; every failure is a `SidecarError` of one line.
 
     `arch` is the dump's: register names and values are checked against it, and a
     sidecar of another architecture is refused. Whether it is of the same dump is for
@@ -21,9 +21,3 @@ class SidecarStore(Protocol):
 
     def read_process(self, path: str, arch: Arch) -> ProcessImage:
         """Read one process."""
-
-    def write_kernel_tasks(self, path: str, tasks: KernelTasks) -> None:
-        """Write the tasks; the file is there whole (mode 0600) or not at all."""
-
-    def write_process(self, path: str, image: ProcessImage) -> None:
-        """Write one process, likewise."""

@@ -3,14 +3,14 @@
 import re
 from typing import Any, Dict, Optional, Tuple
 
-from .arch import Architecture
+from ..symbols import Symbols
+from ..tasks import Task
+from .architecture import Architecture
 from .page_tables import PageTables
-from .symbols import Symbols, require_member, resolve_member
-from .tasks import Task
 from .vectors import XSAVE_AVX_END, xsave_registers
 
 
-class X86_64(Architecture):
+class X86_64(Architecture):  # noqa: N801  (its name)
     """x86_64: a task that was switched out has its registers on its kernel stack."""
 
     name = "x86_64"
@@ -65,14 +65,15 @@ class X86_64(Architecture):
         self.layout = kernel.layout(self.frame, optional=self.frame_registers)
 
     def switch_registers(self, task: Task) -> Dict[str, int]:
-        """What the scheduler saved: the registers a called function must preserve.
+        """Return what the scheduler saved: the registers a called function must preserve.
 
         thread.sp points at the frame, whose last word is the return address; so the stack
         pointer as of that address is behind the whole frame.
         """
         sp = task.values["saved.sp"]
         values = self.layout.read(self.memory, sp)
-        registers = {self.frame_registers[name]: value for name, value in values.items()}
+        names = self.frame_registers.items()
+        registers = {name: values[member] for member, name in names if member in values}
         registers["rsp"] = sp + self.layout.size
         return registers
 
@@ -81,6 +82,7 @@ class X86_64(Architecture):
         return values["cs"] & 0xFFFF in (self.USER_CS, self.USER32_CS) and values["ss"] & 3 == 3
 
     def is_user_mode(self, registers: Dict[str, int]) -> bool:
+        """See Architecture.is_user_mode()."""
         return registers.get("cs", 0) & 3 == 3
 
     def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
@@ -133,19 +135,17 @@ class X86_64(Architecture):
         struct fpu has it inside at first, by a pointer since 5.16, and is itself no longer in
         task_struct but behind it since 6.16 (arch/x86/include/asm/fpu/types.h, processor.h).
         """
-        task_type = self.kernel.type("struct task_struct")
-        fpu_type = self.kernel.type("struct fpu")
-        inside = resolve_member(task_type, "thread.fpu")
-        fpu = task.address + (inside.offset if inside else task_type.sizeof)
-        pointer = resolve_member(fpu_type, "fpstate")
+        inside = self.kernel.member("struct task_struct", "thread.fpu")
+        fpu = task.address + (inside.offset if inside else self.kernel.size("struct task_struct"))
+        pointer = self.kernel.member("struct fpu", "fpstate")
         if pointer is None:
-            state = require_member(fpu_type, "state")
+            state = self.kernel.require_member("struct fpu", "state")
             features = self.kernel.variable("xfeatures_mask") or self.kernel.variable(
                 "xfeatures_mask_all"
             )
             return fpu + state.offset, state.size, features or 0
         layout = self.kernel.layout("struct fpstate", ["size", "xfeatures"])
-        regs = require_member(self.kernel.type("struct fpstate"), "regs")
+        regs = self.kernel.require_member("struct fpstate", "regs")
         address = self.memory.pointer(fpu + pointer.offset)
         values = layout.read(self.memory, address)
         return address + regs.offset, values["size"], values["xfeatures"]

@@ -2,8 +2,8 @@
 
 from typing import Callable, List, Optional, Tuple
 
-from .errors import Unreadable
-from .memory import Memory
+from ..errors import Unreadable
+from ..memory import Memory
 
 
 class PageTables:

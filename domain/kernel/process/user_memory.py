@@ -1,7 +1,7 @@
 """Bytes of a process's own memory."""
 
-from .errors import Unreadable
-from .kernel import Kernel
+from ..errors import Unreadable
+from ..kernel import Kernel
 
 
 class UserMemory:

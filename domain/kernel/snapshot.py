@@ -26,10 +26,10 @@ class Snapshot:
         self.problems = table.problems
         self._on_cpu = {cpu["curr"] for cpu in cpus}
         self._uid_of: Dict[int, Optional[int]] = {}  # by address of struct cred, often shared
-        self._cred = kernel.layout("struct cred", ["uid"])
+        self._cred = kernel.layout("struct cred", ["uid.val"])
 
     def parent_pid(self, task: Task) -> Optional[int]:
-        """The process id of the task's parent; None if the parent is not in the dump."""
+        """Return the process id of the task's parent; None if the parent is not in the dump."""
         try:
             return int(self.table.at(task.real_parent).tgid)
         except KdumpError as error:
@@ -37,18 +37,18 @@ class Snapshot:
             return None
 
     def uid(self, task: Task) -> Optional[int]:
-        """The user id, in the initial user name space; None if it is not in the dump."""
+        """Return the user id, in the initial user name space; None if it is not in the dump."""
         cred = task.real_cred
         if cred not in self._uid_of:
             try:
-                self._uid_of[cred] = self._cred.read(self.kernel.memory, cred)["uid"]
+                self._uid_of[cred] = self._cred.read(self.kernel.memory, cred)["uid.val"]
             except Unreadable as error:
                 self.problems.append("credentials of pid %d: %s" % (task.pid, error))
                 self._uid_of[cred] = None
         return self._uid_of[cred]
 
     def registers(self, task: Task) -> Dict[str, int]:
-        """What is known of the task's registers: nothing, if a CPU was still using them.
+        """Return what is known of the task's registers: nothing, if a CPU was still using them.
 
         A running task's switch frame is left over from its last sleep; an offline CPU's idle
         task never came back from its last one. A zombie's stack is another task's by now
@@ -63,7 +63,7 @@ class Snapshot:
             return {}
 
     def sidecar(self) -> Dict[str, Any]:
-        """What kdump-save-kernel-json writes, as a dict."""
+        """Return what kdump-save-kernel-json writes, as a dict."""
         threads = [self._thread(task) for task in self.tasks]
         return {
             "format": "kdump-gdbserver kernel tasks",
@@ -94,7 +94,11 @@ class Snapshot:
 
 
 def read_tasks(kernel: Kernel, progress: Optional[Callable[[int], None]] = None) -> Snapshot:
-    """Every task of the kernel, and what went wrong: a Snapshot."""
+    """Return every task of the kernel, and what went wrong.
+
+    `progress` is called with the number of tasks read, at each of them. Raises KdumpError if
+    nothing can be read at all.
+    """
     signal_layout = kernel.layout("struct signal_struct", (), ["thread_head.next", "nr_threads"])
     table = TaskTable(kernel.memory, kernel.task_layout, signal_layout, progress)
     problems = table.problems

@@ -1,20 +1,21 @@
-"""The kernel in the dump: does vmlinux match it, which build and crash is it."""
+"""The kernel in the dump: do the symbols match it, which build and crash is it."""
 
 import contextlib
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Type
 
-import gdb
-
-from .architectures import ARCHITECTURES
+from .arch.architecture import Architecture
 from .errors import KdumpError, Unreadable
 from .memory import Layout, Memory, printable
 from .notes import find_build_id
-from .symbols import Symbols, require_member, resolve_member
-from .target import architecture_name, read_target, require_kernel
+from .symbols import Symbols
+from .types import Types
 
 
 class Kernel(Symbols):
-    """The kernel in the dump, as gdb's symbols and the target's memory tell it."""
+    """The kernel in the dump, as a source of types and its memory tell it.
+
+    Raises KdumpError if the types do not suffice, or are not this kernel's.
+    """
 
     TASK_MEMBERS = (
         "pid",
@@ -36,18 +37,14 @@ class Kernel(Symbols):
         "thread_pid",
     )
 
-    def __init__(self) -> None:
-        if not gdb.selected_inferior().threads():
-            raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
-        require_kernel()
-        name = architecture_name()
-        if name not in ARCHITECTURES:
-            raise KdumpError(
-                "architecture %s is not supported (%s are)"
-                % (name, ", ".join(sorted(ARCHITECTURES)))
-            )
-        arch = ARCHITECTURES[name]
-        super().__init__(Memory(read_target, clean=arch.clean))
+    def __init__(
+        self,
+        types: Types,
+        memory: Memory,
+        arch: Type[Architecture],
+        notes: Optional[Dict[str, str]] = None,
+    ) -> None:
+        super().__init__(types, memory, notes)
         # gdb reads the debug information of a source file when it needs something of it, and
         # looks first at what it has: these two files' include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
@@ -58,13 +55,10 @@ class Kernel(Symbols):
         self._check_match()
 
     def _task_layout(self) -> Layout:
-        type_ = self.type("struct task_struct")
-        state = "__state" if resolve_member(type_, "__state") else "state"  # renamed in 5.14
+        task = "struct task_struct"
+        state = "__state" if self.member(task, "__state") else "state"  # renamed in 5.14
         return self.layout(
-            "struct task_struct",
-            self.TASK_MEMBERS,
-            self.TASK_OPTIONAL,
-            dict(self.arch.saved, state=state),
+            task, self.TASK_MEMBERS, self.TASK_OPTIONAL, dict(self.arch.saved, state=state)
         )
 
     def _check_match(self) -> None:
@@ -74,13 +68,10 @@ class Kernel(Symbols):
         except Unreadable:
             values = {"comm": b""}
         if not values["comm"].startswith(b"swapper"):
-            raise KdumpError(
-                "no init task at 0x%x: vmlinux does not match the dump, or was loaded at another "
-                "address than the server names" % self.init_task
-            )
+            raise KdumpError("no init task at 0x%x: %s" % (self.init_task, self.types.mismatch))
 
     def identity(self) -> Dict[str, Any]:
-        """The sidecar's "dump": which kernel, and which crash of it, the data are from."""
+        """Return the sidecar's "dump": which kernel, and which crash of it, the data are from."""
         notes = self.vmcoreinfo()
         identity: Dict[str, Any] = {
             "release": notes.get("OSRELEASE") or self._release(),
@@ -102,7 +93,7 @@ class Kernel(Symbols):
         return printable(values["name.release"])
 
     def _build_id(self) -> Optional[str]:
-        """From the dump if it has the kernel's notes, else from vmlinux."""
+        """From the dump if it has the kernel's notes, else from where the types are from."""
         start, stop = self.find("__start_notes"), self.find("__stop_notes")
         if start and stop and 0 < stop - start < 1 << 16:
             with contextlib.suppress(Unreadable):
@@ -110,23 +101,16 @@ class Kernel(Symbols):
                 build_id = find_build_id(notes, self.memory.byte_order)
                 if build_id:
                     return build_id
-        for objfile in gdb.objfiles():
-            if getattr(objfile, "build_id", None) and "vmlinux" in (objfile.filename or ""):
-                return str(objfile.build_id)
-        return None
+        return self.types.build_id()
 
     def stack_size(self) -> int:
-        """THREAD_SIZE in bytes: not the same everywhere (KASAN, large pages)."""
-        with contextlib.suppress(KdumpError):
-            return require_member(self.type("union thread_union"), "stack").size
-        symbol = gdb.lookup_global_symbol("init_stack")
-        try:
-            if symbol is not None:
-                return int(symbol.type.sizeof)
-            return int(gdb.parse_and_eval("sizeof(init_stack)"))
-        except gdb.error:
-            for name in ("stack", "task"):
-                start, end = self.find("__start_init_" + name), self.find("__end_init_" + name)
-                if start and end:
-                    return end - start
+        """Return THREAD_SIZE in bytes: not the same everywhere (KASAN, large pages)."""
+        stack = self.types.member("union thread_union", "stack")
+        size = stack.size if stack else self.types.variable_size("init_stack")
+        if size:
+            return size
+        for name in ("stack", "task"):
+            start, end = self.find("__start_init_" + name), self.find("__end_init_" + name)
+            if start and end:
+                return end - start
         raise KdumpError("the size of kernel stacks is not known: kernel not supported")

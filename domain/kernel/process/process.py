@@ -1,20 +1,24 @@
 """One user process, as `kdump-gdbserver -j` takes it."""
 
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from .errors import KdumpError, Unreadable
+from ..errors import KdumpError, Unreadable
+from ..memory import USER_END
+from ..snapshot import Snapshot
+from ..tasks import Task
 from .mappings import Mappings
-from .memory import USER_END
 from .paths import Paths
 from .signals import Signals
-from .snapshot import Snapshot
-from .tasks import Task
 from .user_memory import UserMemory
 from .user_registers import UserRegisters
 
 
 class Process:
-    """One user process, with all that a core file of it would hold."""
+    """One user process, with all that a core file of it would hold.
+
+    `pid` may be that of any of its threads; `cpu_registers` is as UserRegisters has it. Raises
+    KdumpError if there is no such process, or it has no user memory.
+    """
 
     MM_MEMBERS = (
         "pgd",
@@ -32,7 +36,12 @@ class Process:
     )
     LONGEST_COMMAND = 1 << 20
 
-    def __init__(self, snapshot: Snapshot, pid: int) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pid: int,
+        cpu_registers: Callable[[Task], Dict[str, int]],
+    ) -> None:
         self.snapshot = snapshot
         self.kernel = snapshot.kernel
         self.arch = self.kernel.arch
@@ -46,7 +55,7 @@ class Process:
         self.auxv, self.auxv_is_32 = parse_auxv(
             self.mm.values["saved_auxv"], self.kernel.memory.byte_order
         )
-        self.registers = UserRegisters(self.kernel, self.problems)
+        self.registers = UserRegisters(self.kernel, self.problems, cpu_registers)
 
     def _named(self, pid: int) -> Task:
         """The task of that pid, if it has, or had, user memory."""

@@ -2,9 +2,9 @@
 
 from typing import Any, Dict, List, Tuple
 
-from .errors import Corrupt
-from .kernel import Kernel
-from .memory import printable
+from ..errors import Corrupt
+from ..kernel import Kernel
+from ..memory import printable
 
 
 class Paths:

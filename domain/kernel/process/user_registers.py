@@ -1,20 +1,28 @@
 """A thread's registers as its own program sees them."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .cpu_registers import cpu_registers
-from .errors import KdumpError
-from .kernel import Kernel
-from .memory import Layout
-from .symbols import resolve_member
-from .tasks import Task
+from ..errors import KdumpError
+from ..kernel import Kernel
+from ..memory import Layout
+from ..tasks import Task
 
 
 class UserRegisters:
-    """Finds the user registers of threads: in their CPU, on their stack, in thread_struct."""
+    """Finds the user registers of threads: in their CPU, on their stack, in thread_struct.
 
-    def __init__(self, kernel: Kernel, problems: List[str]) -> None:
+    `cpu_registers(task)` are the registers that the task's CPU had at the crash, by gdb's
+    names, {} where they are not known.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        problems: List[str],
+        cpu_registers: Callable[[Task], Dict[str, int]],
+    ) -> None:
         self.kernel = kernel
+        self.cpu_registers = cpu_registers
         self.arch = kernel.arch
         self.problems = problems
         self.frame_layout = kernel.layout("struct pt_regs", self.arch.user_frame)
@@ -23,10 +31,9 @@ class UserRegisters:
 
     def _thread_layout(self) -> Optional[Layout]:
         """Those of the architecture's members that this kernel has; None if it has none."""
-        type_ = self.kernel.type("struct task_struct")
-        wanted = self.arch.user_thread.items()
-        there = {name: path for name, path in wanted if resolve_member(type_, path)}
-        return self.kernel.layout("struct task_struct", (), (), there) if there else None
+        task, wanted = "struct task_struct", self.arch.user_thread.items()
+        there = {name: path for name, path in wanted if self.kernel.member(task, path)}
+        return self.kernel.layout(task, (), (), there) if there else None
 
     def of(
         self, task: Task, mappings: List[Dict[str, Any]]
@@ -36,7 +43,7 @@ class UserRegisters:
         On entry the kernel puts them at the end of the thread's kernel stack. A thread that was
         in user mode at the crash has only leftovers there: its CPU's registers are the ones.
         """
-        on_cpu = cpu_registers(task)
+        on_cpu = self.cpu_registers(task)
         if on_cpu and self.arch.is_user_mode(on_cpu) and self._is_code(on_cpu, mappings):
             return on_cpu, True
         try:

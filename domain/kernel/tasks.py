@@ -15,7 +15,7 @@ TASK_HIDDEN = 0x1000 | 0x8000  # TASK_RTLOCK_WAIT, TASK_FROZEN: shown as D
 
 
 def state_letter(state: int, exit_state: int) -> str:
-    """The letter ps(1) shows: __task_state_index() in include/linux/sched.h."""
+    """Return the letter ps(1) shows: __task_state_index() in include/linux/sched.h."""
     if state & TASK_IDLE == TASK_IDLE:
         return "I"
     if state & TASK_HIDDEN:
@@ -40,6 +40,7 @@ class Task:
 
     @property
     def is_kthread(self) -> bool:
+        """Whether it is a kernel thread, as the idle tasks are."""
         return self.idle_cpu is not None or bool(self.flags & PF_KTHREAD)
 
     @property
@@ -50,10 +51,14 @@ class Task:
 
     @property
     def state_letter(self) -> str:
+        """The letter that ps(1) shows for its state."""
         return state_letter(self.state, self.exit_state)
 
     def doubt(self) -> Optional[str]:
-        """Why this cannot be a task, or None: memory reached through a bad pointer is not one."""
+        """Return why this cannot be a task, or None.
+
+        Memory reached through a bad pointer is not one.
+        """
         if not 0 <= self.pid <= PID_LIMIT or not 0 <= self.tgid <= PID_LIMIT:
             return "pid %d, tgid %d" % (self.pid, self.tgid)
         if b"\0" not in self.comm:
@@ -85,7 +90,7 @@ class TaskTable:
         self._by_pid: Dict[int, Task] = {}
 
     def at(self, address: int) -> Task:
-        """The task at `address`; Unreadable or Corrupt if there is none."""
+        """Return the task at `address`; raise Unreadable or Corrupt if there is none."""
         address %= 2**64
         task = self._tasks.get(address)
         if task is None:
@@ -99,15 +104,16 @@ class TaskTable:
 
     def add(self, task: Task) -> None:
         """Count a task in, once; two of one pid cannot be, so the first one found is kept."""
-        other = self._by_pid.setdefault(task.pid, task)
-        if other is not task:
+        other = self._by_pid.get(task.pid)
+        if other is None:
+            self._by_pid[task.pid] = task
+            self._groups.setdefault(task.tgid, []).append(task)
+        elif other is not task:
             text = "pid %d is there twice: at 0x%x and, left out, at 0x%x"
             self.problems.append(text % (task.pid, other.address, task.address))
-        elif task not in self._groups.setdefault(task.tgid, []):
-            self._groups[task.tgid].append(task)
 
     def found(self) -> List[Task]:
-        """Every task added: process by process, threads behind their leader."""
+        """Return every task added: process by process, threads behind their leader."""
         return [task for group in self._groups.values() for task in group]
 
     def walk_lists(self, init_task: int) -> None:

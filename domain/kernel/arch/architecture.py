@@ -1,10 +1,10 @@
-"""What is asked of an architecture; each one's answers are in arch_NAME.py."""
+"""What is asked of an architecture; each one's answers are in the module of its name."""
 
 from typing import Any, Dict, Optional, Tuple
 
+from ..symbols import Symbols
+from ..tasks import Task
 from .page_tables import PageTables
-from .symbols import Symbols
-from .tasks import Task
 
 
 class Architecture:

@@ -1,13 +1,14 @@
-"""The domain's values to JSON text, in the form that docs/sidecar.md describes."""
+"""Sidecars out of plain values, in the form that docs/sidecar.md describes."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from kdump_gdbserver.adapters.json_sidecar.source import FORMAT_VERSION, Kind, Source
+from kdump_gdbserver.adapters.json_sidecar.source import FORMAT_VERSION, Kind
 from kdump_gdbserver.domain.sidecars import (
     DumpIdentity,
     KernelTasks,
@@ -20,23 +21,21 @@ from kdump_gdbserver.domain.sidecars import (
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def write_kernel_tasks(path: str, tasks: KernelTasks) -> None:
-    """Write a kernel sidecar; see `ports.sidecar_store.SidecarStore`."""
-    source = Source(path, Kind.KERNEL)
+def write_kernel_tasks(path: Path | str, tasks: KernelTasks) -> None:
+    """Write a kernel sidecar."""
     content = {
-        **_head(source, tasks.identity),
+        **_head(Kind.KERNEL, tasks.identity),
         "cpus": [_given(cpu=entry.cpu, curr=entry.curr) for entry in tasks.cpus],
         "errors": list(tasks.errors),
         "threads": [_task(task) for task in tasks.tasks],
     }
-    source.save(_render(content))
+    Path(path).write_text(_render(content), encoding="utf-8")
 
 
-def write_process(path: str, image: ProcessImage) -> None:
-    """Write a process sidecar; see `ports.sidecar_store.SidecarStore`."""
-    source = Source(path, Kind.PROCESS)
+def write_process(path: Path | str, image: ProcessImage) -> None:
+    """Write a process sidecar."""
     content = {
-        **_head(source, image.identity),
+        **_head(Kind.PROCESS, image.identity),
         **_given(
             pid=image.pid,
             comm=image.comm,
@@ -52,16 +51,13 @@ def write_process(path: str, image: ProcessImage) -> None:
         "vmas": [_vma(vma) for vma in image.vmas],
         "threads": [_thread(thread) for thread in image.threads],
     }
-    source.save(_render(content))
+    Path(path).write_text(_render(content), encoding="utf-8")
 
 
-def _head(source: Source, identity: DumpIdentity) -> dict[str, Any]:
-    if identity.arch is None:
-        advice = "name the dump the sidecar belongs to"
-        raise source.error("dump.arch", "is not known, so no sidecar is written", advice)
+def _head(kind: Kind, identity: DumpIdentity) -> dict[str, Any]:
     dump = {"release": identity.release, "build_id": identity.build_id, "arch": identity.arch}
     more = _given(crash_time=identity.crash_time, kaslr_offset=identity.kaslr_offset)
-    return {"format": source.kind.value, "version": FORMAT_VERSION, "dump": {**dump, **more}}
+    return {"format": kind.value, "version": FORMAT_VERSION, "dump": {**dump, **more}}
 
 
 def _given(**fields: object) -> dict[str, object]:

@@ -62,8 +62,10 @@ class RadixTree:
             problems.append("pid tree: torn: %s" % error)
             return
         for slot in slots:
-            for leaf in self._below(slot, problems, seen, depth + 1):
-                yield leaf
+            if slot & 3:
+                yield from self._below(slot, problems, seen, depth + 1)
+            elif slot:
+                yield slot
 
 
 class MapleTree:
@@ -89,8 +91,7 @@ class MapleTree:
     def entries(self, root: int, problems: List[str]) -> Iterator[int]:
         """Yield the entries in the order of their indices; unreadable parts go to `problems`."""
         if root & 3 == 2 and root > 4096:
-            for entry in self._below(root, self.LAST, problems, set(), 0):
-                yield entry
+            yield from self._below(root, self.LAST, problems, set(), 0)
         elif root & 3 == 0 and root:
             yield self.memory.clean(root)
 
@@ -114,8 +115,7 @@ class MapleTree:
         for entry, end in self._slots(values, last):
             if kind != self.LEAF:
                 if entry:
-                    for below in self._below(entry, end, problems, seen, depth + 1):
-                        yield below
+                    yield from self._below(entry, end, problems, seen, depth + 1)
             elif entry & 3 == 0 and entry:
                 yield self.memory.clean(entry)
 

@@ -2,12 +2,12 @@
 
 from typing import Any, Dict, Optional, Tuple
 
-from .arch import Architecture
-from .errors import KdumpError
-from .memory import USER_END
-from .notes import note_number
+from ..errors import KdumpError
+from ..memory import USER_END
+from ..notes import note_number
+from ..tasks import Task
+from .architecture import Architecture
 from .page_tables import PageTables
-from .tasks import Task
 
 
 class Riscv64(Architecture):
@@ -29,6 +29,7 @@ class Riscv64(Architecture):
     stack_align = 16
 
     def switch_registers(self, task: Task) -> Dict[str, int]:
+        """See Architecture.switch_registers()."""
         raw = task.values["saved.s"]
         registers = {
             name: int.from_bytes(raw[8 * n : 8 * n + 8], self.memory.byte_order)
@@ -39,12 +40,15 @@ class Riscv64(Architecture):
         return registers
 
     def is_user_frame(self, values: Dict[str, Any]) -> bool:
+        """See Architecture.is_user_frame()."""
         return bool(0 < values["epc"] < USER_END)
 
     def is_user_mode(self, registers: Dict[str, int]) -> bool:
+        """See Architecture.is_user_mode()."""
         return registers.get("pc", USER_END) < USER_END
 
     def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
+        """See Architecture.is_compat()."""
         if auxv_is_32:
             raise KdumpError("32-bit RISC-V processes are not supported")
         return False

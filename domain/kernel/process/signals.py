@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, Optional
 
-from .kernel import Kernel
-from .tasks import Task
+from ..kernel import Kernel
+from ..tasks import Task
 
 
 class Signals:

@@ -2,12 +2,12 @@
 
 from typing import Any, Dict, Optional, Tuple
 
-from .arch import Architecture
-from .memory import USER_END
-from .notes import note_number
+from ..memory import USER_END
+from ..notes import note_number
+from ..symbols import Symbols
+from ..tasks import Task
+from .architecture import Architecture
 from .page_tables import PageTables
-from .symbols import Symbols, resolve_member
-from .tasks import Task
 
 
 class Aarch64(Architecture):
@@ -32,16 +32,19 @@ class Aarch64(Architecture):
 
     @staticmethod
     def clean(address: int) -> int:
-        """Without the tag that the address's top byte may carry (KASAN, MTE)."""
+        """Return it without the tag that the address's top byte may carry (KASAN, MTE)."""
         return address | 0xFF << 56 if address >> 55 & 1 else address
 
     @staticmethod
     def code_bits(stext: int) -> int:
-        """The bits that all kernel code addresses have set: those above _stext's first zero."""
+        """Return the bits that all kernel code addresses have set.
+
+        They are those above the first zero of _stext.
+        """
         return 2**64 - (1 << (~stext % 2**64).bit_length())
 
     def code_address(self, address: int) -> int:
-        """Without the authentication code an address may carry in its high bits.
+        """Return it without the authentication code an address may carry in its high bits.
 
         Bit 55 tells kernel from user addresses and is never part of the code (Arm ARM, "Pointer
         authentication").
@@ -49,23 +52,29 @@ class Aarch64(Architecture):
         return address | self.code_mark if address >> 55 & 1 else address
 
     def switch_registers(self, task: Task) -> Dict[str, int]:
+        """See Architecture.switch_registers()."""
         registers = {name: task.values["saved." + member] for member, name in self.context.items()}
         registers["pc"] = self.code_address(registers["pc"])
         return registers
 
     def is_user_frame(self, values: Dict[str, Any]) -> bool:
+        """See Architecture.is_user_frame()."""
         return bool(values["pstate"] & self.EL_MASK == 0 and values["pc"] < USER_END)
 
     def is_user_mode(self, registers: Dict[str, int]) -> bool:
+        """See Architecture.is_user_mode()."""
         return registers.get("cpsr", 5) & self.EL_MASK == 0
 
     def thread_registers(self, thread: Dict[str, Any]) -> Dict[str, int]:
+        """See Architecture.thread_registers()."""
         return {"tpidr": thread["tpidr"]} if "tpidr" in thread else {}
 
     def is_compat(self, registers: Dict[str, int], auxv_is_32: bool) -> bool:
+        """See Architecture.is_compat()."""
         return bool(registers.get("cpsr", 0) & self.AARCH32)  # the server renames (D1.20.1)
 
     def fault_address(self, thread: Dict[str, Any]) -> Optional[int]:
+        """See Architecture.fault_address()."""
         return thread.get("fault") or None
 
     def page_tables(self, pgd: int) -> Optional[PageTables]:
@@ -96,15 +105,15 @@ class Aarch64(Architecture):
 
     def fp_registers(self, task: Task) -> Dict[str, int]:
         """The FPSIMD registers; where SVE's are in use, their low 128 bits."""
-        memory, type_ = self.kernel.memory, self.kernel.type("struct task_struct")
-        state = resolve_member(type_, "thread.uw.fpsimd_state.vregs")
+        memory, type_ = self.kernel.memory, "struct task_struct"
+        state = self.kernel.member(type_, "thread.uw.fpsimd_state.vregs")
         if state is None:
             return {}
         data = memory.fetch(task.address + state.offset, 32 * 16 + 8)
         stride, vectors = 16, data
-        fp_type = resolve_member(type_, "thread.fp_type")
+        fp_type = self.kernel.member(type_, "thread.fp_type")
         if fp_type and memory.integer(task.address + fp_type.offset, 4) == self.FP_STATE_SVE:
-            layout = self.kernel.layout("struct task_struct", (), ("thread.sve_state", "thread.vl"))
+            layout = self.kernel.layout(type_, (), ("thread.sve_state", "thread.vl"))
             values = layout.read(memory, task.address)
             stride = int.from_bytes(values["thread.vl"][:4], memory.byte_order)
             vectors = memory.fetch(values["thread.sve_state"], 32 * stride)

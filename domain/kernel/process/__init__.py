@@ -1,0 +1,1 @@
+"""One user process: its threads, mappings, files, and memory."""
