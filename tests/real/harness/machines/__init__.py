@@ -1,0 +1,20 @@
+"""The machines that the harness can boot: one file each, with all that is special about it."""
+
+from __future__ import annotations
+
+from ..errors import HarnessError
+from .aarch64 import AARCH64
+from .base import Compiler, KernelSource, Machine, Scenario
+from .x86_64 import X86_64
+
+MACHINES: dict[str, Machine] = {machine.name: machine for machine in (X86_64, AARCH64)}
+
+
+def machine(name: str) -> Machine:
+    """The machine of architecture `name`; HarnessError for one that the harness does not know."""
+    if name not in MACHINES:
+        raise HarnessError(f"unknown architecture {name!r}: known are {', '.join(MACHINES)}")
+    return MACHINES[name]
+
+
+__all__ = ["MACHINES", "Compiler", "KernelSource", "Machine", "Scenario", "machine"]
