@@ -37,6 +37,14 @@ static inline void tell_vectors(FILE *out, const uint8_t *bytes, int count, int 
     fprintf(out, "]");
 }
 
+static inline void tell_floats(FILE *out, const uint64_t *values, int count)
+{
+    fprintf(out, ", \"floats\": [");
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s%llu", i ? ", " : "", (unsigned long long)values[i]);
+    fprintf(out, "]");
+}
+
 #if defined(__x86_64__)
 #include "arch/x86_64.h"
 #elif defined(__aarch64__)

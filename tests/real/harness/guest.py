@@ -24,6 +24,7 @@ SYMBOLS = (
 FACTS_DISK = "/dev/vda"
 FACTS_DISK_BYTES = 32 << 20
 READY = "HARNESS-READY"
+FACTS_TRIES = 5000  # of 0.02 s and more
 
 _INIT = """\
 #!/bin/busybox sh
@@ -41,8 +42,13 @@ echo 0 > /proc/sys/kernel/kptr_restrict
 echo 1 > /proc/sys/kernel/sysrq
 {before}
 {programs}
+tries=0
 for name in {names}; do
-    while ! [ -e "/run/facts/$name" ]; do sleep 0.02; done
+    while ! [ -e "/run/facts/$name" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt {tries} ] || {{ echo "no facts of $name"; poweroff -f; }}
+        sleep 0.02
+    done
 done
 sh /crash.sh
 """
@@ -71,7 +77,8 @@ def main_guest(
     )
     names = shlex.join(program.name for program in programs)
     modules = " ".join(GUEST_MODULES)
-    tree.text("init", _INIT.format(modules=modules, before=before, programs=starts, names=names))
+    tree.text("init", _INIT.format(modules=modules, before=before, programs=starts,
+                                  names=names, tries=FACTS_TRIES))  # fmt: skip
     symbols = shlex.join(SYMBOLS)
     tree.text("crash.sh", _CRASH.format(disk=FACTS_DISK, symbols=symbols, action=action))
     return tree

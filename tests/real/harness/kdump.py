@@ -68,7 +68,7 @@ echo 0 > /sys/devices/system/cpu/cpu{OFFLINE_CPU}/online
 def make(kernel: Kernel, folder: Path) -> None:
     """Crash `kernel` with a capture kernel loaded; fill `folder` as scenarios.make() does."""
     tools = _crash_tools()
-    programs = program_list(kernel.machine, SPINNER_CPU)
+    programs = program_list(kernel, SPINNER_CPU)
     build(kernel.machine, folder / "sysroot", programs)
     dumps = folder / "dumps"
     dumps.mkdir()

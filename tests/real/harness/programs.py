@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import HarnessError
+from .kernels import Kernel
 from .machines import Compiler, Machine
 from .packages import fetched
 from .tools import find_tool, run
@@ -33,8 +34,8 @@ class Program:
     bits: int = 64
 
 
-def program_list(machine: Machine, spinner_cpu: int) -> list[Program]:
-    """All programs of a guest whose spinner occupies CPU `spinner_cpu`."""
+def program_list(kernel: Kernel, spinner_cpu: int) -> list[Program]:
+    """All programs of a guest of `kernel` whose spinner occupies CPU `spinner_cpu`."""
     library = ("-DWITH_LIBRARY", "-L.", "-lshared")
     programs = [
         Program("threads", "threads.c", ("-fPIE", "-pie")),
@@ -46,7 +47,11 @@ def program_list(machine: Machine, spinner_cpu: int) -> list[Program]:
         Program("zombies", "zombies.c", ("-fPIE", "-pie")),
         Program("spinner", "spinner.c", ("-fPIE", "-pie"), (str(spinner_cpu),)),
     ]
-    return [program for program in programs if program.bits == 64 or machine.compiler32]
+    machine = kernel.machine
+    missing = set() if machine.static_pie else {"staticpie"}
+    if not (machine.compiler32 and machine.kernels[kernel.series].runs_32_bits):
+        missing.add("plain32")
+    return [program for program in programs if program.name not in missing]
 
 
 def build(machine: Machine, sysroot: Path, programs: list[Program]) -> None:

@@ -137,6 +137,14 @@ class Qemu:
             if not self._news.wait_for(lambda: self._ended, timeout_s):
                 raise HarnessError(f"still running after {timeout_s:g} s; console:\n{self._tail()}")
 
+    def wait_stopped(self, timeout_s: float) -> None:
+        """Wait until QEMU has stopped the guest because it told of its panic, else HarnessError."""
+        deadline = time.monotonic() + timeout_s
+        while self.qmp("query-status")["running"]:
+            if time.monotonic() > deadline:
+                raise HarnessError(f"not stopped after {timeout_s:g} s; console:\n{self._tail()}")
+            time.sleep(0.1)
+
     def _tail(self) -> str:
         return "\n".join(self._console.decode(errors="replace").splitlines()[-25:])
 

@@ -17,6 +17,7 @@ from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
 from .programs import build, program_list
 from .qemu import Qemu
 
+PANIC = r"Kernel panic - not syncing: sysrq"
 # The panic's last line shows on the console only once the other CPUs have been stopped.
 PANIC_END = r"end Kernel panic"
 
@@ -34,7 +35,7 @@ def make(kernel: Kernel, scenario: str, folder: Path) -> None:
         return
     machine = kernel.machine
     sysroot = folder / "sysroot"
-    programs = program_list(machine, SPINNER_CPU)
+    programs = program_list(kernel, SPINNER_CPU)
     build(machine, sysroot, programs)
     (folder / "dumps").mkdir()
     work = folder / "work"
@@ -42,10 +43,13 @@ def make(kernel: Kernel, scenario: str, folder: Path) -> None:
     stays = scenario == "live"
     action = STAY if stays else CRASH
     main_guest(kernel, sysroot, programs, action=action).write(work / "initrd")
-    with booted(kernel, scenario, work, {}, READY if stays else PANIC_END) as guest:
+    end = READY if stays else PANIC if machine.panic_stops else PANIC_END
+    with booted(kernel, scenario, work, {}, end) as guest:
         if stays:
             time.sleep(SETTLE_S)
             _stop_in_user_mode(guest, machine, SPINNER_CPU)
+        elif machine.panic_stops:
+            guest.wait_stopped(60)
         else:
             guest.qmp("stop")
         registers = [guest.cpu_registers(cpu) for cpu in range(machine.scenarios[scenario].cpus)]

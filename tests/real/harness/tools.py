@@ -61,5 +61,5 @@ def run(
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
     """What a failed program said, in one line: its lines marked as errors, else its last ones."""
     lines = (done.stdout + done.stderr).strip().splitlines()
-    marked = [line for line in lines if re.search(r"^E: |\berror\b", line)]
+    marked = [line for line in lines if re.search(r"^E: |\berror\b|undefined|cannot", line)]
     return "; ".join((marked or lines)[-3:])

@@ -5,9 +5,14 @@ from __future__ import annotations
 from ..errors import HarnessError
 from .aarch64 import AARCH64
 from .base import Compiler, KernelSource, Machine, Scenario
+from .ppc64le import PPC64LE
+from .riscv64 import RISCV64
+from .s390x import S390X
 from .x86_64 import X86_64
 
-MACHINES: dict[str, Machine] = {machine.name: machine for machine in (X86_64, AARCH64)}
+MACHINES: dict[str, Machine] = {
+    machine.name: machine for machine in (X86_64, AARCH64, RISCV64, S390X, PPC64LE)
+}
 
 
 def machine(name: str) -> Machine:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .base import Compiler, KernelSource, Machine, Scenario
 
 # "max" has pointer authentication, here with QEMU's own quick algorithm: the kernel cannot tell.
-_WITH_PAC, _WITHOUT_PAC = "max,pauth-impdef=on", "cortex-a72"
+# cortex-a76 has none, but unlike cortex-a72 it has pages of 16 KiB.
+_WITH_PAC, _WITHOUT_PAC = "max,pauth-impdef=on", "cortex-a76"
 
 AARCH64 = Machine(
     name="aarch64",
@@ -19,7 +20,8 @@ AARCH64 = Machine(
     kernels={
         "6.1": KernelSource("bookworm", "6.1", "cloud-arm64"),
         "6.12": KernelSource("bookworm", "6.12", "cloud-arm64"),
-        "6.12-16k": KernelSource("trixie", "6.12", "arm64-16k"),
+        # Linux runs 32-bit programs on 4 KiB pages only.
+        "6.12-16k": KernelSource("trixie", "6.12", "arm64-16k", runs_32_bits=False),
     },
     scenarios={
         "panic": Scenario(_WITH_PAC),

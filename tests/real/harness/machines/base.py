@@ -10,12 +10,14 @@ from dataclasses import dataclass
 class KernelSource:
     """Where a kernel series comes from: the newest of `flavour` in Debian's suite `suite`.
 
-    The image packages are called linux-image-`series`SOMETHING-`flavour`.
+    The image packages are called linux-image-`series`SOMETHING-`flavour`. `runs_32_bits`: it
+    runs 32-bit programs, if the machine has a compiler for them.
     """
 
     suite: str
     series: str
     flavour: str
+    runs_32_bits: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ class Machine:
 
     `debian` is Debian's name of it. `options` choose QEMU's machine, `disk` the device by which it
     shows a disk. `user_mode` is a regular expression that QEMU's "info registers" of a CPU in user
-    mode matches. `paging`: QEMU can write dumps with virtual addresses. `vmcoreinfo`: the
-    machine has the device by which a kernel hands its VMCOREINFO note to QEMU. `compiler32`
-    builds `plain32`. `tools` is the Debian suite of what runs in the guest beside our programs.
+    mode matches. `compiler32` builds `plain32`. `tools` is the Debian suite of what runs in the
+    guest beside our programs. `static_pie`: the C library has what such programs start with.
+    `paging`: QEMU can write dumps with virtual addresses. `vmcoreinfo`: the machine has the
+    device by which a kernel hands its VMCOREINFO note to QEMU. `panic_stops`: a kernel that
+    panics tells the machine, which stops, and says no more on its console.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Machine:
     compiler: Compiler
     compiler32: Compiler | None = None
     tools: str = "bookworm"
+    static_pie: bool = True
     paging: bool = False
     vmcoreinfo: bool = True
+    panic_stops: bool = False
     command_line: str = ""
