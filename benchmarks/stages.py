@@ -32,7 +32,7 @@ def stages(report: Report, contents: Sequence[Content], rounds: int) -> None:
     container = Container()
     container.config.from_dict(vars(parse_arguments(["-f", str(content.dump)])))
     session = container.target().open_session()
-    connection = Connection(session, ExchangeLog(structlog.get_logger(), False))
+    connection = Connection(lambda: session, ExchangeLog(structlog.get_logger(), False))
     for request in (b"qSupported:multiprocess+", b"QStartNoAckMode"):
         connection.receive(_packet(request))
     (span,) = content.ours

@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection, SymbolTableSection
+from elftools.elf.sections import NoteSection
 
+from kdump_gdbserver.adapters.elf_symbols.symbol_table import find_values, symbol_tables
+from kdump_gdbserver.adapters.elf_symbols.vmlinux_types import VmlinuxTypes
 from kdump_gdbserver.domain.errors import InputError
 
 
@@ -33,17 +35,19 @@ class ElfSymbolFile:
     def symbols(self, names: Collection[str]) -> Mapping[str, int]:
         """Return the values of those of the named symbols that the symbol table has.
 
-        Raises `InputError` when the table is damaged or the file is there no longer.
+        A name that stands for several values is left out. Raises `InputError` when the table
+        is damaged or the file is there no longer.
         """
-        wanted = set(names)
-        found: dict[str, int] = {}
         with _reading(self.path, self._advice) as elf:
-            for section in elf.iter_sections():
-                if isinstance(section, SymbolTableSection):
-                    for symbol in section.iter_symbols():
-                        if symbol.name in wanted:
-                            found[symbol.name] = int(symbol["st_value"])
-        return found
+            return find_values(symbol_tables(elf), names)
+
+    def types(self, load_offset: int) -> VmlinuxTypes:
+        """Return the symbols and types of a vmlinux that KASLR moved by `load_offset`.
+
+        Raises `InputError` as `symbols` does.
+        """
+        with _reading(self.path, self._advice) as elf:
+            return VmlinuxTypes(elf, self.path, load_offset)
 
 
 class ElfSymbolFileOpener:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable
+from time import perf_counter_ns
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import find_handler
 from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
+    OK,
+    Console,
+    Failed,
+    Refused,
+    Reply,
+    Steps,
+    Work,
+)
 from kdump_gdbserver.adapters.rsp_tcp.read_ahead import ReadAhead
+from kdump_gdbserver.adapters.rsp_tcp.rendering import Output, payload_of
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
     Event,
@@ -18,14 +29,16 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
     Signal,
     frame,
 )
-from kdump_gdbserver.domain.errors import MemoryFault
+from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 
-_EFAULT = 0x0E
-_EINTR = 0x04
 _GREETING = b"qSupported"
+# gdb (since 7.2) says so in its greeting, and no other client does.
+_SAID_BY_GDB = b"qRelocInsn+"
+# What gdb passes over while it waits for a packet, whether it acknowledges packets or not.
+_SIGN_OF_LIFE = b"+"
 _NO_ANSWER = (Signal.ACK, Signal.INTERRUPT)
-_PARTS_AT_ONCE = 3  # a short output and its OK go out together
+_STEPS_AT_ONCE = 3  # the reply to a short command goes out with its output
 # Bytes to send beyond which further packets wait until those have been taken: a client that
 # asks for much and takes nothing gets the server to hold no more than this and one reply.
 MAX_HELD = 0x40000
@@ -33,35 +46,56 @@ MAX_HELD = 0x40000
 # either, its bytes are not read.
 MAX_WAITING = 64
 MAX_BYTES_WAITING = 0x100000
-# So often gdb asks for an answer that does not come, every two seconds (MAX_TRIES in its
-# remote.c). Then it goes on without, and would take the late answer for that to its next request.
+# gdb asks again every two seconds, so many times (MAX_TRIES in its remote.c). Then it goes on
+# without the answer, and would take a late one for the answer to its next packet.
 _GIVES_UP_AFTER = 3
+
+
+class _Job:
+    """A packet that is answered in steps, and what belongs to it."""
+
+    __slots__ = ("interrupted", "output", "payload", "started", "steps")
+
+    def __init__(self, steps: Steps, payload: bytes, started: int, output: Output) -> None:
+        self.steps = steps
+        self.payload = payload
+        self.started = started
+        self.output = output
+        self.interrupted = False
 
 
 class Connection:
     """Answers the packets of one client.
 
-    Acknowledgements, retransmission and error replies are dealt with here, once for
-    all packets (GDB manual, "Packet Acknowledgment"). What is long in coming, such as the
-    output of a monitor command, comes in parts: while `busy`, `more` has the next one.
+    It acknowledges packets and sends frames again (GDB manual, "Packet Acknowledgment"). It
+    alone writes the replies that handlers return, and turns what they raise into error replies,
+    in plain calls and in steps of work alike. While `busy`, `more` does the next step.
     """
 
-    def __init__(self, session: DebugSession, log: ExchangeLog) -> None:
+    def __init__(self, open_session: Callable[[], DebugSession], log: ExchangeLog) -> None:
+        self._open_session: Callable[[], DebugSession] | None = open_session  # until it is done
         self._reader = PacketReader()
-        self._client = Client(session, log)
+        self._client = Client(log)
         self._log = log
         self._last_frame = b""
         self._ahead = ReadAhead()
-        self._fault: MemoryFault | None = None
         self._waiting: list[Event] = []
-        self._stream: Iterator[bytes] | None = None
+        self._job: _Job | None = None
         self._greeting: bytes | None = None  # until the answer to it is acknowledged
+        self._is_gdb = False  # as far as the first packet told
         self._nacks = 0  # since the last packet
 
     @property
-    def takes_signs_of_life(self) -> bool:
-        """Whether a `+` may be sent while an answer is long in coming; LLDB takes it for one."""
-        return not self._client.lldb
+    def sign_of_life(self) -> bytes:
+        """What may be sent at any moment between two frames while an answer takes long.
+
+        LLDB would take it for the answer, and gets none. While the session is opened the client
+        has said only its first packet, and must have shown itself to be gdb. Another thread
+        may ask.
+        """
+        if self._open_session is None:
+            return b"" if self._client.lldb else _SIGN_OF_LIFE
+        return _SIGN_OF_LIFE if self._is_gdb else b""
 
     @property
     def closed(self) -> bool:
@@ -71,7 +105,7 @@ class Connection:
     @property
     def busy(self) -> bool:
         """Whether there is more to do; call `more` for it."""
-        return self._stream is not None or bool(self._waiting)
+        return self._job is not None or bool(self._waiting)
 
     @property
     def crowded(self) -> bool:
@@ -85,10 +119,11 @@ class Connection:
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the client and return the bytes to send back, maybe none.
 
-        While `busy`, packets wait for their turn, and an interrupt ends what goes on.
+        While `busy`, packets wait for their turn, and an interrupt ends what goes on. The first
+        packet opens the session; only what that raises, such as `InputError`, is raised here.
         """
         out: list[bytes] = []
-        if self._stream is None and not self._waiting:
+        if self._job is None and not self._waiting:
             payload = self._reader.feed_packet(data)
             if payload is not None:
                 self._answer(payload, out)
@@ -101,63 +136,73 @@ class Connection:
         return b"".join(out)
 
     def _wait_with(self, events: list[Event]) -> None:
-        """Take what has come during, or right behind, the request for what goes on."""
-        if self._stream is not None and Signal.INTERRUPT in events:
-            self._stream = iter((self._client.error("interrupted", _EINTR),))
+        """Keep what has come while a packet is worked at, or right behind it."""
+        if self._job is not None and Signal.INTERRUPT in events:
+            self._job.interrupted = True
         self._waiting += (each for each in events if each not in _NO_ANSWER)
 
     def more(self) -> bytes:
-        """Return the next part of what is long in coming, then what was asked since.
+        """Do the next step, then what was asked since, and return the bytes to send.
 
         No bytes mean that the work takes longer, if `busy` still holds: a good moment to
         see whether the client interrupts it or has left.
         """
         out: list[bytes] = []
-        if self._stream is not None:
-            self._send_part(out)
-        if self._stream is None:
+        if self._job is not None:
+            self._step(self._job, out)
+        if self._job is None:
             waiting, self._waiting = self._waiting, []
             self._take(waiting, out)
         return b"".join(out)
 
     def work_ahead(self) -> None:
         """Do what the next packet is likely to want; call it when all has been sent."""
-        if not self._ahead.wanted:
+        wanted = self._ahead.wanted
+        if not wanted:
             return
-        reply = self._reply(self._ahead.wanted)
-        if isinstance(reply, bytes) and self._fault is None:
-            self._ahead.keep(reply, frame(reply))
         self._ahead.wanted = b""
+        handler, arguments = find_handler(wanted)
+        try:
+            reply = handler(self._client, arguments)
+        except Exception:  # it is met again, and told, if the packet comes
+            return
+        if isinstance(reply, bytes):
+            self._ahead.keep(wanted, reply, frame(reply))
 
     def _take(self, events: list[Event], out: list[bytes]) -> None:
         held = 0
         for number, event in enumerate(events, start=1):
             before = len(out)
             if isinstance(event, Packet):
-                if self._client.acknowledge and not self._acknowledge(event.payload, out):
-                    continue
-                self._answer(event.payload, out)
-                if self._client.leaving:
-                    break
-                if self._stream is not None:
-                    self._wait_with(events[number:])
-                    break
+                if self._open_session is not None:
+                    self._begin(self._open_session, event.payload)
+                if not self._client.acknowledge or self._acknowledge(event.payload, out):
+                    self._answer(event.payload, out)
             elif isinstance(event, Malformed):
                 self._log.malformed(event.reason)
                 if self._client.acknowledge:
                     out.append(b"-")
             elif event is Signal.NACK:
                 self._send_again(out)
-                if self._client.leaving:
-                    break
             elif event is Signal.ACK:
                 self._greeting = None
             # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
+            if self._client.leaving:
+                break
+            if self._job is not None:
+                self._wait_with(events[number:])
+                break
             if number < len(events):
                 held += sum(map(len, out[before:]))
                 if held > MAX_HELD:
                     self._waiting = events[number:]
                     break
+
+    def _begin(self, open_session: Callable[[], DebugSession], first: bytes) -> None:
+        """Open the session, which may take long: the first packet tells who waits for it."""
+        self._is_gdb = first.startswith(_GREETING) and _SAID_BY_GDB in first
+        self._client.begin(open_session())
+        self._open_session = None
 
     def _acknowledge(self, payload: bytes, out: list[bytes]) -> bool:
         """Acknowledge a packet unless it is there only because gdb had waited too long for that."""
@@ -182,56 +227,82 @@ class Connection:
 
     def _answer(self, payload: bytes, out: list[bytes]) -> None:
         self._nacks = 0
-        started = time.perf_counter_ns()
+        started = perf_counter_ns()
         kept = self._ahead.take(payload)
-        if kept is None:
-            reply = self._send(self._reply(payload), out)
+        if kept is not None:
+            self._send(kept[1], out)
+            self._count(payload, kept[0], kept[0], started)
+            return
+        handler, arguments = find_handler(payload)
+        try:
+            answer = handler(self._client, arguments)
+        except Exception as error:
+            answer = self._failure(error, payload)
+        if isinstance(answer, bytes):  # first, as most are
+            self._send(frame(answer), out)
+            self._count(payload, answer, answer, started)
+        elif isinstance(answer, Work):
+            self._job = job = _Job(answer.steps, payload, started, Output(self._client))
+            for _ in range(_STEPS_AT_ONCE):
+                self._step(job, out)
+                if self._job is None:
+                    break
         else:
-            reply, framed = kept
-            self._send_frame(framed, out)
+            self._finish(answer, payload, started, out)
+
+    def _step(self, job: _Job, out: list[bytes]) -> None:
+        """Do one step of work, and finish it when that was the last one."""
+        steps, output = job.steps, job.output
+        try:
+            if job.interrupted:
+                steps.close()
+                reply: Reply = Failed("interrupted", errno.EINTR)
+            else:
+                part = next(steps)
+                if isinstance(part, Console):
+                    for piece in output.add(part.text):
+                        self._send(frame(piece), out)
+                if not output.full:
+                    return
+                steps.close()
+                reply = OK
+        except StopIteration as end:
+            reply = end.value
+        except Exception as error:
+            reply = self._failure(error, job.payload)
+        # An interrupt that comes from now on must not bring another reply.
+        self._job = None
+        self._finish(output.end(reply), job.payload, job.started, out)
+
+    def _failure(self, error: Exception, payload: bytes) -> Failed:
+        """Return the reply to a packet whose handler raised an error; a bug is logged as such."""
+        if isinstance(error, MemoryFault):
+            return Failed(str(error), errno.EFAULT)
+        if isinstance(error, PacketError):
+            return Failed(error.text, error.code)
+        if isinstance(error, InputError):
+            return Failed(str(error))
+        self._log.bug(payload)
+        return Failed("internal error; the server's log has the traceback", errno.EIO)
+
+    def _finish(self, reply: Reply, payload: bytes, started: int, out: list[bytes]) -> None:
+        """Send the reply to a packet, if it has one."""
+        written = payload_of(reply, self._client)
+        if written is not None:
+            self._send(frame(written), out)
+        # The one packet that changes this, `QStartNoAckMode`, is answered by OK.
         self._reader.verify_checksums = self._client.acknowledge
-        elapsed = time.perf_counter_ns() - started
-        self._client.statistics.count(len(payload), len(reply) if reply else 0, elapsed)
-        if self._log.enabled:
-            self._log.exchange(payload, reply, elapsed, self._fault)
+        self._count(payload, reply, written, started)
 
-    def _send(self, answer: bytes | Iterator[bytes] | None, out: list[bytes]) -> bytes | None:
-        """Send an answer, or the first parts of one; return the last reply that was sent."""
-        if answer is None:
-            return None
-        if isinstance(answer, bytes):
-            self._send_frame(frame(answer), out)
-            return answer
-        self._stream = answer
-        reply = None
-        for _ in range(_PARTS_AT_ONCE):
-            reply = self._send_part(out) or reply
-        return reply
-
-    def _send_part(self, out: list[bytes]) -> bytes | None:
-        """Send the next part; an empty one says that the work takes longer."""
-        part = next(self._stream, None) if self._stream is not None else None
-        if part is None:
-            self._stream = None
-        elif part:
-            self._send_frame(frame(part), out)
-            if part[:1] != b"O" or part == b"OK":
-                # The answer, which ends it: an interrupt that comes now must not bring another.
-                self._stream = None
-        return part
-
-    def _send_frame(self, framed: bytes, out: list[bytes]) -> None:
+    def _send(self, framed: bytes, out: list[bytes]) -> None:
         if self._client.acknowledge:
             self._last_frame = framed
         out.append(framed)
 
-    def _reply(self, payload: bytes) -> bytes | Iterator[bytes] | None:
-        handler, arguments = find_handler(payload)
-        self._fault = None
-        try:
-            return handler(self._client, arguments)
-        except MemoryFault as fault:
-            self._fault = fault
-            return self._client.error(str(fault), _EFAULT)
-        except PacketError as error:
-            return self._client.error(error.text, error.code)
+    def _count(self, payload: bytes, reply: Reply, written: bytes | None, started: int) -> None:
+        """Count and log a packet that has been answered."""
+        elapsed = perf_counter_ns() - started
+        self._client.statistics.count(len(payload), len(written) if written else 0, elapsed)
+        if self._log.enabled:
+            error = reply.text if isinstance(reply, Failed | Refused) else None
+            self._log.exchange(payload, written, elapsed, error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from kdump_gdbserver.application.monitor import monitor_dump, monitor_memory
 from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
-_Action = Callable[[MonitorTarget, Sequence[str]], Iterator[str | None] | Iterator[str]]
+_Action = Callable[[MonitorTarget, Sequence[str]], Iterator[str | None]]
 
 _COMMANDS: dict[str, tuple[_Action, str, str]] = {
     "info": (monitor_dump.info, "", "the dump, its kernel and its machine"),
@@ -22,19 +23,15 @@ _COMMANDS: dict[str, tuple[_Action, str, str]] = {
 
 
 class DumpMonitor:
-    """Answers monitor commands; implements `ports.monitor.Monitor`."""
+    """The commands on one session's dump; implements `ports.monitor.Monitor`."""
 
     def __init__(self, target: MonitorTarget) -> None:
         self._target = target
 
     @property
     def commands(self) -> Sequence[MonitorCommand]:
-        """The commands there are, in the order of the help."""
+        """See `Monitor.commands`."""
         return [
-            MonitorCommand(name, arguments, summary)
-            for name, (_, arguments, summary) in _COMMANDS.items()
+            MonitorCommand(name, arguments, summary, partial(action, self._target))
+            for name, (action, arguments, summary) in _COMMANDS.items()
         ]
-
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None] | Iterator[str]:
-        """See `Monitor.run`."""
-        return _COMMANDS[name][0](self._target, arguments)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 
 _DIGITS = frozenset("0123456789")
 _HEX_DIGITS = _DIGITS | frozenset("abcdefABCDEF")
+_SHOWN = 40  # characters of a wrong argument that are shown
 
 
 class Switchable(Protocol):
@@ -53,8 +55,8 @@ def address_of(text: str) -> int:
     # int() would take signs, blanks, underscores and other scripts' digits.
     if not 1 <= len(digits) <= 16 or not set(digits) <= _HEX_DIGITS:
         raise InputError(
-            f"'{_shown(text)}' is no address; give one such as 0xffff888000001000, or let gdb"
-            ' put it in: eval "monitor vtop %p", $sp'
+            f"'{printable(text[:_SHOWN])}' is no address; give one such as 0xffff888000001000,"
+            ' or let gdb put it in: eval "monitor vtop %p", $sp'
         )
     return int(digits, 16)
 
@@ -64,9 +66,6 @@ def length_of(text: str) -> int:
     if text[:2] in ("0x", "0X"):
         return address_of(text)
     if not 1 <= len(text) <= 16 or not set(text) <= _DIGITS:
-        raise InputError(f"'{_shown(text)}' is no length; give one such as 256 or 0x100")
+        shown = printable(text[:_SHOWN])
+        raise InputError(f"'{shown}' is no length; give one such as 256 or 0x100")
     return int(text)
-
-
-def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text[:40])

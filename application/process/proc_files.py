@@ -106,23 +106,24 @@ class ProcFiles:
         state = _state(thread)
         if state:
             lines.append(f"State:\t{state}")
-        size = sum(vma.end - vma.start for vma in self._image.vmas) // 1024
         lines += [f"Tgid:\t{self._image.pid}", f"Pid:\t{tid}"]
-        if size:
-            lines.append(f"VmSize:\t{size:8} kB")
-        lines.append(f"Threads:\t{len(self._image.threads)}")
+        if not self._image.errors:  # else threads or mappings may be missing
+            size = sum(vma.end - vma.start for vma in self._image.vmas) // 1024
+            if size:
+                lines.append(f"VmSize:\t{size:8} kB")
+            lines.append(f"Threads:\t{len(self._image.threads)}")
         return "\n".join(lines) + "\n"
 
     def _stat(self, thread: ProcessThread | None) -> str:
-        """Return the one line of 52 fields; 0 stands for what the sidecar does not tell."""
-        fields = ["0"] * 50
-        fields[0] = (_state(thread) or "S")[0]
-        fields[17] = str(len(self._image.threads))
-        fields[20] = str(sum(vma.end - vma.start for vma in self._image.vmas))
-        if thread is not None and thread.cpu is not None:
-            fields[36] = str(thread.cpu)
+        """Return the first fields of the line, up to the parent, which no sidecar tells.
+
+        Fields have no names in this file, and gdb prints every one that is there
+        (gdb/linux-tdep.c, linux_info_proc), so nothing can stand for an unknown one; a line
+        feed behind the last would be taken for one more.
+        """
         tid = thread.tid if thread else self._image.pid
-        return f"{tid} ({self._comm(thread).rstrip()}) {' '.join(fields)}\n"
+        state = _state(thread)
+        return f"{tid} ({self._comm(thread).rstrip()})" + (f" {state[0]}" if state else "")
 
     def _made_smaps(self) -> bytes:
         with self._lock:

@@ -168,16 +168,12 @@ class Kallsyms:
         return {name: tuple(sorted(at)) for name, at in found.items()}
 
     def address(self, name: str) -> int | None:
-        """Return the address of a symbol; None if there is none, or the name is no one's own.
-
-        Meant for names that come one by one: the first takes longer.
-        """
-        self.names.spell_all()
+        """Return the address of a symbol; None if there is none, or the name is no one's own."""
         places = self.find((name,)).get(name, ())
         return places[0] if len(places) == 1 else None
 
     def all(self) -> Iterator[Symbol]:
-        """Iterate over all symbols."""
+        """Iterate over all symbols; raises `ValueError` as `KallsymsNames.all` does."""
         for line, address in zip(self.names.all(), self.addresses, strict=True):
             yield Symbol(line[1:], line[0], address)
 

@@ -7,6 +7,7 @@ Source: kernel/kallsyms.c, scripts/kallsyms.c.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from collections.abc import Collection, Iterator
@@ -24,6 +25,7 @@ MAX_TEXT = 64 << 20
 _PRINTABLE = re.compile(rb"[!-~]*\Z")
 _SEPARATOR = "\u0100"  # no token number
 _PIECE = 1 << 16
+_FEW = 4
 
 
 class KallsymsNames:
@@ -50,6 +52,7 @@ class KallsymsNames:
         # Together they take a quarter of the memory.
         self._coded = _SEPARATOR.join(coded)
         self._text: str | None = None
+        self._searches = 0
 
     def __len__(self) -> int:
         return self._count
@@ -63,20 +66,22 @@ class KallsymsNames:
     def find(self, wanted: Collection[str]) -> Iterator[tuple[str, int]]:
         """Iterate over those of the `wanted` names that there are, with their symbols' numbers.
 
-        A name may come more than once: static functions and variables can share theirs.
+        A name may come more than once: static functions and variables can share theirs. The
+        first few calls take 40 ms each for any number of names; then all are spelled out, and
+        each name takes 1 ms.
         """
         names = {name for name in wanted if "\n" not in name}
+        self._searches += 1
+        if self._searches == _FEW + 1:
+            with contextlib.suppress(ValueError):  # too much text: found as before
+                self._spelled()
         return self._find_packed(names) if self._text is None else self._find_spelled(names)
 
-    def spell_all(self) -> None:
-        """Make `find` take 1 ms a name from now on, instead of 40 ms for any number of them.
-
-        Raises `ValueError` when damaged tables make more text of it than `MAX_TEXT`.
-        """
-        self._spelled()
-
     def all(self) -> list[str]:
-        """Return the kinds and names of all symbols: "Tprintk"."""
+        """Return the kinds and names of all symbols: "Tprintk".
+
+        Raises `ValueError` when damaged tables make more text of them than `MAX_TEXT`.
+        """
         return self._spelled().split("\n")[1:-1] if self._count else []
 
     def _spell(self, coded: str) -> str:

@@ -8,7 +8,10 @@ from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
 
 _PIECE = 4 << 20
-_SMALLEST_STEP, _LARGEST_STEP = 1 << 12, 2 << 20
+# Holes are passed in steps of a page at first; within a kernel no piece of memory is smaller
+# than 64 KiB, and each kernel begins at a multiple of 2 MiB or is larger than that.
+_PAGE, _STEP, _LONG_STEP = 1 << 12, 64 << 10, 2 << 20
+_LONG_HOLE = 8 << 20
 
 
 def readable_pieces(
@@ -17,23 +20,27 @@ def readable_pieces(
     """Iterate over what can be read from `start` to `end`, as addresses and bytes.
 
     Each piece repeats the last `overlap` bytes of the one before, unless a hole is between
-    them. Holes are passed in steps of a page at first, in longer ones later: up to 2 MiB,
-    to which kernels are aligned.
+    them. Pieces smaller than 64 KiB between two holes may be missed, and behind a hole of
+    8 MiB those smaller than 2 MiB.
     """
-    at, step = start, _SMALLEST_STEP
+    at, step, hole, unreadable = start, _PAGE, start, start
     kept = b""
     while at < end:
         try:
             data = memory.read(at, min(_PIECE, end - at))
         except MemoryFault:
+            unreadable = at - at % _PAGE + _PAGE
             at += step - at % step
-            step = min(2 * step, _LARGEST_STEP)
+            step = min(2 * step, _STEP if at - hole < _LONG_HOLE else _LONG_STEP)
             kept = b""
             continue
-        step = _SMALLEST_STEP
+        if at > unreadable:
+            # It may have begun within the step.
+            kept = kept or readable_before(memory, at, at - max(unreadable, hole))
         yield at - len(kept), kept + data
         at += len(data)
         kept = (kept + data)[-overlap:] if overlap else b""
+        step, hole = _PAGE, at
 
 
 def readable_before(memory: AddressSpace, end: int, length: int) -> bytes:
@@ -45,7 +52,7 @@ def readable_before(memory: AddressSpace, end: int, length: int) -> bytes:
         try:
             pieces.append(memory.read_exact(at - size, size))
         except MemoryFault:
-            if piece <= _SMALLEST_STEP:
+            if piece <= _PAGE:
                 break
             piece //= 4
             continue

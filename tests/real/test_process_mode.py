@@ -276,6 +276,27 @@ def test_auxv_and_mappings_are_those_of_the_living_process(panicked: RealDump, s
         assert re.search(r"AT_ENTRY .*0x", text)
 
 
+def test_info_proc_stat_and_status_tell_nothing_that_is_not_known(
+    panicked: RealDump, save: Save
+) -> None:
+    told = panicked.facts["programs"]["spinner"]
+    text = ask(
+        panicked, save(panicked, "spinner"), "spinner", "info proc stat", "info proc status",
+        ugly=True,
+    )  # fmt: skip
+    shown = dict(re.findall(r"^([A-Z][\w ]+):\s+(.*)$", text, re.MULTILINE))
+    size = sum(m["end"] - m["start"] for m in told["maps"] if m["path"] != "[vsyscall]")
+    assert shown == {
+        "Process": f"{told['pid']}",
+        "Exec file": "spinner",
+        "Name": "spinner",
+        "Tgid": f"{told['pid']}",
+        "Pid": f"{told['pid']}",
+        "VmSize": f"{size // 1024} kB",
+        "Threads": "2",
+    }
+
+
 def test_the_old_offset_option_and_the_earlier_scripts_file_still_work(
     panicked: RealDump, save: Save, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-_SHT_SYMTAB, _SHT_STRTAB, _SHT_NOTE = 2, 3, 7
+_SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOTE = 1, 2, 3, 7
 
 
 def write_elf(
@@ -15,38 +15,47 @@ def write_elf(
     *,
     machine: int = 62,
     notes_before: bytes = b"",
+    more: Mapping[str, tuple[int, bytes]] | None = None,
+    of_section: Mapping[str, str] | None = None,
 ) -> bytes:
     """Write an ELF64 little-endian file with PT_LOADs at these addresses.
 
-    `notes_before` are notes of others that stand before the build-id.
+    `notes_before` are notes of others that stand before the build-id. `more` are sections
+    with their addresses. Symbols are absolute but for those that `of_section` gives a
+    section of these. A name may end in `@` and a number to have several symbols of it.
     """
-    names = b"\0" + b"".join(name.encode() + b"\0" for name in symbols)
+    names = b"\0" + b"".join(name.split("@")[0].encode() + b"\0" for name in symbols)
+    others = list(more or {})
     table, at = bytes(24), 1
     for name, value in symbols.items():
-        table += struct.pack("<IBBHQQ", at, 0x11, 0, 0xFFF1, value, 8)
-        at += len(name) + 1
+        owner = (of_section or {}).get(name)
+        number = 0xFFF1 if owner is None else others.index(owner) + 5
+        table += struct.pack("<IBBHQQ", at, 0x11, 0, number, value, 8)
+        at += len(name.split("@")[0]) + 1
     note = b"" if build_id is None else struct.pack("<3I4s", 4, len(build_id), 3, b"GNU") + build_id
     note = notes_before + note
     section_names = b"\0.note.gnu.build-id\0.symtab\0.strtab\0.shstrtab\0"
-    sections = [  # name, type, data, link, entry size
-        (b".note.gnu.build-id", _SHT_NOTE, note, 0, 0),
-        (b".symtab", _SHT_SYMTAB, table, 3, 24),
-        (b".strtab", _SHT_STRTAB, names, 0, 0),
-        (b".shstrtab", _SHT_STRTAB, section_names, 0, 0),
+    section_names += b"".join(name.encode() + b"\0" for name in others)
+    sections = [  # name, type, data, link, entry size, address
+        (b".note.gnu.build-id", _SHT_NOTE, note, 0, 0, 0),
+        (b".symtab", _SHT_SYMTAB, table, 3, 24, 0),
+        (b".strtab", _SHT_STRTAB, names, 0, 0, 0),
+        (b".shstrtab", _SHT_STRTAB, section_names, 0, 0, 0),
+        *((n.encode(), _SHT_PROGBITS, data, 0, 0, at) for n, (at, data) in (more or {}).items()),
     ]
     body_at = 64 + 56 * len(segments)
     body, headers = b"", bytes(64)
-    for section, kind, data, link, entry in sections:
+    for section, kind, data, link, entry, address in sections:
         body += b"\0" * (-len(body) % 8)
         headers += struct.pack(
-            "<2I4Q2I2Q", section_names.index(b"\0" + section + b"\0") + 1, kind, 0, 0,
+            "<2I4Q2I2Q", section_names.index(b"\0" + section + b"\0") + 1, kind, 0, address,
             body_at + len(body), len(data), link, 0, 8, entry,
         )  # fmt: skip
         body += data
     body += b"\0" * (-len(body) % 8)
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
         "<2HI3QI6H", 2, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
-        len(sections) + 1, len(sections),
+        len(sections) + 1, 4,
     )  # fmt: skip
     programs = b"".join(
         struct.pack("<2I6Q", 1, 5, 0, address, address, 0, 0, 4096) for address in segments

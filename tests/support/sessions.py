@@ -153,12 +153,19 @@ def expanded(reply: bytes) -> bytes:
     return re.sub(rb"(.)\*([ -~])", repeat, reply, flags=re.DOTALL)
 
 
+class StrictLog(ExchangeLog):
+    """A log that lets bugs out, which a connection would survive, so that tests see them."""
+
+    def bug(self, request: bytes) -> None:
+        raise  # noqa: PLE0704  # what the caller handles
+
+
 class Debugger:
     """A client of a view; every answer is checked to be at most one well-formed frame."""
 
     def __init__(self, view: View, logger: object = None, log_exchanges: bool = False) -> None:
-        log = ExchangeLog(logger or structlog.get_logger(), log_exchanges)
-        self.connection = Connection(view.open_session(), log)
+        log = StrictLog(logger or structlog.get_logger(), log_exchanges)
+        self.connection = Connection(view.open_session, log)
         self.acknowledged = True
         self.printed = ""
 

@@ -193,6 +193,7 @@ def test_a_symbol_file_that_goes_bad_is_told_in_one_line_when_a_client_comes(
             raise InputError("vmlinux: Stale file handle; give the vmlinux again")
 
     def hang_on(client: TcpClient) -> None:
+        client.send(b"qC")
         assert client.hung_up()
 
     opener = FakeOpener(KERNEL.without("kallsyms_names").dump())

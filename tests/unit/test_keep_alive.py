@@ -91,7 +91,6 @@ def test_a_client_that_waits_for_nothing_hears_nothing(served: Served, asked: by
     start_without_acks(client)
     client.socket.sendall(asked)
     ((channel, connection),) = served.keep_alive._watched.items()
-    assert connection is not None
     wait_until(
         lambda: connection._reader._buffer == asked and channel._turn > 2 and channel._listening,
         "the server to have heard it all",

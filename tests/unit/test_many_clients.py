@@ -12,8 +12,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from kdump_gdbserver.adapters.rsp_tcp import rendering
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_BYTES_WAITING, MAX_HELD, MAX_WAITING
-from kdump_gdbserver.adapters.rsp_tcp.packets import monitor as monitor_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets import search as search_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
@@ -233,18 +233,23 @@ def test_a_client_that_leaves_ends_its_search(
 class Talker:
     """Prints for ever; implements `ports.monitor.Monitor`."""
 
-    commands: Sequence[MonitorCommand] = ()
+    @property
+    def commands(self) -> Sequence[MonitorCommand]:
+        return [MonitorCommand("talk", "", "for ever", self.talk)]
 
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None]:
+    def talk(self, arguments: Sequence[str]) -> Iterator[str]:
         while True:
             yield "and" * 30
+
+
+TALK = b"qRcmd," + b"talk".hex().encode()
 
 
 @pytest.mark.parametrize("lldb", [False, True], ids=["one packet", "many packets"])
 def test_output_without_end_can_be_interrupted_and_left(
     monkeypatch: pytest.MonkeyPatch, lldb: bool
 ) -> None:
-    monkeypatch.setattr(monitor_packets, "MAX_OUTPUT", 1 << 40)
+    monkeypatch.setattr(rendering, "MAX_OUTPUT", 1 << 40)
     view = view_of(MEMORY)
 
     class Target:
@@ -258,7 +263,7 @@ def test_output_without_end_can_be_interrupted_and_left(
         if lldb:
             assert client.ask(b"QThreadSuffixSupported") == b"OK"
         for quickly in (False, True):
-            client.socket.sendall(packet(b"qRcmd,aa") + (b"\x03" if quickly else b""))
+            client.socket.sendall(packet(TALK) + (b"\x03" if quickly else b""))
             received = b""
             if not quickly:
                 while lldb and received.count(b"$") <= 10:
@@ -269,7 +274,7 @@ def test_output_without_end_can_be_interrupted_and_left(
                 assert len(received) < 1 << 26, "the interrupt was lost"
             assert (received.count(b"$") > 10) == (lldb and not quickly)
         assert client.ask(b"m1000,2") == b"0001"
-        client.send(b"qRcmd,aa")
+        client.send(TALK)
         assert client.socket.recv(1) == b"+"
         client.close()
         assert served.ended()

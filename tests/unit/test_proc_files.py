@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 
@@ -76,11 +77,19 @@ def test_what_gdb_asks_for() -> None:
         "VmSize": "      32 kB",
         "Threads": "2",
     }
-    stat = content(files, "/proc/100/task/101/stat")
-    assert stat is not None
-    fields = stat.decode().rpartition(") ")[2].split()
-    assert stat.startswith(b"101 (t101) R ")
-    assert (len(fields), fields[17], fields[36]) == (50, "2", "3")
+
+
+def test_stat_ends_where_the_sidecar_tells_no_more() -> None:
+    """gdb prints each field that is there; 0 would be a parent, a stack, a size of 0."""
+    files = files_of()
+    assert content(files, "/proc/100/task/101/stat") == b"101 (t101) R"
+    assert content(files, "/proc/100/stat") == b"100 (t100)"
+
+
+def test_a_torn_sidecar_tells_no_totals() -> None:
+    image = dataclasses.replace(IMAGE, errors=("thread list: cannot read 0x10",))
+    status = content(ProcFiles(image, lambda: Pages({}), PAGE), "/proc/100/status")
+    assert status == b"Name:\tt100\nTgid:\t100\nPid:\t100\n"
 
 
 def test_links() -> None:

@@ -73,7 +73,7 @@ def test_monitor_help_lists_every_command_and_each_can_be_asked() -> None:
 
 def test_an_unknown_monitor_command_says_where_help_is() -> None:
     printed = Debugger(view_of()).monitor("fro\x01b")
-    assert printed == "unknown command 'fro?b'; 'monitor help' lists those there are\n"
+    assert printed == "unknown command 'fro\\x01b'; try 'monitor help'\n"
 
 
 def test_statistics_count_what_was_asked() -> None:

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, Connection
-from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import ViewSession
 from tests.support.fake_kernel import fake_kernel
-from tests.support.sessions import expanded, packet, sum_of
+from tests.support.sessions import StrictLog, expanded, packet, sum_of
 from tests.unit.test_rsp_connection import payloads
 
 KERNEL = fake_kernel(possible=3, pids={2: 42}, panic_cpu=2)
@@ -36,9 +35,8 @@ class Conversation(RuleBasedStateMachine):
     @initialize()
     def connect(self) -> None:
         self.session: ViewSession = VIEW.open_session()
-        self.connection = Connection(
-            self.session, ExchangeLog(structlog.wrap_logger(None, processors=[_drop]), False)
-        )
+        log = StrictLog(structlog.wrap_logger(None, processors=[_drop]), False)
+        self.connection = Connection(lambda: self.session, log)
         self.unfinished = False  # bytes of a packet that has not ended
         self.acknowledge = True
 

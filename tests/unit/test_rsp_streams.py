@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
+from kdump_gdbserver.adapters.rsp_tcp import rendering
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.packets import monitor as monitor_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import ExchangeLog
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.errors import FaultReason, InputError, MemoryFault
@@ -28,34 +29,42 @@ TEXT = "".join(line.replace("\ud800", "?") + "\n" for line in LINES)
 class FakeMonitor:
     """Monitor commands of all kinds; implements `ports.monitor.Monitor`."""
 
-    commands: Sequence[MonitorCommand] = (MonitorCommand("lines", "", "many lines"),)
-
     def __init__(self) -> None:
         self.printed = 0
 
-    def run(self, name: str, arguments: Sequence[str]) -> Iterator[str | None]:
-        if name == "lines":
-            for line in LINES:
-                self.printed += 1
-                yield line
-        elif name == "endless":
-            for number in itertools.count():
-                yield LINES[0] if number % 2 else None
-        elif name == "nothing":
-            yield None
-        elif name == "bad":
-            raise InputError("bad takes nothing")
-        elif name == "torn":
-            yield "before"
-            raise MemoryFault(0x10, FaultReason.EXCLUDED)
-        else:
-            raise LookupError(name)
+    @property
+    def commands(self) -> Sequence[MonitorCommand]:
+        runs = (self.lines, self.endless, self.nothing, self.bad, self.torn, self.bug)
+        return [MonitorCommand(run.__name__, "", f"{run.__name__} of it", run) for run in runs]
+
+    def lines(self, arguments: Sequence[str]) -> Iterator[str]:
+        for line in LINES:
+            self.printed += 1
+            yield line
+
+    def endless(self, arguments: Sequence[str]) -> Iterator[str | None]:
+        for number in itertools.count():
+            yield LINES[0] if number % 2 else None
+
+    def nothing(self, arguments: Sequence[str]) -> Iterator[None]:
+        yield None
+
+    def bad(self, arguments: Sequence[str]) -> Iterator[str]:
+        raise InputError("bad takes nothing")
+
+    def torn(self, arguments: Sequence[str]) -> Iterator[str]:
+        yield "before"
+        raise MemoryFault(0x10, FaultReason.EXCLUDED)
+
+    def bug(self, arguments: Sequence[str]) -> Iterator[str]:
+        yield LINES[0]
+        raise KeyError("a look-up of ours that fails")
 
 
 def connection_of(monitor: FakeMonitor) -> Connection:
     session = view_of().open_session()
     session.monitor = monitor
-    return Connection(session, ExchangeLog(structlog.get_logger(), False))
+    return Connection(lambda: session, ExchangeLog(structlog.get_logger(), False))
 
 
 def command(text: str) -> bytes:
@@ -121,7 +130,7 @@ def test_output_that_takes_long_can_be_interrupted(lldb: bool) -> None:
 
 
 def test_what_one_packet_may_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor_packets, "MAX_OUTPUT", 1000)
+    monkeypatch.setattr(rendering, "MAX_OUTPUT", 1000)
     connection = connection_of(FakeMonitor())
     (reply,) = frames(rest_of(connection, connection.receive(command("lines"))))
     lines = bytes.fromhex(reply.decode()).decode().splitlines()
@@ -149,7 +158,7 @@ def test_packets_that_come_during_output_are_answered_after_it_in_order(lldb: bo
     [
         ("bad", "bad takes nothing\n"),
         ("torn", "before\ncannot read memory at 0x10: " + FaultReason.EXCLUDED.value + "\n"),
-        ("none", "unknown command 'none'; 'monitor help' lists those there are\n"),
+        ("none", "unknown command 'none'; try 'monitor help'\n"),
     ],
 )
 def test_what_goes_wrong_is_printed_and_the_session_goes_on(text: str, expected: str) -> None:
@@ -162,11 +171,26 @@ def test_what_goes_wrong_is_printed_and_the_session_goes_on(text: str, expected:
     assert not connection.busy
 
 
+@pytest.mark.parametrize("lldb", [False, True])
+def test_a_look_up_of_ours_that_fails_is_not_taken_for_an_unknown_command(lldb: bool) -> None:
+    connection = connection_of(FakeMonitor())
+    if lldb:
+        as_lldb(connection)
+    with capture_logs() as entries:
+        *output, last = frames(rest_of(connection, connection.receive(command("bug"))))
+    assert last == b"E05"
+    assert output == []
+    assert [entry["event"] for entry in entries] == ["internal error: this is a bug"]
+    assert frames(connection.receive(packet(b"qC"))) == [b"QC1"]
+
+
 def test_help_has_the_views_commands_and_the_connections() -> None:
     connection = connection_of(FakeMonitor())
     as_lldb(connection)
     text = text_of(frames(connection.receive(command("help"))))
-    assert [line.split()[0] for line in text.splitlines()] == ["lines", "log", "stats", "help"]
+    names = [line.split()[0] for line in text.splitlines()]
+    assert names[0] == "lines"
+    assert names == [*(each.name for each in FakeMonitor().commands), "log", "stats", "help"]
 
 
 def test_tables_about_the_system_are_listed_and_read() -> None:

@@ -11,7 +11,6 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     ANY,
     PacketError,
     parse_thread_id,
-    plain_text,
 )
 from kdump_gdbserver.domain.threads import Thread
 from kdump_gdbserver.ports.debug_session import DebugSession
@@ -23,15 +22,12 @@ from kdump_gdbserver.ports.remote_files import RemoteFile
 PACKET_SIZE = 0x100000
 
 
-_EPERM = 1
-
-
 @dataclass(slots=True)
 class Client:
     """The protocol state of one connection; packet handlers get it and change it."""
 
-    session: DebugSession
     log: ExchangeLog
+    session: DebugSession = field(init=False)
     general_thread: Thread = field(init=False)
     multiprocess: bool = False
     error_messages: bool = False
@@ -50,8 +46,10 @@ class Client:
     symbols_asked: int = 0
     statistics: Statistics = field(default_factory=Statistics)
 
-    def __post_init__(self) -> None:
-        self.general_thread = self.session.current
+    def begin(self, session: DebugSession) -> None:
+        """Take the session that packets are about; it is needed before the first of them."""
+        self.session = session
+        self.general_thread = session.current
 
     @property
     def pid(self) -> int:
@@ -72,23 +70,6 @@ class Client:
         if thread is None:
             raise PacketError(f"no thread {tid}")
         return thread
-
-    def error(self, text: str, code: int) -> bytes:
-        """Return the error reply: words where the client takes them, else a number."""
-        if self.error_messages:
-            return b"E." + plain_text(text)
-        if self.error_strings:
-            return b"E%02x;" % code + plain_text(text).hex().encode()
-        return b"E%02x" % code
-
-    def refusal(self, text: str) -> bytes:
-        """Return the error reply to what no dump can do.
-
-        Every gdb takes words as the reply to packets that are answered by OK or an error.
-        """
-        if self.lldb:
-            return self.error(text, _EPERM)
-        return b"E." + plain_text(text)
 
     def start_over(self) -> None:
         """Forget what the client did to the process it has left, and attach it anew."""

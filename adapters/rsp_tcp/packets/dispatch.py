@@ -7,7 +7,7 @@ do those that are in one to say that they are known and not supported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp.packets import (
     files,
@@ -23,37 +23,36 @@ from kdump_gdbserver.adapters.rsp_tcp.packets import (
     threads,
 )
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import Reply, Work
 
-# A handler takes the client and what follows the packet's name, and returns the
-# reply, escaped already, several of them one by one, or None for no reply at all.
-Handler = Callable[[Client, bytes], bytes | Iterator[bytes] | None]
+# A handler takes the client and what follows the packet's name. It returns the reply, or the
+# work that makes it. What it raises becomes an error reply.
+Handler = Callable[[Client, bytes], Reply | Work]
 
-BY_LETTER: dict[int, Handler] = {
-    ord(letter): handler
-    for letter, handler in {
-        "?": threads.stop_reason,
-        "g": registers.read_all,
-        "p": registers.read_one,
-        "G": registers.refuse_write,
-        "P": registers.refuse_write,
-        "m": memory.read_memory,
-        "M": memory.refuse_write,
-        "X": memory.refuse_write,
-        "H": threads.select,
-        "T": threads.is_alive,
-        "x": memory.read_binary,
-        "!": modes.extended_mode,
-        "D": modes.detach,
-        "k": modes.kill,
-        "R": modes.restart,
-        "c": general.refuse_to_run,
-        "C": general.refuse_to_run,
-        "s": general.refuse_to_run,
-        "S": general.refuse_to_run,
-        "Z": general.refuse_breakpoint,
-        "z": general.refuse_breakpoint,
-    }.items()
+_BY_LETTER: dict[str, Handler] = {
+    "?": threads.stop_reason,
+    "g": registers.read_all,
+    "p": registers.read_one,
+    "G": registers.refuse_write,
+    "P": registers.refuse_write,
+    "m": memory.read_memory,
+    "M": memory.refuse_write,
+    "X": memory.refuse_write,
+    "H": threads.select,
+    "T": threads.is_alive,
+    "x": memory.read_binary,
+    "!": modes.extended_mode,
+    "D": modes.detach,
+    "k": modes.kill,
+    "R": modes.restart,
+    "c": general.refuse_to_run,
+    "C": general.refuse_to_run,
+    "s": general.refuse_to_run,
+    "S": general.refuse_to_run,
+    "Z": general.refuse_breakpoint,
+    "z": general.refuse_breakpoint,
 }
+BY_LETTER = {ord(letter): handler for letter, handler in _BY_LETTER.items()}
 
 BY_WORD: dict[bytes, Handler] = {
     b"qSupported": general.supported,
@@ -113,6 +112,7 @@ BY_WORD: dict[bytes, Handler] = {
     ),
 }
 
+_unsupported = general.unsupported
 _WORD_INITIALS = frozenset(b"qQvj")
 _HEX_DIGITS = b"0123456789abcdef"
 _SEPARATORS = bytes.maketrans(b":,;", b";;;")
@@ -130,5 +130,5 @@ def find_handler(payload: bytes) -> tuple[Handler, bytes]:
             # LLDB writes some numbers right behind the word.
             stem = word.rstrip(_HEX_DIGITS)
             handler, arguments = BY_WORD.get(stem), word[len(stem) :]
-        return handler or general.unsupported, arguments
-    return BY_LETTER.get(initial, general.unsupported), payload[1:]
+        return handler or _unsupported, arguments
+    return BY_LETTER.get(initial, _unsupported), payload[1:]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdump_gdbserver.domain.errors import MemoryFault
-
-# More of a packet than this tells a reader of the log nothing.
+# So much of a packet is shown, in bytes.
 _SHOWN = 120
-# Malformed packets told of per client: more would only let it fill the disk under the log.
+# Malformed packets, and bugs, logged for one client; a client must not fill the disk by them.
 MOST_MALFORMED = 20
+MOST_BUGS = 20
 
 
 def _shown(payload: bytes) -> str:
@@ -24,19 +23,16 @@ class ExchangeLog:
         self._logger = logger
         self.enabled = enabled
         self._malformed = 0
+        self._bugs = 0
 
     def exchange(
-        self,
-        request: bytes,
-        reply: bytes | None,
-        nanoseconds: int,
-        fault: MemoryFault | None = None,
+        self, request: bytes, reply: bytes | None, nanoseconds: int, error: str | None = None
     ) -> None:
         """Log one packet, its reply (None: none was due) and the time it took.
 
-        `fault` is why memory could not be read; most clients get no more than a number.
+        `error` says what an error reply means: many clients get only a number.
         """
-        why = {} if fault is None else {"fault": str(fault)}
+        why = {} if error is None else {"error": error}
         self._logger.debug(
             "rsp",
             request=_shown(request),
@@ -53,6 +49,14 @@ class ExchangeLog:
             self._logger.warning("malformed packet", reason=reason)
             if self._malformed == MOST_MALFORMED:
                 self._logger.warning("this client's further malformed packets are not logged")
+
+    def bug(self, request: bytes) -> None:
+        """Log the exception that is being handled as a bug that this packet has met."""
+        self._bugs += 1
+        if self._bugs <= MOST_BUGS:
+            self._logger.exception("internal error: this is a bug", request=_shown(request))
+            if self._bugs == MOST_BUGS:
+                self._logger.error("this client's further internal errors are not logged")
 
     def out_of_step(self) -> None:
         """Log that a client has gone on without an answer and is hung up on."""

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import UNSUPPORTED, Data, Unsupported
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     PacketError,
     encode_text,
@@ -31,12 +32,17 @@ _BLOCK = 512
 _STAT = struct.Struct(">IIIIIIIQQQIII")
 
 
-def _failed(error: int) -> bytes:
-    return b"F-1,%x" % error
+def _failed(error: int) -> Data:
+    return Data(b"F-1,%x" % error)
 
 
-def _set_filesystem(client: Client, arguments: list[bytes]) -> bytes:
-    return b"F0"
+def _attached(data: bytes) -> Data:
+    """Return the result that comes with data: its length and itself."""
+    return Data(b"F%x;" % len(data) + escape(data))
+
+
+def _set_filesystem(client: Client, arguments: list[bytes]) -> Data:
+    return Data(b"F0")
 
 
 def _path(digits: bytes) -> str:
@@ -48,7 +54,7 @@ def _find(client: Client, digits: bytes) -> RemoteFile | None:
     return files.open(_path(digits)) if files else None
 
 
-def _open(client: Client, arguments: list[bytes]) -> bytes:
+def _open(client: Client, arguments: list[bytes]) -> Data:
     if parse_hex(arguments[1]) & _ACCESS_MODE:
         return _failed(_EROFS)
     if len(client.open_files) >= MAX_OPEN:
@@ -58,18 +64,18 @@ def _open(client: Client, arguments: list[bytes]) -> bytes:
         return _failed(_ENOENT)
     number = next(n for n in range(3, 4 + MAX_OPEN) if n not in client.open_files)
     client.open_files[number] = file
-    return b"F%x" % number
+    return Data(b"F%x" % number)
 
 
-def _close(client: Client, arguments: list[bytes]) -> bytes:
+def _close(client: Client, arguments: list[bytes]) -> Data:
     file = client.open_files.pop(parse_hex(arguments[0]), None)
     if file is None:
         return _BAD
     file.close()
-    return b"F0"
+    return Data(b"F0")
 
 
-def _read(client: Client, arguments: list[bytes]) -> bytes:
+def _read(client: Client, arguments: list[bytes]) -> Data:
     file = client.open_files.get(parse_hex(arguments[0]))
     if file is None:
         return _BAD
@@ -79,21 +85,21 @@ def _read(client: Client, arguments: list[bytes]) -> bytes:
         part = file.read(offset, min(count, PACKET_SIZE // 2 - 32))
     except OSError:
         return _failed(_EIO)
-    return b"F%x;" % len(part) + escape(part)
+    return _attached(part)
 
 
-def _stat(file: RemoteFile) -> bytes:
+def _stat(file: RemoteFile) -> Data:
     blocks = -(-file.size // _BLOCK)
     packed = _STAT.pack(0, 0, _REGULAR | _READABLE, 1, 0, 0, 0, file.size, _BLOCK, blocks, 0, 0, 0)
-    return b"F%x;" % len(packed) + escape(packed)
+    return _attached(packed)
 
 
-def _stat_open(client: Client, arguments: list[bytes]) -> bytes:
+def _stat_open(client: Client, arguments: list[bytes]) -> Data:
     file = client.open_files.get(parse_hex(arguments[0]))
     return _BAD if file is None else _stat(file)
 
 
-def _stat_path(client: Client, arguments: list[bytes]) -> bytes:
+def _stat_path(client: Client, arguments: list[bytes]) -> Data:
     file = _find(client, arguments[0])
     if file is None:
         return _failed(_ENOENT)
@@ -102,23 +108,22 @@ def _stat_path(client: Client, arguments: list[bytes]) -> bytes:
     return reply
 
 
-def _read_link(client: Client, arguments: list[bytes]) -> bytes:
+def _read_link(client: Client, arguments: list[bytes]) -> Data:
     files = client.session.files
     target = files.read_link(_path(arguments[0])) if files else None
     if target is None:
         return _failed(_ENOENT)
-    raw = encode_text(target)
-    return b"F%x;" % len(raw) + escape(raw)
+    return _attached(encode_text(target))
 
 
-def _refuse_change(client: Client, arguments: list[bytes]) -> bytes:
+def _refuse_change(client: Client, arguments: list[bytes]) -> Data:
     return _failed(_EROFS)
 
 
 _BAD = _failed(_EBADF)
 
 # Operation, and how many arguments it takes at least.
-_OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], bytes], int]] = {
+_OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data], int]] = {
     b"setfs": (_set_filesystem, 1),
     b"open": (_open, 3),
     b"close": (_close, 1),
@@ -132,12 +137,12 @@ _OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], bytes], int]] = {
 }
 
 
-def file_request(client: Client, arguments: bytes) -> bytes:
+def file_request(client: Client, arguments: bytes) -> Data | Unsupported:
     """`vFile:OPERATION:...`: a result, or the protocol's error number."""
     name, _, rest = arguments.partition(b":")
     operation, least = _OPERATIONS.get(name, (None, 0))
     if operation is None:
-        return b""
+        return UNSUPPORTED
     fields = rest.split(b",")
     if len(fields) < least:
         return _failed(_EINVAL)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
+    OK,
+    UNSUPPORTED,
+    Data,
+    Ok,
+    Refused,
+    Unsupported,
+)
 
 
-def supported(client: Client, arguments: bytes) -> bytes:
+def supported(client: Client, arguments: bytes) -> Data:
     """`qSupported`: agree on what both sides can do."""
     offered = arguments.split(b";")
     client.multiprocess = b"multiprocess+" in offered
@@ -29,42 +37,44 @@ def supported(client: Client, arguments: bytes) -> bytes:
         features.append(b"multiprocess+")
     if client.error_messages:
         features.append(b"error-message+")
-    return b";".join(features)
+    return Data(b";".join(features))
 
 
-def start_no_ack_mode(client: Client, arguments: bytes) -> bytes:
+def start_no_ack_mode(client: Client, arguments: bytes) -> Ok:
     """`QStartNoAckMode`: no more `+` and `-` once this reply is acknowledged."""
     client.acknowledge = False
-    return b"OK"
+    return OK
 
 
-def attached(client: Client, arguments: bytes) -> bytes:
+def attached(client: Client, arguments: bytes) -> Data:
     """`qAttached`: say attached, so that the client detaches at its end, not kills."""
-    return b"1"
+    return Data(b"1")
 
 
-def offsets(client: Client, arguments: bytes) -> bytes:
+def offsets(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qOffsets`: where the symbol file is, so that KASLR is undone.
 
     gdb is told the address of the first segment. LLDB takes that for an offset, too, but
     understands the form with offsets, which gdb does not apply to all sections.
     """
     text, offset = client.session.text_segment, client.session.load_offset
-    if client.lldb:
-        return b"" if offset is None else b"Text=%x;Data=%x;Bss=%x" % (offset, offset, offset)
-    return b"" if text is None else b"TextSeg=%x" % text
+    if client.lldb and offset is not None:
+        return Data(b"Text=%x;Data=%x;Bss=%x" % (offset, offset, offset))
+    if not client.lldb and text is not None:
+        return Data(b"TextSeg=%x" % text)
+    return UNSUPPORTED
 
 
-def refuse_to_run(client: Client, arguments: bytes) -> bytes:
+def refuse_to_run(client: Client, arguments: bytes) -> Refused:
     """`c`, `s`, `vCont` and so on: nothing runs in a crash dump."""
-    return client.refusal("a crash dump cannot run: it shows one moment only")
+    return Refused("a crash dump cannot run: it shows one moment only")
 
 
-def refuse_breakpoint(client: Client, arguments: bytes) -> bytes:
+def refuse_breakpoint(client: Client, arguments: bytes) -> Refused:
     """`Z`, `z`: nothing runs in a crash dump, so nothing can be stopped."""
-    return client.refusal("a crash dump cannot run: breakpoints and watchpoints are of no use")
+    return Refused("a crash dump cannot run: breakpoints and watchpoints are of no use")
 
 
-def unsupported(client: Client, arguments: bytes) -> bytes:
+def unsupported(client: Client, arguments: bytes) -> Unsupported:
     """Reply empty, as the manual asks for any packet that is not known."""
-    return b""
+    return UNSUPPORTED

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import OK, UNSUPPORTED, Data, Ok, Unsupported
 from kdump_gdbserver.adapters.rsp_tcp.packets.threads import stop_reply
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     PacketError,
@@ -25,22 +26,22 @@ def _hex(text: str) -> bytes:
     return encode_text(text).hex().encode()
 
 
-def thread_suffix(client: Client, arguments: bytes) -> bytes:
+def thread_suffix(client: Client, arguments: bytes) -> Ok:
     """`QThreadSuffixSupported`: the client is LLDB, and may name a thread with `g` and `p`."""
     client.lldb = True
-    return b"OK"
+    return OK
 
 
-def threads_in_stop_reply(client: Client, arguments: bytes) -> bytes:
+def threads_in_stop_reply(client: Client, arguments: bytes) -> Ok:
     """`QListThreadsInStopReply`: stop replies list all threads."""
     client.lldb = client.threads_in_stop_reply = True
-    return b"OK"
+    return OK
 
 
-def error_strings(client: Client, arguments: bytes) -> bytes:
+def error_strings(client: Client, arguments: bytes) -> Ok:
     """`QEnableErrorStrings`: errors come with words."""
     client.lldb = client.error_strings = True
-    return b"OK"
+    return OK
 
 
 def _machine(client: Client) -> bytes:
@@ -52,51 +53,51 @@ def _machine(client: Client) -> bytes:
     )
 
 
-def host_info(client: Client, arguments: bytes) -> bytes:
+def host_info(client: Client, arguments: bytes) -> Data:
     """`qHostInfo`: the dumped machine."""
     reply, facts = _machine(client), client.session.facts
     if facts is not None:
         reply += b"vm-page-size:%d;" % facts.page_size
         if facts.nodename:
             reply += b"hostname:%b;" % _hex(facts.nodename)
-    return reply
+    return Data(reply)
 
 
-def process_info(client: Client, arguments: bytes) -> bytes:
+def process_info(client: Client, arguments: bytes) -> Data:
     """`qProcessInfo`: the kernel or the process that the view shows."""
     if not client.attached:
         raise PacketError("no process is attached")
-    return b"pid:%x;" % client.pid + _machine(client)
+    return Data(b"pid:%x;" % client.pid + _machine(client))
 
 
-def memory_region(client: Client, arguments: bytes) -> bytes:
+def memory_region(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qMemoryRegionInfo:ADDRESS`: the mapping or the hole that an address is in."""
     memory_map = client.session.memory_map
     if memory_map is None:
-        return b""
+        return UNSUPPORTED
     try:
         region = memory_map.region(parse_hex(arguments))
     except MemoryFault as fault:
-        return b"error:%b;" % _hex(str(fault))
+        return Data(b"error:%b;" % _hex(str(fault)))
     reply = b"start:%x;size:%x;" % (region.start, region.end - region.start)
     if region.permissions:
         reply += b"permissions:%b;" % region.permissions.encode()
     if region.name:
         reply += b"name:%b;" % _hex(region.name)
-    return reply
+    return Data(reply)
 
 
-def thread_stop_info(client: Client, arguments: bytes) -> bytes:
+def thread_stop_info(client: Client, arguments: bytes) -> Data:
     """`qThreadStopInfoTID`: why a thread stopped; only the current one did for a signal."""
     thread = client.find_thread(arguments)
     reply = stop_reply(client, thread)
-    return reply if thread is client.session.current else b"T00" + reply[3:]
+    return Data(reply if thread is client.session.current else b"T00" + reply[3:])
 
 
-def threads_info(client: Client, arguments: bytes) -> bytes:
+def threads_info(client: Client, arguments: bytes) -> Data:
     """`jThreadsInfo`: all threads with names, pc and sp, as JSON."""
     threads = [_thread_info(client, thread) for thread in client.session.threads]
-    return escape(json.dumps(threads, separators=(",", ":")).encode())
+    return Data(escape(json.dumps(threads, separators=(",", ":")).encode()))
 
 
 def _thread_info(client: Client, thread: Thread) -> dict[str, Any]:
@@ -118,12 +119,12 @@ def _thread_info(client: Client, thread: Thread) -> dict[str, Any]:
 _SETS = {"float": "Floating Point Registers", "vector": "Vector Registers"}
 
 
-def register_info(client: Client, arguments: bytes) -> bytes:
+def register_info(client: Client, arguments: bytes) -> Data:
     """`qRegisterInfoN`: one register, for an LLDB that was built without XML."""
     number, slots = parse_hex(arguments), client.session.layout.slots
     if number >= len(slots):
         raise PacketError("no more registers", 0x45)  # LLDB's mark of the end
-    return b"".join(b"%b:%b;" % pair for pair in _register_fields(slots[number]))
+    return Data(b"".join(b"%b:%b;" % pair for pair in _register_fields(slots[number])))
 
 
 def _register_fields(slot: Slot) -> list[tuple[bytes, bytes]]:
@@ -144,11 +145,11 @@ def _register_fields(slot: Slot) -> list[tuple[bytes, bytes]]:
     return [(key.encode(), value.encode()) for key, value in fields]
 
 
-def working_directory(client: Client, arguments: bytes) -> bytes:
+def working_directory(client: Client, arguments: bytes) -> Data:
     """`qGetWorkingDir`: there is none to tell."""
     raise PacketError("a crash dump has no working directory")
 
 
-def server_version(client: Client, arguments: bytes) -> bytes:
+def server_version(client: Client, arguments: bytes) -> Data:
     """`qGDBServerVersion`: the name of this server."""
-    return b"name:kdump-gdbserver;"
+    return Data(b"name:kdump-gdbserver;")

@@ -9,6 +9,14 @@ bytes alone (GDB manual, "Packets"; LLDB's document of its extensions).
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
+    OK,
+    UNSUPPORTED,
+    Data,
+    Ok,
+    Refused,
+    Unsupported,
+)
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import parse_hex_pair
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import cut_escaped, escape_some
 from kdump_gdbserver.adapters.rsp_tcp.wire.run_length import encode_binary, encode_memory
@@ -19,28 +27,28 @@ _PROBE = b"0,0"
 _MAX_BINARY = PACKET_SIZE - 16
 
 
-def read_memory(client: Client, arguments: bytes) -> bytes:
+def read_memory(client: Client, arguments: bytes) -> Data:
     """`m ADDRESS,LENGTH`: the readable bytes; an error when not even the first is."""
     address, length = parse_hex_pair(arguments)
-    return encode_memory(client.session.read_memory(address, min(length, _MAX_READ)))
+    return Data(encode_memory(client.session.read_memory(address, min(length, _MAX_READ))))
 
 
-def read_binary(client: Client, arguments: bytes) -> bytes:
+def read_binary(client: Client, arguments: bytes) -> Data | Ok | Unsupported:
     """`x ADDRESS,LENGTH`: the readable bytes; an error when not even the first is."""
     if arguments == _PROBE and client.lldb:
         client.bare_binary = True
-        return b"OK"
+        return OK
     if not (client.bare_binary or client.binary_memory):
-        return b""
+        return UNSUPPORTED
     address, length = parse_hex_pair(arguments)
     data = client.session.read_memory(address, min(length, _MAX_BINARY))
     text = encode_binary(data)
     if len(text) > _MAX_BINARY:
         # A run must not be cut, and a `*` stands for nothing else.
         text = escape_some(data, _MAX_BINARY) if b"*" in text else cut_escaped(text, _MAX_BINARY)
-    return text if client.bare_binary else b"b" + text
+    return Data(text if client.bare_binary else b"b" + text)
 
 
-def refuse_write(client: Client, arguments: bytes) -> bytes:
+def refuse_write(client: Client, arguments: bytes) -> Refused:
     """`M`, `X`: a crash dump cannot be changed."""
-    return client.refusal("a crash dump is read-only: memory cannot be written")
+    return Refused("a crash dump is read-only: memory cannot be written")

@@ -6,90 +6,73 @@ Commands about the dump are the view's; those about the connection itself are he
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import OK, WORKING, Console, Steps, Work
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import parse_hex_bytes
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
-# Characters of output that go into one packet for LLDB; small, so that it shows as it comes.
-_PART = 0x1000
-# Bytes of output, of which a client that takes no packets but the last gets no more.
-MAX_OUTPUT = 0x1000000
-# After so many of them the client may interrupt.
-_AT_ONCE = 0x10000
+# Characters of output that go into one piece; few, so that LLDB shows it as it comes.
+_PIECE = 0x1000
+_SHOWN = 40  # characters of an unknown command that are shown
 
 
-def run_command(client: Client, arguments: bytes) -> Iterator[bytes]:
-    """`qRcmd,HEX`: the command's output, or OK when there is none.
-
-    For LLDB it comes in `O` packets, then OK: it prints nothing else as text. gdb gets
-    one packet: when a user interrupts it between two, gdb leaves the others unread and
-    takes them for the answers to what it asks next.
-    """
+def run_command(client: Client, arguments: bytes) -> Work:
+    """`qRcmd,HEX`: the command's output, or OK when there is none."""
     words = parse_hex_bytes(arguments).decode("utf-8", "replace").split()
-    lines = _output(client, words)
-    return _packets(lines) if client.lldb else _one_packet(lines)
+    return Work(_run(client, words))
 
 
-def _one_packet(lines: Iterator[str | None]) -> Iterator[bytes]:
-    raw = bytearray()
-    following = _AT_ONCE
-    for line in lines:
-        if line is not None:
-            raw += line.encode("utf-8", "replace") + b"\n"
-        if len(raw) > MAX_OUTPUT:
-            raw += b"(the rest is left out: this is more than a reply may hold)\n"
-            break
-        if line is None or len(raw) > following:
-            following = len(raw) + _AT_ONCE
-            yield b""
-    yield raw.hex().encode() or b"OK"
-
-
-def _packets(lines: Iterator[str | None]) -> Iterator[bytes]:
-    pending, size = [], 0
-    for line in lines:
+def _run(client: Client, words: Sequence[str]) -> Steps:
+    lines: list[str] = []
+    size = 0
+    for line in _output(client, words):
         if line is None:
-            yield b""
+            yield WORKING
             continue
-        pending.append(line)
-        size += len(line) + 1
-        if size >= _PART:
-            yield from _encoded(pending)
-            pending, size = [], 0
-    yield from _encoded(pending)
-    yield b"OK"
-
-
-def _encoded(lines: Sequence[str]) -> Iterator[bytes]:
-    raw = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
-    for start in range(0, len(raw), _PART):
-        yield b"O" + raw[start : start + _PART].hex().encode()
+        lines.append(f"{line}\n")
+        size += len(lines[-1])
+        if size >= _PIECE:
+            yield Console("".join(lines))
+            lines, size = [], 0
+    if lines:
+        yield Console("".join(lines))
+    return OK
 
 
 def _output(client: Client, words: Sequence[str]) -> Iterator[str | None]:
-    """Yield a command's output, or one line that says what is wrong with it; see `Monitor.run`."""
-    name, rest = (words[0], words[1:]) if words else ("help", [])
-    own = _OWN.get(name)
+    """Yield a command's output, or what is wrong with it; None where the next line takes long.
+
+    gdb shows the output of a command as text, but an error reply as a failure of the protocol.
+    So an error of a command is a line of its output.
+    """
+    name, arguments = (words[0], words[1:]) if words else ("help", [])
+    command = next((each for each in _commands(client) if each.name == name), None)
+    if command is None:
+        shown = printable(name[:_SHOWN])
+        yield f"unknown command '{shown}'; try 'monitor help'"
+        return
     try:
-        if own is not None:
-            yield from own[0](client, rest)
-        elif client.session.monitor is not None:
-            yield from client.session.monitor.run(name, rest)
-        else:
-            raise LookupError
-    except LookupError:
-        shown = "".join(char if char.isprintable() else "?" for char in name[:40])
-        yield f"unknown command '{shown}'; 'monitor help' lists those there are"
+        yield from command.run(arguments)
     except (InputError, MemoryFault) as error:
         yield str(error)
 
 
-def _help(client: Client, arguments: Sequence[str]) -> Iterator[str]:
+def _commands(client: Client) -> list[MonitorCommand]:
+    """Return the view's commands, then the connection's own."""
     monitor = client.session.monitor
-    commands = [*(monitor.commands if monitor else ()), *(own[1] for own in _OWN.values())]
-    for command in commands:
+    own = (
+        MonitorCommand(name, arguments, summary, partial(action, client))
+        for name, (action, arguments, summary) in _OWN.items()
+    )
+    return [*(monitor.commands if monitor else ()), *own]
+
+
+def _help(client: Client, arguments: Sequence[str]) -> Iterator[str]:
+    for command in _commands(client):
         yield f"  {f'{command.name} {command.arguments}':<25} {command.summary}"
 
 
@@ -105,8 +88,8 @@ def _stats(client: Client, arguments: Sequence[str]) -> Iterator[str]:
     return client.statistics.lines()
 
 
-_OWN: dict[str, tuple[Callable[[Client, Sequence[str]], Iterator[str]], MonitorCommand]] = {
-    "log": (_log, MonitorCommand("log", "[on|off]", "log this client's packets at the server")),
-    "stats": (_stats, MonitorCommand("stats", "", "this client's packets, bytes and latency")),
-    "help": (_help, MonitorCommand("help", "", "this list")),
+_OWN: dict[str, tuple[Callable[[Client, Sequence[str]], Iterator[str]], str, str]] = {
+    "log": (_log, "[on|off]", "log this client's packets at the server"),
+    "stats": (_stats, "", "this client's packets, bytes and latency"),
+    "help": (_help, "", "this list"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import UNSUPPORTED, Data, Unsupported
 from kdump_gdbserver.adapters.rsp_tcp.packets.threads import thread_list_document
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     PacketError,
@@ -85,15 +86,15 @@ _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
 }
 
 
-def read_object(client: Client, arguments: bytes) -> bytes:
+def read_object(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`: a slice of an object, made once."""
     fields = arguments.split(b":", 3)
     if len(fields) != 4 or fields[1] != b"read":
-        return b""
+        return UNSUPPORTED
     kind, annex = fields[0].decode("latin-1"), fields[2].decode("latin-1")
     make = _OBJECTS.get(kind)
     if make is None:
-        return b""
+        return UNSUPPORTED
     offset, length = parse_hex_pair(fields[3])
     key = f"{kind}:{annex}"
     data = client.objects.get(key) if offset else None
@@ -103,4 +104,4 @@ def read_object(client: Client, arguments: bytes) -> bytes:
     reply = object_slice(data, offset, length, PACKET_SIZE)
     if reply.startswith(b"l"):
         del client.objects[key]
-    return reply
+    return Data(reply)

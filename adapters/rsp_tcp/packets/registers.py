@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import Data, Refused
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     PacketError,
     encode_register,
@@ -12,12 +13,12 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
 from kdump_gdbserver.domain.threads import Thread
 
 
-def read_all(client: Client, arguments: bytes) -> bytes:
+def read_all(client: Client, arguments: bytes) -> Data:
     """`g`: all registers of the selected thread, or of the one LLDB names."""
-    return encode_registers(_thread(client, arguments).registers)
+    return Data(encode_registers(_thread(client, arguments).registers))
 
 
-def read_one(client: Client, arguments: bytes) -> bytes:
+def read_one(client: Client, arguments: bytes) -> Data:
     """`p N`: one register of the selected thread, or of the one LLDB names."""
     number, _, suffix = arguments.partition(b";")
     registers = _thread(client, b";" + suffix).registers
@@ -25,7 +26,7 @@ def read_one(client: Client, arguments: bytes) -> bytes:
     if client.lldb and reply.startswith(b"x"):
         # LLDB knows no x for unavailable digits: it would show made-up bytes.
         raise PacketError("the register is not in the dump")
-    return reply
+    return Data(reply)
 
 
 def _thread(client: Client, arguments: bytes) -> Thread:
@@ -34,6 +35,6 @@ def _thread(client: Client, arguments: bytes) -> Thread:
     return client.find_thread(tid.rstrip(b";")) if named else client.general_thread
 
 
-def refuse_write(client: Client, arguments: bytes) -> bytes:
+def refuse_write(client: Client, arguments: bytes) -> Refused:
     """`G`, `P`: a crash dump cannot be changed."""
-    return client.refusal("a crash dump is read-only: registers cannot be written")
+    return Refused("a crash dump is read-only: registers cannot be written")

@@ -6,6 +6,14 @@ import zlib
 from collections.abc import Iterator
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
+    UNSUPPORTED,
+    WORKING,
+    Data,
+    Steps,
+    Unsupported,
+    Work,
+)
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_hex, parse_hex_pair
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
@@ -15,7 +23,6 @@ from kdump_gdbserver.ports.memory_map import MemoryMap
 _CHUNK = 1 << 20
 # Where a session cannot tell how far a hole reaches, the next page is tried.
 _PAGE = 4096
-_EFAULT = 0x0E
 # So many pages in a row that cannot be read end a search where there is no memory map: 4 GiB,
 # more than the holes that firmware leaves for devices. The rest of 2**64 would take years.
 MAX_PAGES_MISSED = 1 << 20
@@ -26,31 +33,25 @@ _MISSED_AT_ONCE = 256
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def search(client: Client, arguments: bytes) -> bytes | Iterator[bytes]:
-    """`qSearch:memory:ADDRESS;LENGTH;PATTERN`: where the pattern is first found.
-
-    Gives empty parts while it goes on, so that the client can interrupt it or leave.
-    """
+def search(client: Client, arguments: bytes) -> Unsupported | Work:
+    """`qSearch:memory:ADDRESS;LENGTH;PATTERN`: where the pattern is first found."""
     fields = arguments.split(b";", 2)
     kind, _, start = fields[0].partition(b":")
     if kind != b"memory" or len(fields) != 3:
-        return b""
+        return UNSUPPORTED
     if not fields[2]:
         raise PacketError("there is no pattern to search for")
     first = parse_hex(start)
     end = min(first + parse_hex(fields[1]), client.session.arch.pointer_mask + 1)
-    return _search(client, first, end, fields[2])
+    return Work(_search(client, first, end, fields[2]))
 
 
-def _search(client: Client, start: int, end: int, pattern: bytes) -> Iterator[bytes]:
-    try:
-        for found in find_bytes(client.session, start, end, pattern):
-            yield b"" if found is None else b"1,%x" % found
-            if found is not None:
-                return
-        yield b"0"
-    except PacketError as error:
-        yield client.error(error.text, error.code)
+def _search(client: Client, start: int, end: int, pattern: bytes) -> Steps:
+    for found in find_bytes(client.session, start, end, pattern):
+        if found is not None:
+            return Data(b"1,%x" % found)
+        yield WORKING
+    return Data(b"0")
 
 
 def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> Iterator[int | None]:
@@ -109,7 +110,7 @@ def _behind_hole(memory_map: MemoryMap, page: int) -> tuple[int, int]:
     return max(region.end, following), following
 
 
-def checksum_of_memory(client: Client, arguments: bytes) -> Iterator[bytes]:
+def checksum_of_memory(client: Client, arguments: bytes) -> Work:
     """`qCRC:ADDRESS,LENGTH`: the CRC-32 of memory, all of which must be readable.
 
     The polynomial is 0x04c11db7, taken from the highest bit down, and the start value all
@@ -122,22 +123,18 @@ def checksum_of_memory(client: Client, arguments: bytes) -> Iterator[bytes]:
         # compare-sections asks by load addresses, as the file has them.
         moved = ((address + offset) & session.arch.pointer_mask for offset in session.load_bases)
         address = next((each for each in moved if _is_readable(session, each)), address)
-    return _checksum(client, address, length)
+    return Work(_checksum(client, address, length))
 
 
-def _checksum(client: Client, address: int, length: int) -> Iterator[bytes]:
+def _checksum(client: Client, address: int, length: int) -> Steps:
     crc, end = 0, address + length
     while address < end:
-        try:
-            chunk = client.session.read_memory(address, min(_CHUNK, end - address))
-        except MemoryFault as fault:
-            yield client.error(str(fault), _EFAULT)
-            return
+        chunk = client.session.read_memory(address, min(_CHUNK, end - address))
         crc = zlib.crc32(chunk.translate(_REVERSED), crc)
         address += len(chunk)
-        yield b""
+        yield WORKING
     reversed_crc = (crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_REVERSED)
-    yield b"C%x" % int.from_bytes(reversed_crc, "big")
+    return Data(b"C%x" % int.from_bytes(reversed_crc, "big"))
 
 
 def _is_readable(session: DebugSession, address: int) -> bool:

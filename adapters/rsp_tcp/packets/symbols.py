@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import OK, UNSUPPORTED, Data, Ok, Unsupported
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_hex, parse_hex_bytes
 
 
-def symbol_offered(client: Client, arguments: bytes) -> bytes:
+def symbol_offered(client: Client, arguments: bytes) -> Data | Ok:
     """`qSymbol::`, `qSymbol:VALUE:NAME`: take what the client knows, ask for the next."""
     thread_locals = client.session.thread_locals
     if thread_locals is None:
-        return b"OK"
+        return OK
     value, _, name = arguments.partition(b":")
     if name:
         address = parse_hex(value) if value else None
@@ -22,16 +23,16 @@ def symbol_offered(client: Client, arguments: bytes) -> bytes:
         client.symbols_asked = 0
     wanted = thread_locals.wanted
     if client.symbols_asked >= len(wanted):
-        return b"OK"
+        return OK
     client.symbols_asked += 1
-    return b"qSymbol:" + wanted[client.symbols_asked - 1].encode().hex().encode()
+    return Data(b"qSymbol:" + wanted[client.symbols_asked - 1].encode().hex().encode())
 
 
-def thread_local_address(client: Client, arguments: bytes) -> bytes:
+def thread_local_address(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qGetTLSAddr:THREAD,OFFSET,LINK-MAP`: the address of a thread-local variable."""
     thread_locals = client.session.thread_locals
     if thread_locals is None:
-        return b""
+        return UNSUPPORTED
     fields = arguments.split(b",")
     if len(fields) != 3:
         raise PacketError("qGetTLSAddr takes a thread, an offset and a link map")
@@ -40,4 +41,4 @@ def thread_local_address(client: Client, arguments: bytes) -> bytes:
         address = thread_locals.address(thread, parse_hex(fields[1]), parse_hex(fields[2]))
     except LookupError as error:
         raise PacketError(str(error)) from None
-    return b"%x" % address
+    return Data(b"%x" % address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import OK, Data, Ok
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     PacketError,
     encode_register,
@@ -16,36 +17,36 @@ _IDS_PER_PACKET = PACKET_SIZE // 32
 _SIGTRAP = 5
 
 
-def select(client: Client, arguments: bytes) -> bytes:
+def select(client: Client, arguments: bytes) -> Ok:
     """`H OP THREAD`: select the thread for `g`, `p` and `m`; `Hc` selects nothing here."""
     operation, thread = arguments[:1], client.find_thread(arguments[1:])
     if operation == b"g":
         client.general_thread = thread
-    return b"OK"
+    return OK
 
 
-def is_alive(client: Client, arguments: bytes) -> bytes:
+def is_alive(client: Client, arguments: bytes) -> Ok:
     """`T THREAD`: every thread of a dump is as alive as any."""
     client.find_thread(arguments)
-    return b"OK"
+    return OK
 
 
-def current(client: Client, arguments: bytes) -> bytes:
+def current(client: Client, arguments: bytes) -> Data:
     """`qC`: the thread the client looks at."""
     if not client.attached:
         raise PacketError("no process is attached")
-    return b"QC" + format_thread_id(client.general_thread.id, client.multiprocess)
+    return Data(b"QC" + format_thread_id(client.general_thread.id, client.multiprocess))
 
 
-def stop_reason(client: Client, arguments: bytes) -> bytes:
+def stop_reason(client: Client, arguments: bytes) -> Data:
     """`?`: stopped by SIGTRAP in the view's current thread, with its pc and sp.
 
     When the client has left the process, the manual's "exited" stands for there being none.
     """
     if not client.attached:
-        return b"W00"
+        return Data(b"W00")
     client.general_thread = client.session.current
-    return stop_reply(client, client.session.current)
+    return Data(stop_reply(client, client.session.current))
 
 
 def stop_reply(client: Client, thread: Thread) -> bytes:
@@ -73,27 +74,28 @@ def _for_lldb(client: Client, thread: Thread) -> bytes:
     return fields
 
 
-def list_first(client: Client, arguments: bytes) -> bytes:
+def list_first(client: Client, arguments: bytes) -> Data:
     """`qfThreadInfo`: the first part of the thread list."""
     if not client.attached:
-        return b"l"
+        return Data(b"l")
     client.listed = 0
     return list_next(client, arguments)
 
 
-def list_next(client: Client, arguments: bytes) -> bytes:
+def list_next(client: Client, arguments: bytes) -> Data:
     """`qsThreadInfo`: the next part, or `l` at the end."""
     threads = client.session.threads
     part = range(client.listed, min(client.listed + _IDS_PER_PACKET, len(threads)))
     client.listed = part.stop
     if not part:
-        return b"l"
-    return b"m" + b",".join(format_thread_id(threads[i].id, client.multiprocess) for i in part)
+        return Data(b"l")
+    ids = (format_thread_id(threads[i].id, client.multiprocess) for i in part)
+    return Data(b"m" + b",".join(ids))
 
 
-def extra_info(client: Client, arguments: bytes) -> bytes:
+def extra_info(client: Client, arguments: bytes) -> Data:
     """`qThreadExtraInfo,THREAD`: the text gdb prints in brackets."""
-    return encode_text(client.find_thread(arguments).extra).hex().encode()
+    return Data(encode_text(client.find_thread(arguments).extra).hex().encode())
 
 
 def thread_list_document(client: Client) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import threading
@@ -17,17 +16,13 @@ _LINGER = 120_000
 # After one for which that was in vain, so many are waited for asleep.
 _PATIENCE = 15
 _GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
-# What a client passes over while it waits for a packet, whether it acknowledges or not.
-_SIGN_OF_LIFE = b"+"
-# gdb (since 7.2) says so in its first packet, and nobody else.
-_SAID_BY_GDB = b"qRelocInsn+"
 
 
 class Channel:
     """Reads from one descriptor and writes to another, or the same; owns neither.
 
     With `idle_timeout`, in seconds, a client that for so long neither sends nor takes
-    anything is given up by `TimeoutError`. All methods but `sign_of_life` raise `OSError` when
+    anything is given up by `TimeoutError`. All methods but `send_meanwhile` raise `OSError` when
     the client is lost, and are for one thread.
     """
 
@@ -42,10 +37,9 @@ class Channel:
         self._incoming.register(read_fd, select.POLLIN)
         self._asleep = 0  # requests yet to be waited for without lingering
         self._sending = threading.Lock()
-        self._listening = True  # nothing is due to the client
+        self._listening = True  # whether the owner waits in `receive`
         self._turn = 0  # how often something came or went
         self._turn_seen = -1
-        self._early: bytes | None = b""  # what has come before `begin`
 
     def receive(self) -> bytes:
         """Wait for bytes and return them, none when the client has closed its end."""
@@ -96,11 +90,11 @@ class Channel:
                 except BlockingIOError:
                     self._wait(self._write_fd, select.POLLOUT)
 
-    def sign_of_life(self) -> None:
-        """Send a `+` if the client has waited for an answer since the last call of this.
+    def send_meanwhile(self, data: bytes) -> None:
+        """Send a few bytes if nothing has come or gone since the last call, and not in `receive`.
 
-        For another thread to call now and then. gdb takes two seconds of silence for a
-        lost packet, and after six goes on without it, out of step with the answers.
+        That is, if the owner of the channel has been at work on what it has received. For another
+        thread to call now and then: it neither waits nor raises an error.
         """
         turn, seen = self._turn, self._turn_seen
         self._turn_seen = turn
@@ -111,34 +105,14 @@ class Channel:
                 poll = select.poll()
                 poll.register(self._write_fd, select.POLLOUT)
                 if poll.poll(0):
-                    os.write(self._write_fd, _SIGN_OF_LIFE)
-        except OSError:  # whoever waits for the answer will hear of it
+                    os.write(self._write_fd, data)
+        except OSError:  # the owner will meet it, too
             pass
         finally:
             self._sending.release()
 
-    def early_sign_of_life(self) -> None:
-        """Send a `+` before the first `receive`, if the client waits for an answer and is gdb.
-
-        For another thread, as `sign_of_life`. gdb repeats its first packet after two seconds,
-        and would take the second answer to it for that to its second packet.
-        """
-        with self._sending, contextlib.suppress(OSError):
-            if self._early is None:
-                return
-            if len(self._early) < RECEIVE_SIZE:
-                self._early += self.receive_now() or b""
-            if _SAID_BY_GDB in self._early and len(self._early) < RECEIVE_SIZE:
-                os.write(self._write_fd, _SIGN_OF_LIFE)
-
-    def begin(self) -> bytes:
-        """Return what the client has sent before it was first listened to, mostly nothing."""
-        with self._sending:
-            early, self._early = self._early, None
-        return early or b""
-
     def end(self) -> None:
-        """Send no more signs of life: the descriptors are to be closed."""
+        """Send nothing meanwhile from now on: the descriptors are to be closed."""
         with self._sending:
             self._listening = True
 

@@ -26,9 +26,9 @@ def serve_client(
     """
     log.info("client connected")
     try:
-        with keep_alive.watching(channel):
-            connection = Connection(target.open_session(), ExchangeLog(log, log_exchanges))
-            converse(channel, connection, keep_alive.begin(channel, connection))
+        connection = Connection(target.open_session, ExchangeLog(log, log_exchanges))
+        with keep_alive.watching(channel, connection):
+            converse(channel, connection)
         log.info("client left")
     except TimeoutError as error:
         log.info("client dropped", reason=str(error))
@@ -40,13 +40,12 @@ def serve_client(
         log.exception("internal error; this client is dropped")
 
 
-def converse(channel: Channel, connection: Connection, early: bytes = b"") -> None:
-    """Take bytes from a client and send it the answers, until one of the two has enough.
+def converse(channel: Channel, connection: Connection) -> None:
+    """Take bytes from a client and send it the answers, until either side ends it.
 
-    `early` are bytes that have come before. During what takes long the client can interrupt
-    or leave.
+    The client can interrupt or leave while an answer takes long.
     """
-    data = early or channel.receive()
+    data = channel.receive()
     while data:
         channel.send(connection.receive(data))
         if connection.busy and not _finish(channel, connection):

@@ -1,4 +1,4 @@
-"""KeepAlive: tells clients whose answers are long in coming that the server lives."""
+"""KeepAlive: sends signs of life to clients that wait long for an answer."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from collections.abc import Iterator
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
 from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
 
-# In seconds. An answer that is late by one to two of these is announced; gdb loses patience
+# In seconds. A client hears of an answer that is late by one to two of these; gdb loses patience
 # after two seconds (`set remotetimeout`).
 INTERVAL = 0.4
 
 
 class KeepAlive:
-    """One thread for all clients of a server, there as long as there are clients."""
+    """One thread for all clients of a server; it runs while there are clients."""
 
     def __init__(self) -> None:
         self._interval = INTERVAL
         self._lock = threading.Lock()
-        self._watched: dict[Channel, Connection | None] = {}
+        self._watched: dict[Channel, Connection] = {}
         self._running = False
 
     @contextlib.contextmanager
-    def watching(self, channel: Channel) -> Iterator[None]:
-        """Look after a client while the block runs; after it its descriptors may be closed."""
+    def watching(self, channel: Channel, connection: Connection) -> Iterator[None]:
+        """Watch a client while the block runs; its descriptors may be closed afterwards."""
         with self._lock:
-            self._watched[channel] = None
+            self._watched[channel] = connection
             if not self._running:
-                # Without a thread to be had, clients can do without.
+                # Clients can do without if no thread can be started.
                 with contextlib.suppress(RuntimeError):
                     threading.Thread(target=self._run, name="keep-alive", daemon=True).start()
                     self._running = True
@@ -41,12 +41,6 @@ class KeepAlive:
                 del self._watched[channel]
             channel.end()
 
-    def begin(self, channel: Channel, connection: Connection) -> bytes:
-        """Know of a client's connection from now on; return what it has sent before."""
-        with self._lock:
-            self._watched[channel] = connection
-        return channel.begin()
-
     def _run(self) -> None:
         while True:
             time.sleep(self._interval)
@@ -56,7 +50,6 @@ class KeepAlive:
                     self._running = False
                     return
             for channel, connection in watched:
-                if connection is None:
-                    channel.early_sign_of_life()
-                elif connection.takes_signs_of_life:
-                    channel.sign_of_life()
+                sign = connection.sign_of_life
+                if sign:
+                    channel.send_meanwhile(sign)

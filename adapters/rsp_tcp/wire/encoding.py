@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 
@@ -27,7 +28,7 @@ class PacketError(Exception):
     `text` says so in words for clients that take error messages.
     """
 
-    def __init__(self, text: str, code: int = 0x16) -> None:  # EINVAL
+    def __init__(self, text: str, code: int = errno.EINVAL) -> None:
         super().__init__(text)
         self.text = text
         self.code = code

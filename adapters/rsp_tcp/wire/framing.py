@@ -21,7 +21,9 @@ MAX_PAYLOAD = 0x100000
 # So much is escaped at a time, in bytes. Larger copies would be given back to the kernel each
 # time, and asked of it anew, which costs more than the escaping.
 _AT_ONCE = 0x10000
-# "}" says that the next byte is the meant one xor 0x20.
+# "}" says that the next byte is the meant one xor 0x20. Python finds a number in bytes four
+# times as quickly as it finds bytes.
+_ESCAPE = ord("}")
 _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 
 
@@ -56,7 +58,7 @@ _SIGNALS = {ord("+"): Signal.ACK, ord("-"): Signal.NACK, 3: Signal.INTERRUPT}
 
 def unescape(payload: bytes) -> bytes:
     """Undo the `}` escapes of a payload; a lone `}` at the end stays."""
-    if b"}" not in payload:
+    if _ESCAPE not in payload:
         return payload
     return _ESCAPED.sub(lambda match: bytes((match[1][0] ^ 0x20,)), payload)
 
@@ -113,7 +115,7 @@ class PacketReader:
         if data.find(b"#") != end or data.rfind(b"$") != 0 or not 0 < end <= MAX_PAYLOAD + 1:
             return None
         payload = data[1:-3]
-        return unescape(payload) if b"}" in payload else payload
+        return unescape(payload) if _ESCAPE in payload else payload
 
     def feed(self, data: bytes) -> list[Event]:
         """Take `data` and return the events that are complete now, in order.
