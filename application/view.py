@@ -7,14 +7,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.monitor.monitor import DumpMonitor
 from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
 from kdump_gdbserver.application.page_table_map import PageTableMap
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
-from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
 from kdump_gdbserver.ports.os_tables import OsTable
@@ -30,7 +31,7 @@ class View:
     thread-local variables in it. `current_reason` says how the current thread was chosen.
     `text_segment` is the run-time address of the symbol file's first PT_LOAD, None when
     symbols need no relocation; `load_offset` is what was added to the file's addresses.
-    With `dump` there are physical memory, a memory map and monitor commands, too; the
+    With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
     shown. `build_id` is that of the process's executable, where the dump has it.
@@ -48,8 +49,8 @@ class View:
     exec_file: str | None = None
     open_thread_locals: Callable[[AddressSpace], ThreadLocals] | None = None
     load_offset: int | None = None
-    dump: CrashDump | None = None
-    root_table: int | None = None
+    dump_memory: DumpMemory | None = None
+    root_table: RootTable | None = None
     os_tables: Sequence[OsTable] = ()
     memory_map: MemoryMap | None = None
     title: str = "the kernel"
@@ -79,7 +80,7 @@ class ViewSession:
         offset = view.load_offset or 0
         self.load_bases = (offset, offset + view.arch.image_base)
         self.os_tables = view.os_tables
-        self.facts = view.dump.facts if view.dump else None
+        self.facts = view.dump_memory.dump.facts if view.dump_memory else None
         self.physical_mode = False
         self.read_memory = memory.read
         self._view = view
@@ -89,14 +90,14 @@ class ViewSession:
     def monitor(self) -> Monitor | None:
         """Commands about the dump."""
         view = self._view
-        if view.dump is None:
+        if view.dump_memory is None:
             return None
         count = len(view.threads)
         current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
         return DumpMonitor(
             MonitorTarget(
                 session=self,
-                dump=view.dump,
+                memory=view.dump_memory,
                 root_table=view.root_table,
                 shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
@@ -107,15 +108,16 @@ class ViewSession:
     def memory_map(self) -> MemoryMap | None:
         """What is mapped; nothing is known of physical addresses."""
         view = self._view
-        if view.dump is None or self.physical_mode:
+        if view.dump_memory is None or self.physical_mode:
             return None
-        return view.memory_map or PageTableMap(view.dump, view.root_table)
+        return view.memory_map or PageTableMap(view.dump_memory, view.root_table)
 
     def set_physical_mode(self, physical: bool) -> None:
         """Let addresses be physical or virtual from now on; `InputError` if there are none."""
-        if physical and self._view.dump is None:
+        of_dump = self._view.dump_memory
+        if physical and of_dump is None:
             raise InputError("this view has no physical memory")
-        memory = self._view.dump.physical() if physical and self._view.dump else self._virtual
+        memory = of_dump.physical() if physical and of_dump else self._virtual
         self.read_memory = memory.read
         self.physical_mode = physical
 

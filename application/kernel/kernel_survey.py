@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
@@ -15,8 +16,9 @@ from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 @dataclass(frozen=True, slots=True)
 class KernelSurvey:
-    """A dump's kernel memory, symbols and CPUs, and which of these panicked."""
+    """A dump's memory, that of its kernel, symbols and CPUs, and which of these panicked."""
 
+    dump_memory: DumpMemory
     memory: AddressSpace
     symbols: KernelSymbols
     cpus: Sequence[Cpu]
@@ -30,7 +32,8 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     own symbol table is.
     """
     arch = dump.facts.arch
-    memory = dump.kernel()
+    dump_memory = DumpMemory(dump)
+    memory = dump_memory.kernel()
     symbols = KernelSymbols(
         memory,
         dump.vmcoreinfo,
@@ -41,7 +44,7 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     if not cpus:
         # gdb cannot attach without a thread that has a pc; the dump has memory to look at.
         cpus = [Cpu(0, None, {arch.pc: 0}, has_note=False)]
-    return KernelSurvey(memory, symbols, cpus, find_panic_cpu(cpus, symbols))
+    return KernelSurvey(dump_memory, memory, symbols, cpus, find_panic_cpu(cpus, symbols))
 
 
 def _runtime_symbols(

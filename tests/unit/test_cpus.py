@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch import ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from tests.support.fake_kernel import FakeKernel, fake_kernel, registers_of
@@ -20,7 +21,7 @@ every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda 
 
 def symbols_of(kernel: FakeKernel) -> KernelSymbols:
     dump = kernel.dump()
-    return KernelSymbols(dump.kernel(), dump.vmcoreinfo, kernel.arch.byte_order)
+    return KernelSymbols(DumpMemory(dump).kernel(), dump.vmcoreinfo, kernel.arch.byte_order)
 
 
 def cpus_of(kernel: FakeKernel) -> list[Cpu]:
