@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFile
 from kdump_gdbserver.adapters.elf_symbols.drgn_types import DrgnTypes
 from kdump_gdbserver.adapters.kdumpfile.opener import KdumpfileOpener
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.symbols.btf import Btf, Kind
 from kdump_gdbserver.domain.symbols.btf_types import BtfTypes
@@ -39,7 +40,7 @@ _LEFT_OUT = (
 def opened(path: str) -> tuple[AddressSpace, Vmcoreinfo]:
     """The one place that knows how kernel memory of a dump is had."""
     dump = KdumpfileOpener().open([path])
-    return dump.kernel(), dump.vmcoreinfo
+    return DumpMemory(dump).kernel(), dump.vmcoreinfo
 
 
 def elf_dump(dump: RealDump) -> tuple[AddressSpace, Vmcoreinfo]:
