@@ -16,7 +16,8 @@ REAL_NEEDS := qemu gcc binutils libc-symbols
 PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
 # What gdb's own Python loads, which may be 3.6; vermin knows the syntax and library of each.
 IN_GDB := domain/__init__.py domain/arch domain/kernel domain/address_space.py \
-    domain/errors.py domain/page_walk.py domain/vmcoreinfo.py gdb
+    domain/errors.py domain/page_tables.py domain/page_walk.py domain/virtual_memory.py \
+    domain/vmcoreinfo.py gdb
 # The slow ones last.
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.memory_map import MemoryRegion
-from kdump_gdbserver.domain.page_walk import PageWalk
-from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.domain.page_walk import PageWalk, RootTable
 
-_KERNEL_HALF = 1 << 63
 # Pages of a region that are looked at beyond the one that was asked for.
 _LOOK_AHEAD = 512
 
@@ -16,14 +15,14 @@ _LOOK_AHEAD = 512
 class PageTableMap:
     """The pages of the kernel, or of a process and the kernel; a `ports.MemoryMap`."""
 
-    def __init__(self, dump: CrashDump, root_table: int | None) -> None:
-        self._dump = dump
+    def __init__(self, memory: DumpMemory, root_table: RootTable | None) -> None:
+        self._memory = memory
+        self._arch = memory.dump.facts.arch
         self._root_table = root_table
 
     def region(self, address: int) -> MemoryRegion:
         """See `MemoryMap.region`; goes on through pages and holes of the same kind."""
-        arch = self._dump.facts.arch
-        last = arch.pointer_mask + 1
+        last = self._arch.pointer_mask + 1
         start, end, permissions = self._part(address)
         for _ in range(_LOOK_AHEAD):
             if end >= last:
@@ -38,14 +37,13 @@ class PageTableMap:
         return MemoryRegion(start, min(end, last), permissions)
 
     def _part(self, address: int) -> tuple[int, int, str]:
-        root = None if address >= _KERNEL_HALF else self._root_table
-        walk = self._dump.page_walk(address, root)
+        walk = self._memory.walk(address, self._root_table)
         start = address - address % walk.span
         if walk.physical is not None:
-            return start, start + walk.span, permissions_of(self._dump.facts.arch, walk)
+            return start, start + walk.span, permissions_of(self._arch, walk)
         if walk.fault not in (FaultReason.UNMAPPED, FaultReason.SWAPPED):
             raise MemoryFault(address, walk.fault or FaultReason.UNMAPPED, walk.detail)
-        if not walk.entries and not _has_two_tables(self._dump.facts.arch):
+        if not walk.entries and not _has_two_tables(self._arch):
             # Not canonical: neither in the lower nor in the upper half of what is.
             return walk.span, (1 << 64) - walk.span, ""
         return start, start + walk.span, ""

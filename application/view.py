@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.monitor.monitor import DumpMonitor
 from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
 from kdump_gdbserver.application.page_table_map import PageTableMap
 from kdump_gdbserver.domain.address_space import AddressSpace
-from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.debug_session import Inferior
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
@@ -24,7 +25,7 @@ class View(Inferior):
 
     `open_memory` makes an address space for one session, `open_thread_locals` what finds
     thread-local variables in it. `current_reason` says how the current thread was chosen.
-    With `dump` there are physical memory, a memory map and monitor commands, too; the
+    With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
     shown. `build_id` is that of the process's executable, where the dump has it.
@@ -33,8 +34,8 @@ class View(Inferior):
     open_memory: Callable[[], AddressSpace]
     current_reason: str = ""
     open_thread_locals: Callable[[AddressSpace], ThreadLocals] | None = None
-    dump: CrashDump | None = None
-    root_table: int | None = None
+    dump_memory: DumpMemory | None = None
+    root_table: RootTable | None = None
     memory_map: MemoryMap | None = None
     title: str = "the kernel"
     build_id: str | None = None
@@ -53,14 +54,15 @@ class ViewSession:
         self.thread_locals: ThreadLocals | None = (
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
-        self.physical = _PhysicalSwitch(self, view.dump, memory) if view.dump else None
+        of_dump = view.dump_memory
+        self.physical = _PhysicalSwitch(self, of_dump, memory) if of_dump else None
         self._view = view
 
     @functools.cached_property
     def monitor(self) -> Monitor | None:
         """Commands about the dump."""
         view = self._view
-        if view.dump is None or self.physical is None:
+        if view.dump_memory is None or self.physical is None:
             return None
         count = len(view.threads)
         current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
@@ -68,7 +70,7 @@ class ViewSession:
             MonitorTarget(
                 session=self,
                 physical=self.physical,
-                dump=view.dump,
+                memory=view.dump_memory,
                 root_table=view.root_table,
                 shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
@@ -79,15 +81,15 @@ class ViewSession:
     def memory_map(self) -> MemoryMap | None:
         """What is mapped; nothing is known of physical addresses."""
         view = self._view
-        if view.dump is None or (self.physical and self.physical.active):
+        if view.dump_memory is None or (self.physical and self.physical.active):
             return None
-        return view.memory_map or PageTableMap(view.dump, view.root_table)
+        return view.memory_map or PageTableMap(view.dump_memory, view.root_table)
 
 
 class _PhysicalSwitch:
     """Leads a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
 
-    def __init__(self, session: ViewSession, dump: CrashDump, virtual: AddressSpace) -> None:
+    def __init__(self, session: ViewSession, dump: DumpMemory, virtual: AddressSpace) -> None:
         self._session = session
         self._dump = dump
         self._virtual = virtual

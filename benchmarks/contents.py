@@ -118,10 +118,11 @@ def _real(folder: Path, size: int) -> Content:
 def _word(folder: Path, address: int) -> int:
     """Read a word of kernel memory in the way the server does."""
     from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+    from kdump_gdbserver.application.memory import DumpMemory
 
     dump = KdumpfileOpener().open([str(folder / "dumps" / "elf")])
     try:
-        return dump.kernel().read_uint(address, 8, "little")
+        return DumpMemory(dump).kernel().read_uint(address, 8, "little")
     finally:
         dump.close()
 

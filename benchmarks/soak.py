@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.cli.container import Container
 from kdump_gdbserver.domain.errors import MemoryFault
 
@@ -195,7 +196,7 @@ def sample_pages(path: Path) -> tuple[dict[int, bytes], int]:
     """Return pages around the kernel's symbols, and how many threads there are."""
     container = Container()
     container.config.file.from_value([str(path)])
-    memory, info = container.dump().kernel(), container.dump().vmcoreinfo
+    memory, info = DumpMemory(container.dump()).kernel(), container.dump().vmcoreinfo
     pages: dict[int, bytes] = {}
     for symbol in ("_stext", "init_uts_ns", "swapper_pg_dir", "linux_banner", "kallsyms_names"):
         start = info.symbol(symbol)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdump_gdbserver import gdb as gdb_scripts
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump
@@ -125,7 +126,7 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
             "the dump has no VMCOREINFO, so kernel addresses may not be readable;"
             " give it with --vmcoreinfo FILE"
         )
-    elif why := dump.facts.extra.get("translation"):
+    elif why := DumpMemory(dump).trouble:
         lines.append(f"kernel addresses cannot be read: {why}")
     return lines
 

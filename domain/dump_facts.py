@@ -14,26 +14,43 @@ class CpuNote:
 
     `index` counts notes, which is not always the CPU number. `pid` is what the note
     says and means nothing in a dump written by QEMU. `registers` has the dump's own
-    names mapped to gdb's, unsigned.
+    names mapped to gdb's, unsigned; `control` are the control registers of QEMU's note.
     """
 
     index: int
     pid: int | None
     registers: Mapping[str, int]
+    control: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """Where a page's bytes are: file, offset and length (bytes), and how they are stored.
+
+    `codec` names what the page was compressed with, None for one that is stored as it is.
+    `rearranged` says that the offset is not the file's own, but that in the dump which a
+    flattened file makes when it is put together.
+    """
+
+    path: str
+    offset: int
+    length: int
+    codec: str | None = None
+    rearranged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DumpFacts:
     """The dump as a file and the machine it came from.
 
-    `format` is libkdumpfile's name for the file format; `page_size` is in bytes;
+    `format` names the file format; `page_size` is in bytes;
     `cpu_count` counts the CPUs whose registers are there. `hypervisor` is true when the
-    dump was taken from outside (QEMU), so that its prstatus pids are no pids.
+    dump was taken from outside (QEMU), so that its prstatus pids are no pids. In a dump of a
+    `xen` domain page tables hold the machine's addresses and not those of its memory.
     `dump_level` is makedumpfile's `-d` level where the file tells it, `truncated` whether
     the file ends before its last page, `parts_missing` whether a part of a split dump was
-    not given. `library` names the library that reads the pages. `extra` has facts that not
-    every dump has: `codec` (how pages are compressed), `flattened`, and `translation` (why
-    kernel addresses cannot be translated).
+    not given. `library` names the library that reads the pages. `codec` is what they are
+    compressed with, `flattened` whether the file is in makedumpfile's flattened format.
     """
 
     paths: tuple[str, ...]
@@ -50,7 +67,9 @@ class DumpFacts:
     truncated: bool = False
     parts_missing: bool = False
     library: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    codec: str | None = None
+    flattened: bool = False
+    xen: bool = False
 
     @property
     def missing_pages(self) -> str | None:

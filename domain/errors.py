@@ -19,10 +19,6 @@ class DumpOpenError(InputError):
     """The dump file(s) cannot be opened or understood."""
 
 
-class LibraryNotFoundError(InputError):
-    """No usable libkdumpfile was found."""
-
-
 class SidecarError(InputError):
     """A JSON sidecar cannot be used; names the file and the field."""
 

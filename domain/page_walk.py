@@ -45,15 +45,6 @@ class PageWalk(NamedTuple):
     detail: str = ""
 
 
-class FilePlace(NamedTuple):
-    """Where a page's bytes are: file, offset and length (bytes), and how they are stored."""
-
-    path: str
-    offset: int
-    length: int
-    stored: str
-
-
 # Names that Linux gives the tables, by level.
 LEVEL_NAMES = {1: "PTE", 2: "PMD", 3: "PUD", 4: "P4D", 5: "PGD"}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import SidecarError
+from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
@@ -146,7 +147,7 @@ class Vma:
 class ProcessImage:
     """One user process: page table, threads, and what gdb asks of a live one.
 
-    `rootpgt` is where its top page table is, see `rootpgt_is_virtual`; `loadaddr` the
+    `rootpgt` is where its top page table is, as `root_table` tells; `loadaddr` the
     user address of the first executable mapping. `auxv` is the saved auxiliary vector
     up to AT_NULL, empty when unknown; `mode` is 64, or 32 for a compat process. `cwd` is
     the path of its working directory.
@@ -172,13 +173,13 @@ class ProcessImage:
         return self.identity.arch is None
 
     @property
-    def rootpgt_is_virtual(self) -> bool:
-        """Whether `rootpgt` is a kernel virtual address (mm->pgd), else physical.
+    def root_table(self) -> RootTable:
+        """The top page table: `rootpgt` is a kernel virtual address (mm->pgd), or physical.
 
         No supported architecture has physical addresses of 64 bits, and all have the
         kernel in the upper half of the virtual ones: the two cannot be mixed up.
         """
-        return self.rootpgt >= _KERNEL_HALF
+        return RootTable(self.rootpgt, is_virtual=self.rootpgt >= _KERNEL_HALF)
 
 
 def check_identity(identity: DumpIdentity, facts: DumpFacts, vmcoreinfo: Vmcoreinfo) -> None:

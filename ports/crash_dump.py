@@ -6,33 +6,55 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kdump_gdbserver.domain.address_space import AddressSpace
-from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
-from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk
+from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts, FilePlace
+from kdump_gdbserver.domain.page_tables import Translator
+from kdump_gdbserver.domain.page_walk import PageWalk
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 
-class AddressSpaceFactory(Protocol):
-    """Makes address spaces over one dump.
+class FilePlaces(Protocol):
+    """Tells where in its files a dump keeps memory."""
 
-    Each one made is for one thread of control; two of them can be read at the same time.
+    def find(self, physical: int) -> FilePlace | None:
+        """Return where the page of a physical address is in the files, None: nowhere."""
+
+    def stored_memory(self) -> int:
+        """Return how many bytes of physical memory the dump holds."""
+
+
+class Translation(Protocol):
+    """A translation of addresses that the dump's reader has of its own.
+
+    It serves where the kernel's page tables cannot be found, or are not in the dump. Roots are
+    physical addresses of top page tables.
     """
 
-    def kernel(self) -> AddressSpace:
-        """Kernel virtual memory, through the kernel's own page tables."""
+    @property
+    def trouble(self) -> str | None:
+        """Why kernel addresses cannot be translated, None when they can."""
 
-    def physical(self) -> AddressSpace:
-        """The machine's physical memory."""
+    @property
+    def user_end(self) -> int:
+        """The first address behind those that a process can have."""
 
-    def process(self, root_table: int) -> AddressSpace:
-        """Virtual memory of one process, below the page table at `root_table`.
+    def kernel(self) -> Translator:
+        """Return a translator of kernel addresses."""
 
-        That is a physical address, or from 2**63 on a kernel virtual one (mm->pgd); raises
-        `MemoryFault` when the latter cannot be translated.
+    def process(self, root: int) -> Translator:
+        """Return a translator of one process's addresses."""
+
+    def walk(self, address: int, root: int | None = None) -> PageWalk:
+        """Walk to an address through the kernel's page table, or the one at `root`.
+
+        Raises `MemoryFault` when no page table is known.
         """
 
 
-class CrashDump(AddressSpaceFactory, Protocol):
-    """An open dump: its facts, its CPUs' registers and its memory."""
+class CrashDump(Protocol):
+    """An open dump: its facts, its CPUs' registers and the machine's physical memory.
+
+    The optional parts are None where the dump has none.
+    """
 
     @property
     def facts(self) -> DumpFacts:
@@ -42,21 +64,22 @@ class CrashDump(AddressSpaceFactory, Protocol):
     def vmcoreinfo(self) -> Vmcoreinfo:
         """The VMCOREINFO, without a line when the dump has none."""
 
+    @property
+    def places(self) -> FilePlaces | None:
+        """Where in the files memory is."""
+
+    @property
+    def translation(self) -> Translation | None:
+        """A translation of addresses beside that by the page tables in physical memory."""
+
     def cpu_notes(self) -> Sequence[CpuNote]:
         """Return the CPUs' prstatus notes in the order of the dump."""
 
-    def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
-        """Walk to a virtual address through the kernel's page table.
+    def physical(self) -> AddressSpace:
+        """Return an address space of the machine's physical memory.
 
-        With `root_table` through the one of a process, given as in `process`. Raises
-        `MemoryFault` when no page table is known or its top cannot be found.
+        Each one made is for one thread of control; two of them can be read at the same time.
         """
-
-    def file_place(self, physical: int) -> FilePlace | None:
-        """Return where the page of a physical address is in the files, None: nowhere."""
-
-    def stored_memory(self) -> int:
-        """Return how many bytes of physical memory the dump holds."""
 
     def close(self) -> None:
         """Let the file and all memory go; reading afterwards is an error."""
@@ -78,6 +101,5 @@ class CrashDumpOpener(Protocol):
         """Open a dump, or the parts of a split one.
 
         `arch` (a name of `domain.arch.ARCHITECTURES`) is for dumps that do not name
-        theirs, `vmcoreinfo` replaces or adds the VMCOREINFO text. Raises `DumpOpenError`
-        or `LibraryNotFoundError`.
+        theirs, `vmcoreinfo` replaces or adds the VMCOREINFO text. Raises `InputError`.
         """

@@ -49,8 +49,8 @@ def attach(
     return context
 
 
-def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> str | None:
-    """Make an attached context ready for reading; return why addresses cannot be translated.
+def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> None:
+    """Make an attached context ready for reading.
 
     Raises `DumpOpenError` when libkdumpfile does not know the page size: it would read
     through a null pointer.
@@ -65,7 +65,6 @@ def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> str | None:
             f"{path}: the page size is not known to this libkdumpfile; give the kernel's "
             "VMCOREINFO (--vmcoreinfo), or use a newer library ('pip install drgn')"
         )
-    return context.settle_translation()
 
 
 def require_codec(context: Context, library: Library, path: str, header: FileHeader) -> None:

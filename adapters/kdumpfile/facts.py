@@ -13,6 +13,7 @@ from kdump_gdbserver.adapters.kdumpfile.library.context import Context
 from kdump_gdbserver.adapters.kdumpfile.library.loading import Library
 from kdump_gdbserver.adapters.kdumpfile.memory.translation import can_translate
 from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch, arch_named
+from kdump_gdbserver.domain.cpu_notes import cpu_notes
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
@@ -31,7 +32,7 @@ def read_facts(
     attributes = Attributes(context)
     vmcoreinfo = replaced or _vmcoreinfo(context.vmcoreinfo() or headers[0].vmcoreinfo)
     arch = arch or _arch_of_open(paths[0], attributes, headers[0], vmcoreinfo)
-    if not can_translate(library.functions, arch):
+    if arch.paging is None and not can_translate(library.functions, arch):
         raise DumpOpenError(
             f"{paths[0]}: is a dump of {arch.name}, whose page tables this {library.name} does "
             "not know; use a newer one ('pip install drgn')"
@@ -41,7 +42,7 @@ def read_facts(
         format=attributes.string("file.format") or headers[0].form,
         arch=arch,
         page_size=attributes.number("arch.page_size") or vmcoreinfo.page_size or 4096,
-        cpu_count=attributes.number("cpu.number") or 0,
+        cpu_count=attributes.number("cpu.number") or len(cpu_notes(headers[0].notes, arch) or ()),
         hypervisor=_is_hypervisor(headers),
         release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,
         version=told(attributes.string("linux.uts.version")),
@@ -51,7 +52,9 @@ def read_facts(
         truncated=any(header.truncated for header in headers),
         library=library.description,
         parts_missing=parts_missing(headers),
-        extra=_extra(headers),
+        codec=headers[0].codec,
+        flattened=headers[0].flattened,
+        xen=any(header.from_xen for header in headers),
     )
     return facts, vmcoreinfo
 
@@ -84,12 +87,3 @@ def _arch_of_open(
 def _is_hypervisor(headers: Sequence[FileHeader]) -> bool:
     """Whether the dump was taken from outside; the notes stand in the first part."""
     return any(header.from_qemu for header in headers)
-
-
-def _extra(headers: Sequence[FileHeader]) -> dict[str, str]:
-    extra: dict[str, str] = {}
-    if headers[0].codec:
-        extra["codec"] = headers[0].codec
-    if headers[0].flattened:
-        extra["flattened"] = "yes"
-    return extra

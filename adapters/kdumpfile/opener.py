@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 
 from kdump_gdbserver.adapters.kdumpfile.attach import attach, require_codec, settle
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
@@ -64,10 +63,8 @@ class KdumpfileOpener:
             facts, info = read_facts(
                 paths, context, headers, arch=chosen, library=library, replaced=info
             )
-            trouble = settle(context, paths[0], vmcoreinfo)
+            settle(context, paths[0], vmcoreinfo)
             require_codec(context, library, paths[0], headers[0])
-            if trouble:
-                facts = replace(facts, extra={**facts.extra, "translation": trouble})
             dump = KdumpfileDump(context, DumpFiles(files), facts, info, headers)
             undo.pop_all()
         return dump

@@ -14,6 +14,7 @@ from kdump_gdbserver.application.kernel.kernel_symbols import (
     kernel_memory,
 )
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.kernel.symbols import Symbols
 from kdump_gdbserver.ports.crash_dump import CrashDump
@@ -22,8 +23,9 @@ from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 @dataclass(frozen=True, slots=True)
 class KernelSurvey:
-    """A dump's kernel memory, symbols and CPUs, and which of these panicked."""
+    """A dump's memory, that of its kernel, symbols and CPUs, and which of these panicked."""
 
+    dump_memory: DumpMemory
     memory: AddressSpace
     symbols: KernelSymbols
     cpus: Sequence[Cpu]
@@ -37,7 +39,8 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     functions alone.
     """
     arch = dump.facts.arch
-    memory = dump.kernel()
+    dump_memory = DumpMemory(dump)
+    memory = dump_memory.kernel()
     look_up = _runtime_symbols(dump, symbol_file) if symbol_file else None
     symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, look_up)
     # What will be asked for one by one, here and for the views: together it is found sooner.
@@ -47,7 +50,7 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     if not cpus:
         # gdb cannot attach without a thread that has a pc; the dump has memory to look at.
         cpus = [Cpu(0, None, {arch.pc: 0}, has_note=False)]
-    return KernelSurvey(memory, symbols, cpus, find_panic_cpu(cpus, kernel))
+    return KernelSurvey(dump_memory, memory, symbols, cpus, find_panic_cpu(cpus, kernel))
 
 
 def _runtime_symbols(dump: CrashDump, symbol_file: SymbolFile) -> LookUp:

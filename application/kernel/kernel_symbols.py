@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault
-from kdump_gdbserver.domain.kernel.arch import BY_NAME
 from kdump_gdbserver.domain.kernel.errors import Unreadable
 from kdump_gdbserver.domain.kernel.memory import Memory
 from kdump_gdbserver.domain.kernel.types import Member, Types
-from kdump_gdbserver.domain.symbols.btf import Btf
-from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes
-from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
-from kdump_gdbserver.domain.symbols.kallsyms_search import find_kallsyms
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+
+# What reads symbols and types is loaded when they are first read, after the server listens.
+if TYPE_CHECKING:
+    from kdump_gdbserver.domain.symbols.btf_types import BtfTypes
+    from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
 
 _BTF = ("__start_BTF", "__stop_BTF")
 # Every kernel has it. If kallsyms does not, functions are all that it has (CONFIG_KALLSYMS_ALL).
@@ -30,6 +31,7 @@ LookUp = Callable[[tuple[str, ...]], Mapping[str, int]]
 
 def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
     """Return kernel memory as domain/kernel reads it."""
+    from kdump_gdbserver.domain.kernel.arch import BY_NAME
 
     def fetch(address: int, size: int) -> bytes:
         try:
@@ -57,6 +59,8 @@ class KernelSymbols(Types):
         arch: Arch,
         symbol_file: LookUp | None = None,
     ) -> None:
+        from kdump_gdbserver.domain.symbols.kallsyms_search import find_kallsyms
+
         self._memory = memory
         self._arch = arch
         self._known: dict[str, int | None] = {}
@@ -114,6 +118,9 @@ class KernelSymbols(Types):
     def _btf(self) -> BtfTypes | None:
         """Return the types, read when the first one is wanted; None when there are none."""
         if self._types is None:
+            from kdump_gdbserver.domain.symbols.btf import Btf
+            from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes
+
             place = self.look_up(_BTF)
             try:
                 start, stop = place[_BTF[0]], place[_BTF[1]]

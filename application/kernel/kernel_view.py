@@ -38,11 +38,11 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         layout=layout,
         threads=threads,
         current=threads[survey.panic.index],
-        open_memory=dump.kernel,
+        open_memory=survey.dump_memory.kernel,
         current_reason=survey.panic.reason,
         placement=Placement(dump.vmcoreinfo.kaslr_offset, _text_segment(dump, survey, symbol_file)),
         facts=dump.facts,
-        dump=dump,
+        dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
     return with_entry_code(view, survey)

@@ -11,6 +11,7 @@ from kdump_gdbserver.domain.dump_facts import DumpFacts, dump_level_classes
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.domain.printk import LogRecord, kernel_log
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import CrashDump
 
 # How the log says that the kernel died, most telling first.
 _LAST_WORDS = (
@@ -49,15 +50,21 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("build-id", vmcoreinfo_.build_id),
         ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
         ("CPUs", f"{facts.cpu_count} with registers"),
-        ("memory", f"{dump.stored_memory() / (1 << 20):.1f} MiB in the dump"),
+        ("memory", _stored(dump)),
         ("page size", f"{facts.page_size} bytes"),
         ("crash time", _crash_time(vmcoreinfo_)),
         ("panic", panic),
         ("read by", facts.library or None),
-        ("trouble", facts.extra.get("translation")),
+        ("trouble", target.memory.trouble),
     ):
         if value:
             yield f"{name:<13} {value}"
+
+
+def _stored(dump: CrashDump) -> str | None:
+    if dump.places is None:
+        return None
+    return f"{dump.places.stored_memory() / (1 << 20):.1f} MiB in the dump"
 
 
 def _hex(value: int | None) -> str | None:
@@ -65,9 +72,8 @@ def _hex(value: int | None) -> str | None:
 
 
 def _format(facts: DumpFacts) -> str:
-    codec = facts.extra.get("codec")
-    flattened = " (flattened)" if "flattened" in facts.extra else ""
-    return f"{facts.format}{f', {codec}' if codec else ''}{flattened}"
+    flattened = " (flattened)" if facts.flattened else ""
+    return f"{facts.format}{f', {facts.codec}' if facts.codec else ''}{flattened}"
 
 
 def _level(facts: DumpFacts) -> str | None:
@@ -105,7 +111,7 @@ def _panic_message(target: MonitorTarget) -> Generator[None, None, str]:
 
 
 def _log(target: MonitorTarget) -> Iterator[LogRecord | None]:
-    return kernel_log(target.dump.kernel(), target.dump.vmcoreinfo, target.dump.facts.arch)
+    return kernel_log(target.memory.kernel(), target.dump.vmcoreinfo, target.dump.facts.arch)
 
 
 def dmesg(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None]:

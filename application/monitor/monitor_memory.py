@@ -15,13 +15,11 @@ from kdump_gdbserver.domain.page_walk import PageWalk, flag_names, level_name
 
 _ROW = 16
 _MOST = 1 << 20  # bytes that `phys` shows at most
-_KERNEL_HALF = 1 << 63
 
 
 def walk_to(target: MonitorTarget, address: int) -> PageWalk:
     """Walk to an address by the page table it belongs to."""
-    root = None if address >= _KERNEL_HALF else target.root_table
-    return target.dump.page_walk(address, root)
+    return target.memory.walk(address, target.root_table)
 
 
 def _address(name: str, arguments: Sequence[str]) -> int:
@@ -46,7 +44,9 @@ def vtop(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
         return
     if walk.entries and not walk.entries[-1].value & 1:
         yield "the entry is hidden from the hardware (PROT_NONE or NUMA balancing)"
-    yield f"physical  {walk.physical:#x}, in a page of {_size(walk.page_size or 0)}"
+    size = walk.page_size
+    how = "without a page table" if size is None else f"in a page of {_size(size)}"
+    yield f"physical  {walk.physical:#x}, {how}"
     yield from _place(target, walk.physical)
 
 
@@ -63,16 +63,20 @@ def _size(size: int) -> str:
 
 
 def _place(target: MonitorTarget, physical: int) -> Iterator[str]:
-    place = target.dump.file_place(physical)
+    if target.dump.places is None:
+        return
+    place = target.dump.places.find(physical)
     if place is None:
         yield f"file      nowhere: {_missing(target, physical)}"
         return
-    page_size = target.dump.facts.page_size
-    if place.stored.startswith("compressed"):
-        inside = f"byte {physical % page_size:#x} of a page, {place.length} bytes"
+    if place.codec is None:
+        stored = f"{place.length:#x} bytes, as it is"
     else:
-        inside = f"{place.length:#x} bytes,"
-    yield f"file      {place.path} at {place.offset:#x} ({inside} {place.stored})"
+        at = physical % target.dump.facts.page_size
+        stored = f"byte {at:#x} of a page, {place.length} bytes compressed with {place.codec}"
+    if place.rearranged:
+        stored += ", at this offset of the rearranged dump"
+    yield f"file      {place.path} at {place.offset:#x} ({stored})"
 
 
 def _missing(target: MonitorTarget, physical: int) -> str:

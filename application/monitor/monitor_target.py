@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.physical_memory import PhysicalMemory
@@ -27,17 +29,22 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MonitorTarget:
-    """A session on a dump; `root_table` is its process's page table, None the kernel's.
+    """A session on a dump's memory; `root_table` is its process's page table, None the kernel's.
 
     `shown` says in words what the session shows, `current` which thread is current and why.
     """
 
     session: Readable
     physical: PhysicalMemory
-    dump: CrashDump
-    root_table: int | None
+    memory: DumpMemory
+    root_table: RootTable | None
     shown: str
     current: str
+
+    @property
+    def dump(self) -> CrashDump:
+        """The dump that the memory is of."""
+        return self.memory.dump
 
 
 def expect(usage: str, arguments: Sequence[str], count: int) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from kdump_gdbserver.application.process import vdso
 from kdump_gdbserver.application.process.mapped_files import Mappings, is_file
-from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.address_space import AddressSpace, read_to_hole
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.sidecars import Vma
 
@@ -57,18 +57,7 @@ class ProcessMemory(AddressSpace):
         """See `AddressSpace.read`."""
         if length <= 0:
             return b""
-        data = self._read_some(address, length)
-        if len(data) == length:
-            return data
-        parts = [data]
-        at, end = address + len(data), address + length
-        while at < end:
-            try:
-                parts.append(self._read_some(at, end - at))
-            except MemoryFault:
-                break
-            at += len(parts[-1])
-        return b"".join(parts)
+        return read_to_hole(self._read_some, address, length)
 
     def _read_some(self, address: int, length: int) -> bytes:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.process.libraries import find_libraries
 from kdump_gdbserver.application.process.load_offset import find_load_offset
 from kdump_gdbserver.application.process.mapped_files import Mappings
@@ -76,16 +77,17 @@ def _process_view(
     symbol_file: SymbolFile | None,
 ) -> View:
     arch = process_arch(dump.facts.arch, image)
-    open_dumped = _dumped_memory(dump, image)
+    survey = survey_kernel(dump)
+    dump_memory = survey.dump_memory
+    open_dumped = _dumped_memory(dump_memory, image)
     mappings = Mappings(image.vmas)
     page_size = dump.facts.page_size
     crash_time = dump.vmcoreinfo.crash_time
     files = Sysroot(sysroot, mappings, open_dumped(), page_size, crash_time) if sysroot else None
-    survey = survey_kernel(dump)
     vdso = _find_vdso(image, survey, dump, arch, open_dumped())
 
     def open_memory() -> AddressSpace:
-        untouched = UntouchedPages(dump, image.rootpgt).length
+        untouched = UntouchedPages(dump_memory, image.root_table).length
         return ProcessMemory(
             open_dumped(), mappings, page_size, untouched, files=files, vdso_pages=vdso
         )
@@ -121,8 +123,8 @@ def _process_view(
         ),
         placement=Placement(find_load_offset(image, open_memory(), page_size, symbol_file)),
         facts=dump.facts,
-        dump=dump,
-        root_table=image.rootpgt,
+        dump_memory=dump_memory,
+        root_table=image.root_table,
         memory_map=mappings if image.vmas else None,
         libraries=find_libraries(image, mappings, open_memory(), arch, page_size),
         os_tables=(*process_tables(image, cpus), cpu_table(survey.cpus)),
@@ -139,10 +141,10 @@ def _build_id(image: ProcessImage, mappings: Mappings, memory: AddressSpace) -> 
     return None
 
 
-def _dumped_memory(dump: CrashDump, image: ProcessImage) -> Callable[[], AddressSpace]:
+def _dumped_memory(memory: DumpMemory, image: ProcessImage) -> Callable[[], AddressSpace]:
     def open_dumped() -> AddressSpace:
         try:
-            return dump.process(image.rootpgt)
+            return memory.process(image.root_table)
         except MemoryFault as fault:
             raise SidecarError(
                 f"{image.identity.source}: rootpgt: {image.rootpgt:#x} is no page table of this"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
-from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.domain.page_walk import RootTable
 
 _ENTRY_SIZE = 8
+_SMALLEST_TABLE = 4096
 
 
 class UntouchedPages:
@@ -15,16 +17,15 @@ class UntouchedPages:
     the table not in the dump.
     """
 
-    def __init__(self, dump: CrashDump, root_table: int) -> None:
-        """`root_table` is as in `CrashDump.process`."""
-        self._dump = dump
+    def __init__(self, memory: DumpMemory, root_table: RootTable) -> None:
+        self._memory = memory
         self._root_table = root_table
-        self._physical = dump.physical()
+        self._physical = memory.physical()
 
     def length(self, address: int) -> int:
         """Return how many bytes from `address` on have no page for certain, maybe 0."""
         try:
-            walk = self._dump.page_walk(address, self._root_table)
+            walk = self._memory.walk(address, self._root_table)
         except MemoryFault:
             return 0
         if walk.fault is not FaultReason.UNMAPPED or not walk.entries or walk.entries[-1].value:
@@ -35,9 +36,8 @@ class UntouchedPages:
     def _empty_after(self, entry: int) -> int:
         """Count the entries of the same table that follow and are empty, too."""
         following = entry + _ENTRY_SIZE
-        size = self._dump.facts.page_size
         try:
-            rest = self._physical.read(following, -following % size)
+            rest = self._physical.read(following, -following % _SMALLEST_TABLE)
         except MemoryFault:
             return 0
         return (len(rest) - len(rest.lstrip(b"\0"))) // _ENTRY_SIZE

@@ -171,7 +171,7 @@ def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTable
         return None
     form = table_form(page_size, bits, made_for if page_size == 65536 else 0)
     root = at_physical((top - offset) & (1 << 64) - 1, 52, 64)
-    return None if root is None else KernelTables(form, root)
+    return None if root is None else KernelTables(form, root, top)
 
 
 def _permissions(address: int, entries: Sequence[int]) -> str:

@@ -106,10 +106,15 @@ class TableForm:
 
 
 class KernelTables(NamedTuple):
-    """A kernel's page tables: their form, and the physical address of the top one."""
+    """A kernel's page tables: their form, and the physical address of the top one.
+
+    `mapped_at` is the virtual address that must lead to the top table itself, which proves that
+    it is the right one; None where there is no such proof.
+    """
 
     form: TableForm
     root: int
+    mapped_at: Optional[int] = None
 
 
 # From VMCOREINFO and physical memory; None where they do not tell enough.

@@ -86,9 +86,10 @@ def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTable
     top, offset = info.symbol("swapper_pg_dir"), info.number("va_kernel_pa_offset")
     if top is not None and offset is not None:
         root = at_physical((top - offset) & (1 << 64) - 1, 56, 4096)
-    else:  # the table of whatever process there was has all of the kernel
-        root = at_physical((satp & (1 << 44) - 1) << 12, 56, 4096) or None
-    return None if root is None else KernelTables(table_form(bits), root)
+        return None if root is None else KernelTables(table_form(bits), root, top)
+    # The table of whatever process there was has all of the kernel.
+    root = at_physical((satp & (1 << 44) - 1) << 12, 56, 4096)
+    return KernelTables(table_form(bits), root) if root else None
 
 
 def _permissions(address: int, entries: Sequence[int]) -> str:

@@ -211,7 +211,7 @@ def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTable
     root = at_physical(top - _KERNEL_MAP + phys_base, 52, 4096)
     levels = 5 if info.number("pgtable_l5_enabled") else 4
     form = table_form(levels, (info.number("sme_mask") or 0) & _FRAME)
-    return None if root is None else KernelTables(form, root)
+    return None if root is None else KernelTables(form, root, top)
 
 
 def _tables_of_cpu(control: Mapping[str, int]) -> Optional[KernelTables]:

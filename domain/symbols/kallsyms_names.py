@@ -74,8 +74,12 @@ class KallsymsNames:
         self._searches += 1
         if self._searches == _FEW + 1:
             with contextlib.suppress(ValueError):  # too much text: found as before
-                self._spelled()
+                self.spell_all()
         return self._find_packed(names) if self._text is None else self._find_spelled(names)
+
+    def spell_all(self) -> None:
+        """Spell all names out at once; raises `ValueError` as `all` does."""
+        self._spelled()
 
     def all(self) -> list[str]:
         """Return the kinds and names of all symbols: "Tprintk".

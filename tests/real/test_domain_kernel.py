@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols, kernel_memory
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.cli.container import Container
 from kdump_gdbserver.domain.kernel.arch import BY_NAME
 from kdump_gdbserver.domain.kernel.kernel import Kernel
@@ -36,7 +37,7 @@ def snapshot(dump: RealDump) -> Snapshot:
     container = Container()
     container.config.file.from_value([str(path) for path in dump.dumps["elf"]])
     opened = container.dump()
-    space, arch, info = opened.kernel(), opened.facts.arch, opened.vmcoreinfo
+    space, arch, info = DumpMemory(opened).kernel(), opened.facts.arch, opened.vmcoreinfo
     types = KernelSymbols(space, info, arch)
     kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info.lines)
     return read_tasks(kernel)

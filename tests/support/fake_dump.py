@@ -1,4 +1,7 @@
-"""FakeDump: a crash dump in memory; implements `ports.crash_dump.CrashDump`."""
+"""FakeDump: a crash dump in memory; implements `ports.crash_dump.CrashDump`.
+
+It has no page tables: its `translation` knows where everything is.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch
-from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
+from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts, FilePlace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
-from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk, TableEntry
+from kdump_gdbserver.domain.page_tables import Translator
+from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 _PHYSICAL = (1 << 48) - 1
@@ -36,8 +40,8 @@ class FakeDump:
     """A dump made of named segments.
 
     Without `physical`, physical memory is the kernel's at addresses cut to 48 bits, and
-    page walks lead there.
-    `damage` is laid between the kernel's memory and its reader, to fake a broken dump.
+    page walks lead there; that of `processes`, by the physical address of their top page table,
+    is behind it. `damage` is laid between physical memory and its reader, to fake a broken dump.
     """
 
     def __init__(
@@ -56,28 +60,48 @@ class FakeDump:
         self.notes = tuple(notes)
         self.facts = facts or facts_of(cpu_count=len(self.notes))
         self.closed = False
-        self._physical = physical or {
+        self._kernel = physical or {
             name: (address & _PHYSICAL, data) for name, (address, data) in self.segments.items()
         }
-        self._processes = processes or {}
+        self.processes = dict(processes or {})
         self._damage = damage
+        self.trouble: str | None = None
+        self.user_end = 1 << 63
 
-    def kernel(self) -> AddressSpace:
-        memory = space_of(self.segments)
-        return self._damage(memory) if self._damage else memory
+    @property
+    def places(self) -> FakeDump:
+        return self
+
+    @property
+    def translation(self) -> FakeDump:
+        return self
 
     def physical(self) -> AddressSpace:
-        return space_of(self._physical)
+        if self.closed:
+            raise ValueError("the dump is closed")
+        of_processes = {
+            (root, name): (_base_of(root) + address, data)
+            for root, segments in self.processes.items()
+            for name, (address, data) in segments.items()
+        }
+        memory = SegmentedAddressSpace(
+            {at: data for at, data in (*self._kernel.values(), *of_processes.values()) if data}
+        )
+        return self._damage(memory) if self._damage else memory
 
-    def process(self, root_table: int) -> AddressSpace:
-        if root_table not in self._processes:
-            raise MemoryFault(root_table, FaultReason.UNMAPPED, "no such page table")
-        return space_of(self._processes[root_table])
+    def kernel(self) -> Translator:
+        return _Shift(self.segments, lambda address: address & _PHYSICAL)
 
-    def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
-        if root_table is not None and root_table not in self._processes:
-            raise MemoryFault(root_table, FaultReason.UNMAPPED, "no such page table")
-        segments = self.segments if root_table is None else self._processes[root_table]
+    def process(self, root: int) -> Translator:
+        return _Shift(self._process(root), lambda address: _base_of(root) + address)
+
+    def _process(self, root: int) -> Segments:
+        if root not in self.processes:
+            raise MemoryFault(root, FaultReason.UNMAPPED, "no such page table")
+        return self.processes[root]
+
+    def walk(self, address: int, root: int | None = None) -> PageWalk:
+        segments = self.segments if root is None else self._process(root)
         for level, span in enumerate(_SPANS, start=1):
             start = address - address % span
             hit = any(
@@ -93,21 +117,42 @@ class FakeDump:
             )
         return hole
 
-    def file_place(self, physical: int) -> FilePlace | None:
+    def find(self, physical: int) -> FilePlace | None:
         page = physical - physical % _SPANS[0]
-        for at, data in self._physical.values():
+        for at, data in self._kernel.values():
             if at < page + _SPANS[0] and page < at + len(data):
-                return FilePlace(self.facts.paths[0], page, _SPANS[0], "as it is")
+                return FilePlace(self.facts.paths[0], page, _SPANS[0])
         return None
 
     def stored_memory(self) -> int:
-        return sum(len(data) for _, data in self._physical.values())
+        return sum(len(data) for _, data in self._kernel.values())
 
     def cpu_notes(self) -> Sequence[CpuNote]:
         return self.notes
 
     def close(self) -> None:
         self.closed = True
+
+
+def _base_of(root: int) -> int:
+    """Return where the memory of a process begins, behind that of the kernel."""
+    return root + 1 << 52
+
+
+class _Shift(Translator):
+    """Addresses of some segments, moved in one piece."""
+
+    page_size = 1  # no more of a page is mapped than a segment has
+
+    def __init__(self, segments: Segments, where: Callable[[int], int]) -> None:
+        self._segments = segments
+        self._where = where
+
+    def run(self, address: int, end: int) -> tuple[int, int]:
+        for at, data in self._segments.values():
+            if at <= address < at + len(data):
+                return self._where(address), min(end, at + len(data)) - address
+        raise MemoryFault(address, FaultReason.UNMAPPED)
 
 
 class FakeSymbolFile:

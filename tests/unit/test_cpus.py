@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols, kernel_memory
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from kdump_gdbserver.domain.kernel.symbols import Symbols
@@ -21,7 +22,7 @@ every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda 
 
 def symbols_of(kernel: FakeKernel) -> Symbols:
     dump = kernel.dump()
-    types = KernelSymbols(dump.kernel(), dump.vmcoreinfo, kernel.arch)
+    types = KernelSymbols(DumpMemory(dump).kernel(), dump.vmcoreinfo, kernel.arch)
     return Symbols(types, kernel_memory(kernel.memory(), kernel.arch))
 
 

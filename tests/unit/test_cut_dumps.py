@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.process.untouched import UntouchedPages
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.unit.kdumpfile_support import Machine, write
 from tests.unit.vmcore_builder import PAGE, Kdump, kdump
@@ -63,7 +65,7 @@ def test_a_table_that_is_cut_anywhere_gives_what_is_right_or_an_error_that_says_
     for entry in entries_of(table):
         for inside in range(9):
             dump = cut(tmp_path, form, start + entry + inside)
-            process = dump.process(MACHINE.USER_ROOT)
+            process = DumpMemory(dump).process(RootTable(MACHINE.USER_ROOT))
             for address, physical in USER_PAGES.items():
                 try:
                     data = process.read(address, 64)
@@ -84,28 +86,31 @@ def test_a_table_that_is_cut_anywhere_gives_what_is_right_or_an_error_that_says_
 def test_what_the_tables_would_have_told_is_not_known(tmp_path: Path, form: str) -> None:
     """A page that was never touched reads as zeros: that takes a table that is there."""
     whole = cut(tmp_path, form, len(DUMPS[form]))
-    assert UntouchedPages(whole, MACHINE.USER_ROOT).length(NEVER_MAPPED) > 0
-    assert whole.page_walk(NEVER_MAPPED, MACHINE.USER_ROOT).fault is FaultReason.UNMAPPED
+    assert UntouchedPages(DumpMemory(whole), RootTable(MACHINE.USER_ROOT)).length(NEVER_MAPPED) > 0
+    assert (
+        DumpMemory(whole).walk(NEVER_MAPPED, RootTable(MACHINE.USER_ROOT)).fault
+        is FaultReason.UNMAPPED
+    )
     dump = cut(tmp_path, form, len(DUMPS[form]) * 20 // 100)
     for address in (NEVER_MAPPED, MACHINE.USER):
-        assert UntouchedPages(dump, MACHINE.USER_ROOT).length(address) == 0
-        walk = dump.page_walk(address, MACHINE.USER_ROOT)
+        assert UntouchedPages(DumpMemory(dump), RootTable(MACHINE.USER_ROOT)).length(address) == 0
+        walk = DumpMemory(dump).walk(address, RootTable(MACHINE.USER_ROOT))
         assert walk.fault is FaultReason.TRUNCATED
         assert walk.detail.startswith("the page table's entry at 0x")
         with pytest.raises(MemoryFault) as caught:
-            dump.process(MACHINE.USER_ROOT).read(address, 8)
+            DumpMemory(dump).process(RootTable(MACHINE.USER_ROOT)).read(address, 8)
         assert caught.value.reason is FaultReason.TRUNCATED
     with pytest.raises(MemoryFault) as caught:
-        dump.kernel().read(MACHINE.VMALLOC, 8)
+        DumpMemory(dump).kernel().read(MACHINE.VMALLOC, 8)
     assert caught.value.reason is FaultReason.TRUNCATED
 
 
 def test_a_table_that_is_cut_off_while_it_is_served_is_not_empty_either(tmp_path: Path) -> None:
     dump = cut(tmp_path, "elf", len(DUMPS["elf"]))
-    process = dump.process(MACHINE.USER_ROOT)
+    process = DumpMemory(dump).process(RootTable(MACHINE.USER_ROOT))
     with (tmp_path / "vmcore").open("r+b") as file:
         file.truncate(place_of("elf", MACHINE.USER_ROOT))
-    assert UntouchedPages(dump, MACHINE.USER_ROOT).length(NEVER_MAPPED) == 0
+    assert UntouchedPages(DumpMemory(dump), RootTable(MACHINE.USER_ROOT)).length(NEVER_MAPPED) == 0
     with pytest.raises(MemoryFault) as caught:
         process.read(MACHINE.USER, 8)
     assert caught.value.reason is FaultReason.TRUNCATED
@@ -116,7 +121,7 @@ def test_a_dump_cut_anywhere_shows_the_kernel_right_or_not_at_all(
     tmp_path_factory: pytest.TempPathFactory, form: str, percent: int, more: int
 ) -> None:
     dump = cut(tmp_path_factory.mktemp("d"), form, len(DUMPS[form]) * percent // 100 + more)
-    kernel = dump.kernel()
+    kernel = DumpMemory(dump).kernel()
     for page in range(16):
         start = MACHINE.TEXT_AT + page * PAGE
         try:

@@ -83,6 +83,20 @@ def test_damage_never_raises_hangs_or_makes_tasks_up(data: st.DataObject) -> Non
     CurrentTasks(kernel, PerCpu(kernel)).pid(1)
 
 
+def test_a_damaged_init_task_leaves_the_tasks_that_pids_lead_to() -> None:
+    made = TaskKernel(GROUPS)
+    kernel = made.kernel()
+    made.set("task_struct", made.init_task, comm=b"swapper/0without")
+    snapshot = read_tasks(kernel)
+    assert listed(snapshot) == [0] * 3 + made.pids
+    doubt = f"no task at {made.init_task:#x} (its name has no end)"
+    assert snapshot.problems == [
+        f"idle task of CPU 0: {doubt}",
+        f"task list: {doubt}",
+        f"{len(made.pids)} more task(s) found by their pids",
+    ]
+
+
 # -- what a CPU ran, and which CPUs there are
 
 

@@ -19,10 +19,12 @@ from structlog.testing import capture_logs
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.main import main
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
+from kdump_gdbserver.domain.page_walk import RootTable
 from tests.support.running import SERVER, running, started
 from tests.support.sessions import packet, view_of
 from tests.support.tcp import TIMEOUT, TcpClient, serving, wait_until
@@ -338,7 +340,7 @@ def test_corrupted_page_tables_end_a_read_and_touch_no_other(tmp_path: Path, ent
     for at in range(table, table + 8 * 16, 8):
         broken.memory[at : at + 8] = entry.to_bytes(8, "little")
     opened = KdumpfileOpener().open([write(tmp_path, broken.elf())])
-    process = opened.process(broken.USER_ROOT)
+    process = DumpMemory(opened).process(RootTable(broken.USER_ROOT))
     for address in (broken.USER, broken.USER + 4096, 1 << 39, 7 << 39):
         try:
             data = process.read(address, 64)
@@ -347,6 +349,6 @@ def test_corrupted_page_tables_end_a_read_and_touch_no_other(tmp_path: Path, ent
         else:  # what such a table leads to is read as the hardware would: from this memory
             assert bytes(data) in bytes(broken.memory)
     assert process.read(0x7FFF_FFFF_F000, 64) == bytes(broken.memory[0x4000:0x4040])
-    assert opened.kernel().read(TEXT, 64) == bytes(
+    assert DumpMemory(opened).kernel().read(TEXT, 64) == bytes(
         broken.memory[broken.TEXT_AT : broken.TEXT_AT + 64]
     )

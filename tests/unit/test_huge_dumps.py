@@ -27,13 +27,14 @@ LOOK = """
 import re, sys, time
 from pathlib import Path
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.application.memory import DumpMemory
 began = time.monotonic()
 dump = KdumpfileOpener().open([sys.argv[1]])
-text = dump.kernel().read(int(sys.argv[2], 16), 16).hex()
+text = DumpMemory(dump).kernel().read(int(sys.argv[2], 16), 16).hex()
 far = dump.physical().read(int(sys.argv[3], 16), 16).hex() if int(sys.argv[3], 16) else "-"
 # Not getrusage(2)'s ru_maxrss, which begins with what the parent had when it started us.
 peak = re.search(r"^VmHWM:\\s*(\\d+) kB$", Path("/proc/self/status").read_text(), re.M)[1]
-print(text, far, dump.stored_memory(), time.monotonic() - began, peak)
+print(text, far, dump.places.stored_memory(), time.monotonic() - began, peak)
 """
 
 

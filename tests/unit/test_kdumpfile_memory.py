@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import ARCHITECTURES
 from kdump_gdbserver.domain.arch.paging import EntryKind
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.unit.kdumpfile_support import LIBRARIES, Machine, noise, write
 from tests.unit.vmcore_builder import PAGE, Kdump, Segment, elf_core, kdump
@@ -47,6 +49,11 @@ def machine(
     dump = opener.open([path])
     yield dump
     dump.close()
+
+
+def user_memory(dump: CrashDump) -> AddressSpace:
+    """The memory of the machine's one process."""
+    return DumpMemory(dump).process(RootTable(Machine.USER_ROOT))
 
 
 def outcome(space: AddressSpace, address: int, length: int) -> bytes | tuple[int, FaultReason]:
@@ -145,27 +152,27 @@ def test_kernel_text_is_read_through_the_page_tables(
     start = Machine.TEXT_AT + offset
     end = min(start + length, Machine.TEXT_AT + 16 * PAGE)
     # libaddrxlat may map text beyond the table's end linearly; what is there is right, too
-    got = machine.kernel().read(Machine.TEXT + offset, length)
+    got = DumpMemory(machine).kernel().read(Machine.TEXT + offset, length)
     assert got[: end - start] == MACHINE.memory[start:end]
     assert got == MACHINE.memory[start : start + len(got)]
 
 
 def test_a_mapping_that_is_not_contiguous(machine: CrashDump) -> None:
     memory = MACHINE.memory
-    got = machine.kernel().read(Machine.VMALLOC + 100, 3 * PAGE)
+    got = DumpMemory(machine).kernel().read(Machine.VMALLOC + 100, 3 * PAGE)
     assert got == memory[0x5064:0x6000] + memory[0x9000:0xA000]
 
 
 @pytest.mark.parametrize("address", [0, 0x1000, 0x7FFF_FFFF_FFF8, 0xFFFF_8000_0000_0000])
 def test_null_is_no_kernel_address(machine: CrashDump, address: int) -> None:
     # QEMU's p_vaddr is the physical address: libkdumpfile alone would show page 0 here
-    assert outcome(machine.kernel(), address, 8) == (address, FaultReason.UNMAPPED)
+    assert outcome(DumpMemory(machine).kernel(), address, 8) == (address, FaultReason.UNMAPPED)
 
 
 @pytest.mark.parametrize("address", [-1, 1 << 64, 1 << 70, (1 << 64) - 1])
 @pytest.mark.parametrize("kind", ["kernel", "physical", "process"])
 def test_addresses_beyond_the_machine(machine: CrashDump, address: int, kind: str) -> None:
-    space = machine.process(Machine.USER_ROOT) if kind == "process" else getattr(machine, kind)()
+    space = user_memory(machine) if kind == "process" else getattr(DumpMemory(machine), kind)()
     with pytest.raises(MemoryFault) as caught:
         space.read(address, 1 << 20)
     assert caught.value.address == address
@@ -173,7 +180,7 @@ def test_addresses_beyond_the_machine(machine: CrashDump, address: int, kind: st
 
 def test_a_process_sees_its_own_pages(machine: CrashDump) -> None:
     memory = MACHINE.memory
-    space = machine.process(Machine.USER_ROOT)
+    space = user_memory(machine)
     assert space.read(Machine.USER + 5, 2 * PAGE) == memory[0x7005:0x8000] + memory[0x6000:0x7000]
     assert space.read(0x7FFF_FFFF_F000, 99999) == memory[0x4000:0x5000]
     assert space.read(Machine.HIDDEN, 16) == memory[0x3000:0x3010]
@@ -192,16 +199,23 @@ def test_a_process_sees_its_own_pages(machine: CrashDump) -> None:
 def test_why_a_process_has_no_such_byte(
     machine: CrashDump, address: int, reason: FaultReason
 ) -> None:
-    assert outcome(machine.process(Machine.USER_ROOT), address, 8) == (address, reason)
+    assert outcome(user_memory(machine), address, 8) == (
+        address,
+        reason,
+    )
 
 
 def test_a_fault_has_the_words_of_the_library(machine: CrashDump) -> None:
     with pytest.raises(MemoryFault, match=r"not present: pte\[2\]"):
-        machine.process(Machine.USER_ROOT).read(Machine.USER + 2 * PAGE, 8)
+        user_memory(machine).read(Machine.USER + 2 * PAGE, 8)
 
 
 def test_reading_nothing_always_works(machine: CrashDump) -> None:
-    for space in (machine.kernel(), machine.physical(), machine.process(Machine.USER_ROOT)):
+    for space in (
+        DumpMemory(machine).kernel(),
+        machine.physical(),
+        user_memory(machine),
+    ):
         assert space.read(0x1234, 0) == b""
 
 
@@ -272,7 +286,7 @@ def test_a_truncated_dump_opens_and_says_so(
     assert dump.facts.missing_pages == "the file is truncated"
     last = Machine.RAM - PAGE
     assert outcome(dump.physical(), last, 8) == (last, FaultReason.TRUNCATED)
-    assert dump.kernel().read(Machine.TEXT, 32) == MACHINE.memory[0x100000:0x100020]
+    assert DumpMemory(dump).kernel().read(Machine.TEXT, 32) == MACHINE.memory[0x100000:0x100020]
 
 
 def test_a_whole_dump_is_not_called_truncated(machine: CrashDump) -> None:
@@ -286,7 +300,11 @@ def test_two_threads_read_the_right_bytes(machine: CrashDump) -> None:
     failures: list[str] = []
 
     def hammer(seed: int) -> None:
-        spaces = (machine.physical(), machine.kernel(), machine.process(Machine.USER_ROOT))
+        spaces = (
+            machine.physical(),
+            DumpMemory(machine).kernel(),
+            user_memory(machine),
+        )
         for turn in range(3000):
             at = (turn * 7919 + seed * 104729) % (Machine.RAM - 3 * PAGE)
             if spaces[0].read(at, 2 * PAGE) != MACHINE.memory[at : at + 2 * PAGE]:
@@ -332,7 +350,11 @@ def test_threads_do_not_share_blocks_of_the_file(opener: KdumpfileOpener, tmp_pa
 @pytest.mark.parametrize("form", FORMS)
 def test_closing_while_others_read(opener: KdumpfileOpener, tmp_path: Path, form: str) -> None:
     dump = opener.open([write(tmp_path, dump_bytes(form))])
-    spaces = [dump.kernel(), dump.process(Machine.USER_ROOT), dump.physical()]
+    spaces = [
+        DumpMemory(dump).kernel(),
+        user_memory(dump),
+        dump.physical(),
+    ]
     ended: list[str] = []
 
     def read_on(space: AddressSpace, address: int) -> None:
@@ -360,11 +382,12 @@ import sys
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.kdumpfile.formats import files
 from kdump_gdbserver.adapters.kdumpfile.library import context
+from kdump_gdbserver.application.memory import DumpMemory
 free, close = context._free, files._close_all
 context._free = lambda *pointers: (print("freed", flush=True), free(*pointers))
 files._close_all = lambda *numbers: (print("closed", flush=True), close(*numbers))
 first, second = (KdumpfileOpener().open([sys.argv[1]]) for _ in range(2))
-spaces = [first.kernel(), second.kernel()]
+spaces = [DumpMemory(first).kernel(), DumpMemory(second).kernel()]
 first.close()
 print("end", flush=True)
 """
@@ -389,7 +412,11 @@ def test_reading_a_closed_dump_is_an_error(
     opener: KdumpfileOpener, tmp_path: Path, form: str
 ) -> None:
     dump = opener.open([write(tmp_path, dump_bytes(form))])
-    spaces = [dump.physical(), dump.kernel(), dump.process(Machine.USER_ROOT)]
+    spaces = [
+        dump.physical(),
+        DumpMemory(dump).kernel(),
+        user_memory(dump),
+    ]
     for space, address in zip(spaces, (0, Machine.TEXT, Machine.USER), strict=True):
         assert space.read(address, 8)
     dump.close()
@@ -397,13 +424,17 @@ def test_reading_a_closed_dump_is_an_error(
     for space, address in zip(spaces, (0, Machine.TEXT, Machine.USER), strict=True):
         with pytest.raises(ValueError, match="closed"):
             space.read(address, 8)
-    for make in (dump.physical, dump.kernel, lambda: dump.process(Machine.USER_ROOT)):
+    for make in (
+        dump.physical,
+        DumpMemory(dump).kernel,
+        lambda: user_memory(dump),
+    ):
         with pytest.raises(ValueError, match="closed"):
             make()
 
 
 def test_many_spaces_at_a_time(machine: CrashDump) -> None:
-    spaces = [machine.process(Machine.USER_ROOT) for _ in range(300)]
+    spaces = [user_memory(machine) for _ in range(300)]
     assert {space.read(Machine.USER, 8) for space in spaces} == {
         bytes(MACHINE.memory[0x7000:0x7008])
     }
@@ -413,5 +444,5 @@ def test_many_spaces_at_a_time(machine: CrashDump) -> None:
 
 def test_a_space_outlives_the_object_it_came_from(opener: KdumpfileOpener, tmp_path: Path) -> None:
     path = write(tmp_path, dump_bytes("kdump"))
-    kernel = opener.open([path]).kernel()
+    kernel = DumpMemory(opener.open([path])).kernel()
     assert kernel.read(Machine.TEXT, 8) == MACHINE.memory[0x100000:0x100008]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols, kernel_memory
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
 from kdump_gdbserver.domain.kernel.errors import Unreadable
 from kdump_gdbserver.domain.kernel.types import Member
@@ -18,7 +19,7 @@ TABLES = ("names", "num_syms", "token_table", "token_index", "offsets", "relativ
 def symbols_of(kernel: FakeKernel, file: FakeSymbolFile | None = None) -> KernelSymbols:
     dump = kernel.dump()
     return KernelSymbols(
-        dump.kernel(), dump.vmcoreinfo, kernel.arch, file.symbols if file else None
+        DumpMemory(dump).kernel(), dump.vmcoreinfo, kernel.arch, file.symbols if file else None
     )
 
 

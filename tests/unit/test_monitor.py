@@ -8,11 +8,12 @@ import re
 import pytest
 
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.page_table_map import PageTableMap, permissions_of
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
-from kdump_gdbserver.domain.dump_facts import DumpFacts
+from kdump_gdbserver.domain.dump_facts import DumpFacts, FilePlace
 from kdump_gdbserver.domain.errors import FaultReason
-from kdump_gdbserver.domain.page_walk import FilePlace, PageWalk, TableEntry
+from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from tests.support.fake_dump import FakeDump, facts_of
 from tests.support.sessions import GDB, Debugger
 from tests.unit.test_printk import plain_text
@@ -55,7 +56,8 @@ def test_info_tells_what_is_known() -> None:
             nodename="box",
             version="#1 SMP",
             library="libkdumpfile.so.12",
-            extra={"codec": "zlib", "flattened": "yes"},
+            codec="zlib",
+            flattened=True,
         )
     )
     text = client(dump).monitor("info")
@@ -130,13 +132,13 @@ def test_vtop_of_nothing_says_where_it_ends() -> None:
 class Walking(FakeDump):
     """A dump whose every walk is the given one."""
 
-    walk = PageWalk(0, (), 4096, fault=FaultReason.UNMAPPED)
+    shown = PageWalk(0, (), 4096, fault=FaultReason.UNMAPPED)
     place: FilePlace | None = None
 
-    def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
-        return self.walk._replace(address=address)
+    def walk(self, address: int, root: int | None = None) -> PageWalk:
+        return self.shown._replace(address=address)
 
-    def file_place(self, physical: int) -> FilePlace | None:
+    def find(self, physical: int) -> FilePlace | None:
         return self.place
 
 
@@ -144,8 +146,8 @@ def test_vtop_names_levels_large_pages_and_compressed_places() -> None:
     dump = Walking()
     entries = tuple(TableEntry(level, 0x1000 * level, 0x63) for level in (5, 4, 3))
     large = TableEntry(2, 0x5008, 1 << 63 | 0x2000_01E3)
-    dump.walk = PageWalk(0, (*entries, large), 1 << 21, 0x20012345, 1 << 21)
-    dump.place = FilePlace("/dump", 0x999, 77, "compressed with zlib")
+    dump.shown = PageWalk(0, (*entries, large), 1 << 21, 0x20012345, 1 << 21)
+    dump.place = FilePlace("/dump", 0x999, 77, "zlib")
     lines = client(dump).monitor("vtop ffff888000012345").splitlines()
     assert [line.split()[0] for line in lines] == [
         "virtual", "PGD", "P4D", "PUD", "PMD", "physical", "file",
@@ -161,13 +163,13 @@ def test_vtop_names_levels_large_pages_and_compressed_places() -> None:
 
 def test_vtop_of_a_hidden_page_says_so() -> None:
     dump = Walking({"x": (0x7000, b"x")})
-    dump.walk = PageWalk(0, (TableEntry(1, 0x1000, 0x7100),), 4096, 0x7000, 4096)
+    dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 0x7100),), 4096, 0x7000, 4096)
     assert "hidden from the hardware" in client(dump).monitor("vtop 0x1000")
 
 
 def test_vtop_of_a_page_that_was_left_out() -> None:
     dump = Walking(facts=facts(dump_level=8), physical={"x": (0x1000, b"x")})
-    dump.walk = PageWalk(0, (TableEntry(1, 0x1000, 1),), 4096, 0x7000, 4096)
+    dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 1),), 4096, 0x7000, 4096)
     line = client(dump).monitor("vtop 0x1000").splitlines()[-1]
     assert line.startswith("file      nowhere: ")
 
@@ -188,7 +190,7 @@ def test_why_an_address_can_be_read() -> None:
 )
 def test_why_not(reason: FaultReason, changes: dict[str, object], words: list[str]) -> None:
     dump = Walking(facts=facts(**changes))
-    dump.walk = PageWalk(0, (TableEntry(1, 0x1000, 0x80),), 4096, fault=reason)
+    dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 0x80),), 4096, fault=reason)
     text = client(dump).monitor("why 0x1234")
     assert text.startswith("0x1234 cannot be read")
     assert all(word in text for word in words), text
@@ -335,6 +337,6 @@ def test_every_architecture_names_its_page_table_flags(arch: Arch) -> None:
 
 def test_addresses_that_are_not_canonical_are_one_hole() -> None:
     dump = Walking()
-    dump.walk = PageWalk(0, (), 1 << 47, fault=FaultReason.UNMAPPED)
-    region = PageTableMap(dump, None).region(0x1234_5678_9ABC_DEF0)
+    dump.shown = PageWalk(0, (), 1 << 47, fault=FaultReason.UNMAPPED)
+    region = PageTableMap(DumpMemory(dump), None).region(0x1234_5678_9ABC_DEF0)
     assert (region.start, region.end, region.permissions) == (1 << 47, (1 << 64) - (1 << 47), "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.process.mapped_files import Mappings
 from kdump_gdbserver.application.process.process_memory import ProcessMemory
 from kdump_gdbserver.application.process.untouched import UntouchedPages
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
-from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
+from kdump_gdbserver.domain.page_walk import PageWalk, RootTable, TableEntry
 from kdump_gdbserver.domain.sidecars import Vma
 from tests.support.fake_dump import FakeDump
 from tests.unit.process_support import PAGE, Pages
@@ -92,13 +93,13 @@ TABLE = 0x2000
 
 def proof(walk: PageWalk | None, table: bytes = b"") -> UntouchedPages:
     class Dump(FakeDump):
-        def page_walk(self, address: int, root_table: int | None = None) -> PageWalk:
-            assert root_table == 0x5000
+        def walk(self, address: int, root: int | None = None) -> PageWalk:
+            assert root == 0x5000
             if walk is None:
                 raise MemoryFault(address, FaultReason.EXCLUDED)
             return walk
 
-    return UntouchedPages(Dump(physical={"table": (TABLE, table)}), 0x5000)
+    return UntouchedPages(DumpMemory(Dump(physical={"table": (TABLE, table)})), RootTable(0x5000))
 
 
 def hole(level: int, index: int, value: int = 0) -> PageWalk:

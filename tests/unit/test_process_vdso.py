@@ -12,11 +12,13 @@ from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.process.vdso import VdsoPages, find_vdso
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, ARM, I386, X86_64, Arch
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.sidecars import Vma
+from tests.support.fake_dump import FakeDump
 from tests.unit.process_support import PAGE, Pages
 
 IMAGE_AT, STRUCT_AT, MAPPED_AT = 0xFFFFFFFF82001000, 0xFFFFFFFF82000000, 0x7FFF_0000_0000
@@ -32,7 +34,8 @@ def survey(content: bytes, symbols: dict[str, int], size: int = 2 * PAGE) -> Ker
         {STRUCT_AT: struct.pack("<QQ", IMAGE_AT, size), IMAGE_AT: content}
     )
     found = cast(KernelSymbols, SimpleNamespace(addresses=symbols))
-    return KernelSurvey(memory, found, [Cpu(0, None, {})], PanicCpu(0, ""))
+    unused = DumpMemory(FakeDump())
+    return KernelSurvey(unused, memory, found, [Cpu(0, None, {})], PanicCpu(0, ""))
 
 
 @pytest.mark.parametrize(

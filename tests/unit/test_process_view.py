@@ -47,7 +47,7 @@ def dump_of(
     made = dataclasses.replace(made, notes=notes(list(made.notes)))
     dump = made.dump()
     segments = {str(at): (at, data) for at, data in (pages or {}).items()}
-    dump._processes = {ROOT: segments}
+    dump.processes = {ROOT: segments}
     return dump
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.adapters.rsp_tcp.read_ahead import ReadAhead
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import GDB, Debugger, view_of
@@ -73,7 +74,9 @@ def test_nothing_is_read_ahead_of_small_reads_or_of_leaps() -> None:
 
 def test_a_reply_is_not_kept_for_longer_than_the_next_packet() -> None:
     memory = CountedMemory()
-    view = dataclasses.replace(view_of({}), open_memory=lambda: memory, dump=fake_kernel().dump())
+    view = dataclasses.replace(
+        view_of({}), open_memory=lambda: memory, dump_memory=DumpMemory(fake_kernel().dump())
+    )
     debugger = begun(Debugger(view))
     first, second, third, *_ = reads(b"m")
     assert len(debugger.data(first)) == len(debugger.data(second)) == 2 * PIECE

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_HELD, Connection
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.view import ViewSession
 from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import StrictLog, expanded, packet, sum_of
@@ -19,7 +20,7 @@ from tests.unit.test_rsp_connection import payloads
 KERNEL = fake_kernel(possible=3, pids={2: 42}, panic_cpu=2)
 VIEW = open_kernel_view(KERNEL.dump())
 TEXT = KERNEL.symbols["_text"]
-MEMORY = KERNEL.dump().kernel().read_exact(TEXT, 64)
+MEMORY = DumpMemory(KERNEL.dump()).kernel().read_exact(TEXT, 64)
 # Every frame's sum is checked below.
 FRAME = re.compile(rb"\$([^#$]*)#([0-9a-f]{2})", re.DOTALL)
 commands = st.sampled_from(

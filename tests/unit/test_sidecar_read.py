@@ -114,7 +114,7 @@ def test_reads_the_earlier_scripts_process_form(path: Path) -> None:
     old = {key: PROCESS[key] for key in ("rootpgt", "loadaddr", "threads")}
     image = read_process(path, old)
     assert image.legacy
-    assert image.rootpgt_is_virtual
+    assert image.root_table == (0xFFFF_8880_0123_4000, True)
     assert (image.pid, image.comm, image.mode, image.auxv) == (5, "worker", 64, b"")
     assert image.threads[0].registers == {"rip": 1, "rsp": 2}
 
@@ -134,7 +134,7 @@ def test_reads_a_process_sidecar(path: Path) -> None:
         },
     )
     assert not image.legacy
-    assert not image.rootpgt_is_virtual
+    assert image.root_table == (0x123000, False)
     assert (image.pid, image.comm) == (5, "main")
     assert image.auxv == bytes(16)
     assert image.vmas == (Vma(4096, 8192, "r-xp", path="/bin/x"),)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import pytest
 
 from kdump_gdbserver.application.kernel.task_view import open_task_view
 from kdump_gdbserver.application.view import View
-from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.errors import SidecarError
 from kdump_gdbserver.domain.sidecars import CpuRecord, DumpIdentity, KernelTasks, TaskRecord
-from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from tests.support.fake_dump import FakeDump
 
 PANIC_CPU = 0xFFFF_8000_0000_0000
 FRAME = 0xFFFF_C900_0000_1000
 RET = 0xFFFF_FFFF_8100_1234
 
 
-class Dump:
+class Dump(FakeDump):
     """A `CrashDump` whose memory is a few segments; `pids` are those of the notes."""
 
     def __init__(
@@ -29,28 +28,14 @@ class Dump:
         hypervisor: bool = False,
         memory: Mapping[int, bytes] | None = None,
     ) -> None:
-        self.facts = DumpFacts(("dump",), "elf", X86_64, 4096, len(pids), hypervisor, "6.1")
-        self.vmcoreinfo = Vmcoreinfo({})
-        self._notes = [
-            CpuNote(cpu, pid, {"rip": 0x100 + cpu, "rsp": 0x200 + cpu})
-            for cpu, pid in enumerate(pids)
-        ]
-        self._memory = dict(memory or {})
-
-    def cpu_notes(self) -> Sequence[CpuNote]:
-        return self._notes
-
-    def kernel(self) -> AddressSpace:
-        return SegmentedAddressSpace(self._memory)
-
-    def physical(self) -> AddressSpace:
-        return SegmentedAddressSpace({})
-
-    def process(self, root_table: int) -> AddressSpace:
-        return SegmentedAddressSpace({})
-
-    def close(self) -> None:
-        self._memory.clear()
+        super().__init__(
+            {hex(at): (at, data) for at, data in (memory or {}).items()},
+            notes=[
+                CpuNote(cpu, pid, {"rip": 0x100 + cpu, "rsp": 0x200 + cpu})
+                for cpu, pid in enumerate(pids)
+            ],
+            facts=DumpFacts(("dump",), "elf", X86_64, 4096, len(pids), hypervisor, "6.1"),
+        )
 
 
 class Symbols:
@@ -232,11 +217,11 @@ def test_names_cannot_break_the_line() -> None:
 
 
 def test_the_view_is_the_kernels_otherwise() -> None:
-    dump = Dump(0, memory={0x1000: b"memory"})
+    dump = Dump(0, memory={FRAME: b"memory"})
     view = open_task_view(dump, tasks(*(task(tid, "t") for tid in range(1, 10_000))))
     assert len(view.threads) == 10_000
     assert view.threads.by_tid(10_000) is view.threads[9_999]
     session = view.open_session()
-    assert session.read_memory(0x1000, 6) == b"memory"
+    assert session.read_memory(FRAME, 6) == b"memory"
     assert session.inferior.current is view.threads[0]
     assert session.inferior.layout is X86_64.layout()

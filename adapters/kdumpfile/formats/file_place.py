@@ -4,39 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import CODECS
-from kdump_gdbserver.domain.page_walk import FilePlace
+from kdump_gdbserver.domain.dump_facts import FilePlace
 
 
-def find_place(
-    paths: Sequence[str], headers: Sequence[FileHeader], page_size: int, address: int
-) -> FilePlace | None:
-    """Return where the page of a physical address is, None when it is in no file."""
-    for path, header in zip(paths, headers, strict=True):
-        place = (
-            _in_elf(path, header, address)
-            if header.extents is not None
-            else _in_kdump(path, header, page_size, address)
-        )
-        if place is not None:
-            return place
-    return None
+class KdumpFilePlaces:
+    """The places in one dump's files; implements `ports.crash_dump.FilePlaces`."""
 
+    def __init__(
+        self,
+        files: DumpFiles,
+        paths: Sequence[str],
+        headers: Sequence[FileHeader],
+        page_size: int,
+    ) -> None:
+        self._files = files
+        self._paths = paths
+        self._headers = headers
+        self._page_size = page_size
 
-def stored_memory(headers: Sequence[FileHeader], page_size: int) -> int:
-    """Return how many bytes of memory the files hold."""
-    total = 0
-    for header in headers:
-        if header.extents is not None:
-            total += header.extents.total()
-        elif header.pages is not None:
-            total += header.pages().count() * page_size
-    return total
+    def find(self, physical: int) -> FilePlace | None:
+        """See `FilePlaces.find`; raises `ValueError` when the dump is closed."""
+        self._files.require_open()
+        for path, header in zip(self._paths, self._headers, strict=True):
+            place = (
+                _in_elf(path, header, physical)
+                if header.extents is not None
+                else _in_kdump(path, header, self._page_size, physical)
+            )
+            if place is not None:
+                return place
+        return None
 
-
-def _rearranged(header: FileHeader) -> str:
-    return ", at this offset of the rearranged dump" if header.flattened else ""
+    def stored_memory(self) -> int:
+        """See `FilePlaces.stored_memory`; raises `ValueError` when the dump is closed."""
+        self._files.require_open()
+        total = 0
+        for header in self._headers:
+            if header.extents is not None:
+                total += header.extents.total()
+            elif header.pages is not None:
+                total += header.pages().count() * self._page_size
+        return total
 
 
 def _in_elf(path: str, header: FileHeader, address: int) -> FilePlace | None:
@@ -44,7 +55,7 @@ def _in_elf(path: str, header: FileHeader, address: int) -> FilePlace | None:
     if extent is None:
         return None
     offset = extent.offset + address - extent.start
-    return FilePlace(path, offset, extent.end - address, "as it is" + _rearranged(header))
+    return FilePlace(path, offset, extent.end - address, rearranged=header.flattened)
 
 
 def _in_kdump(path: str, header: FileHeader, page_size: int, address: int) -> FilePlace | None:
@@ -54,5 +65,4 @@ def _in_kdump(path: str, header: FileHeader, page_size: int, address: int) -> Fi
         return None
     offset, size, flags = descriptor
     codec = next((name for bit, name in CODECS if flags & bit), None)
-    stored = "as it is" if codec is None else f"compressed with {codec}"
-    return FilePlace(path, offset, size, stored + _rearranged(header))
+    return FilePlace(path, offset, size, codec, rearranged=header.flattened)

@@ -22,9 +22,13 @@ class DumpFiles:
         self._close.atexit = False  # a thread may still read then
 
     def __getitem__(self, index: int) -> int:
+        self.require_open()
+        return self._descriptors[index]
+
+    def require_open(self) -> None:
+        """Raise `ValueError` when they are closed."""
         if not self._close.alive:
             raise ValueError("the dump is closed")
-        return self._descriptors[index]
 
     def have_shrunk(self) -> bool:
         """Whether a file is shorter than when it was opened.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
-from kdump_gdbserver.adapters.kdumpfile.formats.note_area import NT_PRSTATUS, Note
+from kdump_gdbserver.domain.cpu_notes import Note
 
 
 class UnusableFileError(ValueError):
@@ -45,6 +45,11 @@ class FileHeader:
         return any(note.name == b"QEMU" for note in self.notes)
 
     @property
+    def from_xen(self) -> bool:
+        """Whether the hypervisor Xen had a part in the dump (its notes: xen/elfnote.h)."""
+        return any(note.name.upper().startswith(b"XEN") for note in self.notes)
+
+    @property
     def vmcoreinfo(self) -> bytes | None:
         """The VMCOREINFO note's text."""
         for note in self.notes:
@@ -55,8 +60,4 @@ class FileHeader:
     @property
     def prstatus_sizes(self) -> set[int]:
         """The sizes of the NT_PRSTATUS notes in bytes."""
-        return {
-            len(note.descriptor)
-            for note in self.notes
-            if note.name == b"CORE" and note.type == NT_PRSTATUS
-        }
+        return {len(note.descriptor) for note in self.notes if note.is_prstatus}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdump_gdbserver.adapters.kdumpfile.library.bindings import Bindings
-from kdump_gdbserver.domain.errors import LibraryNotFoundError
+from kdump_gdbserver.domain.errors import InputError
 
 ENVIRONMENT_VARIABLE = "KDUMP_GDBSERVER_LIBKDUMPFILE"
 SONAMES = ("libkdumpfile.so.12", "libkdumpfile.so.11", "libkdumpfile.so.10")
@@ -20,6 +20,10 @@ HOW_TO_GET = (
     "packages, e.g. 'apt install libkdumpfile10' or 'dnf install libkdumpfile'"
 )
 _SONAME = re.compile(r"\.so\.(\d+(?:\.\d+)*)\Z")
+
+
+class LibraryNotFoundError(InputError):
+    """No usable libkdumpfile was found."""
 
 
 class Library:

@@ -2,56 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from kdump_gdbserver.adapters.kdumpfile.memory.page_walker import PageWalker
+from kdump_gdbserver.adapters.kdumpfile.memory.translation import LibraryTranslator
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_tables import Translator
 
 
-class PageTranslator(Protocol):
-    """What finds the physical address of a virtual one; see `Translator`."""
+class CheckedTranslator(Translator):
+    """A translator that tells what is not mapped from what is not known.
 
-    def translate(self, address: int) -> int:
-        """Return the physical address of `address`."""
-
-    def translate_run(self, address: int, end: int, page_size: int) -> tuple[int, int]:
-        """Return the physical address of `address`, and how many bytes adjoin there."""
-
-    def close(self) -> None:
-        """Free what is below."""
-
-
-class CheckedTranslator:
-    """A translator that refuses what goes through an entry of which the file has a part.
-
-    libkdumpfile takes the other part for zeros: the address would be that of another page.
-    Entries of which the file has nothing are all zeros to it, and lead nowhere.
+    libkdumpfile takes what is behind the end of a file for zeros. An entry of which the file
+    has a part would lead to another page: such a translation is refused. Entries of which it
+    has nothing lead nowhere: there the fault says what is missing.
     """
 
-    def __init__(self, translator: PageTranslator, walker: PageWalker) -> None:
-        """Take both over."""
+    def __init__(
+        self,
+        translator: LibraryTranslator,
+        walker: PageWalker,
+        *,
+        truncated: bool,
+        is_cut: Callable[[], bool],
+    ) -> None:
+        """Take both over.
+
+        `truncated` says that the file was cut when it was opened, `is_cut` whether it is now.
+        """
+        self.page_size = translator.page_size
         self._translator = translator
         self._walker = walker
+        self._truncated = truncated
+        self._is_cut = is_cut
 
-    def translate(self, address: int) -> int:
-        """See `Translator.translate`."""
-        where = self._translator.translate(address)
+    def run(self, address: int, end: int) -> tuple[int, int]:
+        """See `Translator.run`; in a file that was cut it is one page."""
+        if self._truncated:
+            end = min(end, address - address % self.page_size + self.page_size)
+        try:
+            found = self._translator.run(address, end)
+        except MemoryFault as fault:
+            raise self._explained(fault) from None
+        if self._truncated:
+            self._refuse_torn(address)
+        return found
+
+    def _refuse_torn(self, address: int) -> None:
         try:
             walk = self._walker.walk(address)
         except MemoryFault:  # no table is known, so none was used
-            return where
+            return
         if self._walker.is_torn:
             raise MemoryFault(address, FaultReason.TRUNCATED, walk.detail)
-        return where
 
-    def translate_run(self, address: int, end: int, page_size: int) -> tuple[int, int]:
-        """See `Translator.translate_run`; here it is one page."""
-        offset = address % page_size
+    def _explained(self, fault: MemoryFault) -> MemoryFault:
+        if fault.reason is FaultReason.TRUNCATED or not self._is_cut():
+            return fault
         try:
-            where = self.translate(address - offset) + offset
-        except MemoryFault as fault:
-            raise MemoryFault(address, fault.reason, fault.detail) from None
-        return where, min(end - address, page_size - offset)
+            walk = self._walker.walk(fault.address)
+        except MemoryFault:
+            return fault
+        if walk.fault is not FaultReason.TRUNCATED:
+            return fault
+        return MemoryFault(fault.address, walk.fault, walk.detail)
 
     def close(self) -> None:
         """Free both; translating afterwards raises `ValueError`."""

@@ -7,7 +7,7 @@ import threading
 
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
 from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
-from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.address_space import AddressSpace, read_to_hole
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
 
@@ -36,23 +36,14 @@ class ElfMemory(AddressSpace):
         with self._lock:
             if address + length <= extent.end:
                 return self._pread(address, extent.offset + address - extent.start, length)
-            return self._read_many(address, address + length)
+            return read_to_hole(self._piece, address, length)
 
-    def _read_many(self, address: int, end: int) -> bytes:
-        parts: list[bytes] = []
-        while address < end and (extent := self._extents.find(address)) is not None:
-            wanted = min(end, extent.end) - address
-            try:
-                part = self._pread(address, extent.offset + address - extent.start, wanted)
-            except MemoryFault:
-                if parts:
-                    break
-                raise
-            parts.append(part)
-            address += len(part)
-            if len(part) < wanted:
-                break
-        return b"".join(parts)
+    def _piece(self, address: int, length: int) -> bytes:
+        extent = self._extents.find(address)
+        if extent is None:
+            raise MemoryFault(address, self._extents.reason(address))
+        length = min(length, extent.end - address)
+        return self._pread(address, extent.offset + address - extent.start, length)
 
     def _pread(self, address: int, offset: int, length: int) -> bytes:
         if self._files is None:

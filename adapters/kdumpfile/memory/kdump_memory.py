@@ -9,7 +9,7 @@ from kdump_gdbserver.adapters.kdumpfile.formats.bounds import Bounds
 from kdump_gdbserver.adapters.kdumpfile.library.bindings import Status
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
 from kdump_gdbserver.adapters.kdumpfile.memory.page_cache import PageCache
-from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.address_space import AddressSpace, read_to_hole
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 
 _BUFFER_SIZE = 64 * 1024
@@ -100,21 +100,11 @@ class KdumpAddressSpace(AddressSpace):
             return b""
         if not 0 <= address < _END:
             raise MemoryFault(address, FaultReason.UNMAPPED, "outside the address space")
-        parts: list[bytes] = []
-        end = min(address + length, _END)
-        while address < end:
-            wanted = min(end - address, _BUFFER_SIZE)
-            try:
-                part = self._read_some(address, wanted)
-            except MemoryFault:
-                if parts:
-                    break
-                raise
-            parts.append(part)
-            address += len(part)
-            if len(part) < wanted:
-                break
-        return b"".join(parts)
+        return read_to_hole(
+            lambda at, most: self._read_some(at, min(most, _BUFFER_SIZE)),
+            address,
+            min(length, _END - address),
+        )
 
     def close(self) -> None:
         """Free the context once no read is under way."""

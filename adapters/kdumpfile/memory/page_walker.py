@@ -16,37 +16,38 @@ from kdump_gdbserver.adapters.kdumpfile.library.bindings import (
     TranslationStatus,
 )
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
-from kdump_gdbserver.adapters.kdumpfile.memory.translation import Translator, form_of
+from kdump_gdbserver.adapters.kdumpfile.memory.translation import LibraryTranslator, form_of
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.arch.paging import EntryKind
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 
 
-class PageWalker(Translator):
+class PageWalker(LibraryTranslator):
     """Walks the kernel's page table, or the one at a physical address."""
 
     def __init__(
         self,
         context: Context,
+        page_size: int,
         arch: Arch,
-        root_table: int | None = None,
+        root: int | None = None,
         bounds: Bounds | None = None,
     ) -> None:
-        """Take the context over; `root_table` is a page table's physical address.
+        """Take the context over; `root` is a page table's physical address.
 
         `bounds`, where known, tells which tables are in the file: those behind the end of
         one that was cut look to libkdumpfile as if nothing was mapped.
         """
-        super().__init__(context)
+        super().__init__(context, page_size)
         self._bounds = bounds
         self.is_torn = False  # whether the last walk ended at an entry of which the end is cut off
         method = self.kernel_method()
         if method is None or method.kind != KIND_PAGE_TABLE:
             method = Method(kind=KIND_PAGE_TABLE, target_as=KPHYSADDR)
             self._refuse("the kernel's form of page tables is not known; give its VMCOREINFO")
-        elif root_table is not None:
-            method.pgt.root.addr = root_table
+        elif root is not None:
+            method.pgt.root.addr = root
             method.pgt.root.as_ = KPHYSADDR
         self._method = method
         self._form = form_of(arch, method)

@@ -23,6 +23,7 @@ from kdump_gdbserver.adapters.kdumpfile.memory.kdump_memory import REASONS
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.arch.paging import EntryKind, TableForm
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_tables import Translator
 
 _REASONS: dict[int, FaultReason] = {
     TranslationStatus.NOTPRESENT: FaultReason.UNMAPPED,
@@ -47,11 +48,12 @@ def form_of(arch: Arch, method: Method) -> TableForm | None:
     return arch.paging.form(1 << form.fieldsz[0], sum(form.fieldsz[: form.nfields]))
 
 
-class Translator:
+class LibraryTranslator(Translator):
     """libaddrxlat's view of one context: its callbacks and its translation system."""
 
-    def __init__(self, context: Context) -> None:
-        """Take the context over; a set-up that fails is told by each `translate`."""
+    def __init__(self, context: Context, page_size: int) -> None:
+        """Take the context over; a set-up that fails is told by each `run`."""
+        self.page_size = page_size
         self._context = context
         self._lock = context.lock
         functions = self._functions = context.functions
@@ -82,20 +84,9 @@ class Translator:
         method = Method.from_buffer_copy(ctypes.string_at(pointer, ctypes.sizeof(Method)))
         return None if method.kind == KIND_NONE else method
 
-    def translate(self, address: int) -> int:
-        """Return the physical address of `address`.
-
-        Raises `MemoryFault` when there is none, `ValueError` when the dump is closed.
-        """
-        with self._lock:
-            self._require_usable(address)
-            return self._translate(address)
-
-    def translate_run(self, address: int, end: int, page_size: int) -> tuple[int, int]:
-        """Return the physical address of `address`, and how many bytes adjoin there.
-
-        No more than up to `end` are looked for. Raises as `translate` does.
-        """
+    def run(self, address: int, end: int) -> tuple[int, int]:
+        """See `Translator.run`."""
+        page_size = self.page_size
         offset = address % page_size
         with self._lock:
             self._require_usable(address)
@@ -139,11 +130,11 @@ class Translator:
         return MemoryFault(address, reasons.get(abs(status), FaultReason.IO), detail)
 
 
-class KernelTranslator(Translator):
+class KernelTranslator(LibraryTranslator):
     """Kernel virtual addresses, by the map that libaddrxlat made for the kernel."""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
+    def __init__(self, context: Context, page_size: int) -> None:
+        super().__init__(context, page_size)
         self._full = FullAddress()
         self._reference = ctypes.byref(self._full)
         self._convert = context.functions.addrxlat_fulladdr_conv
@@ -158,19 +149,19 @@ class KernelTranslator(Translator):
         return cast(int, full.addr)
 
 
-class ProcessTranslator(Translator):
+class ProcessTranslator(LibraryTranslator):
     """User virtual addresses, by the page table of one process."""
 
-    def __init__(self, context: Context, arch: Arch, root_table: int) -> None:
-        """`root_table` is the page table's physical address."""
-        super().__init__(context)
+    def __init__(self, context: Context, page_size: int, arch: Arch, root: int) -> None:
+        """`root` is the page table's physical address."""
+        super().__init__(context, page_size)
         self._split = arch.paging is not None and arch.paging.split
         method = self.kernel_method()
         if method is None or method.kind != KIND_PAGE_TABLE:
             # Guessing the number of levels could show the bytes of another page.
             method = Method(kind=KIND_PAGE_TABLE, target_as=KPHYSADDR)
             self._refuse("the kernel's form of page tables is not known; give its VMCOREINFO")
-        method.pgt.root.addr = root_table
+        method.pgt.root.addr = root
         method.pgt.root.as_ = KPHYSADDR
         self._method = method
         self._form = form_of(arch, method)

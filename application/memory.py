@@ -1,0 +1,187 @@
+"""DumpMemory: the virtual memory of a dump, made of its physical memory and its page tables."""
+
+from __future__ import annotations
+
+import functools
+
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch.paging import KernelTables
+from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_tables import PageTables, TableCache, Translator
+from kdump_gdbserver.domain.page_walk import PageWalk, RootTable
+from kdump_gdbserver.domain.virtual_memory import VirtualMemory
+from kdump_gdbserver.ports.crash_dump import CrashDump, Translation
+
+# Every architecture has the kernel in the upper half of the virtual addresses.
+KERNEL_HALF = 1 << 63
+_END = 1 << 64
+_UNKNOWN = "the kernel's form of page tables is not known; give its VMCOREINFO"
+# What a page table says itself; all else is the lack of a table.
+_TOLD = (FaultReason.UNMAPPED, FaultReason.SWAPPED)
+
+
+class DumpMemory:
+    """Makes address spaces over one dump, each for one thread of control.
+
+    Pages are found by the machine's own page tables. Where these cannot be found, or those of
+    the kernel are not in the dump, the dump's own translation serves, if it has one.
+    """
+
+    def __init__(self, dump: CrashDump) -> None:
+        self.dump = dump
+        self._cache = TableCache()
+
+    def physical(self) -> AddressSpace:
+        """The machine's physical memory."""
+        return self.dump.physical()
+
+    def kernel(self) -> AddressSpace:
+        """Kernel virtual memory."""
+        physical = self.dump.physical()
+        return VirtualMemory(physical, self._kernel_translator(physical), KERNEL_HALF, _END)
+
+    def process(self, root: RootTable) -> AddressSpace:
+        """Virtual memory of one process, without the kernel's half.
+
+        Raises `MemoryFault` when the page table's address cannot be translated.
+        """
+        physical, translation = self.dump.physical(), self.dump.translation
+        where = self._where(root)
+        if self.tables is not None:
+            tables = self._page_tables(self.tables, physical, where)
+            return VirtualMemory(physical, tables, 0, self.tables.form.user_end)
+        if translation is None:
+            raise MemoryFault(root.address, FaultReason.UNMAPPED, _UNKNOWN)
+        return VirtualMemory(physical, translation.process(where), 0, translation.user_end)
+
+    def walk(self, address: int, root: RootTable | None = None) -> PageWalk:
+        """Walk to a virtual address through the kernel's page table.
+
+        With `root` a user address is looked for in a process's. Raises `MemoryFault` when no
+        page table is known.
+        """
+        where = None if root is None or address >= KERNEL_HALF else self._where(root)
+        if self.tables is not None:
+            if where is None:
+                return self._kernel_walker.walk(address)
+            return self._page_tables(self.tables, self.dump.physical(), where).walk(address)
+        if self.dump.translation is None:
+            raise MemoryFault(address, FaultReason.UNMAPPED, _UNKNOWN)
+        return self.dump.translation.walk(address, where)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why kernel addresses cannot be translated, None when they can."""
+        if self.tables is not None:
+            return None
+        translation = self.dump.translation
+        return _UNKNOWN if translation is None else translation.trouble
+
+    @functools.cached_property
+    def tables(self) -> KernelTables | None:
+        """The kernel's page tables, None where they cannot be found."""
+        dump = self.dump
+        paging = dump.facts.arch.paging
+        if paging is None or dump.facts.xen:
+            return None
+        found = paging.find(dump.vmcoreinfo, dump.physical())
+        if found is not None and self._lead_to(found, found.mapped_at, found.root):
+            return found
+        return self._tables_of_cpus()
+
+    def _tables_of_cpus(self) -> KernelTables | None:
+        """Return the page tables that some CPU used which was in the kernel."""
+        arch = self.dump.facts.arch
+        if arch.paging is None or arch.paging.of_cpu is None:
+            return None
+        for note in self.dump.cpu_notes():
+            pc, found = note.registers.get(arch.pc, 0), arch.paging.of_cpu(note.control)
+            # A table that has not even the code that runs is not the kernel's whole one.
+            if found is not None and pc >= KERNEL_HALF and self._lead_to(found, pc, None):
+                return found
+        return None
+
+    def _lead_to(self, tables: KernelTables, address: int | None, physical: int | None) -> bool:
+        """Whether page tables map an address, to a physical one if that is given.
+
+        What cannot be told, as they are not in the dump, is no reason against them.
+        """
+        if address is None:
+            return True
+        walk = self._page_tables(tables, self.dump.physical(), None).walk(address)
+        if walk.physical is None:
+            return physical is not None and walk.fault not in _TOLD
+        return physical is None or walk.physical == physical
+
+    @functools.cached_property
+    def _kernel_walker(self) -> PageTables:
+        assert self.tables is not None
+        return self._page_tables(self.tables, self.dump.physical(), None)
+
+    def _page_tables(
+        self, tables: KernelTables, physical: AddressSpace, process: int | None
+    ) -> PageTables:
+        """Return the page tables of the kernel, or below the top table of a process."""
+        return PageTables(
+            tables.form,
+            tables.root if process is None else process,
+            physical,
+            self.dump.facts.arch.byte_order,
+            upper=process is None,
+            cache=self._cache,
+        )
+
+    def _kernel_translator(self, physical: AddressSpace) -> Translator:
+        translation = self.dump.translation
+        if self.tables is not None:
+            own = self._page_tables(self.tables, physical, None)
+            return own if translation is None else _WithSubstitute(own, translation)
+        if translation is None:
+            return _NoTranslator(self.dump.facts.page_size)
+        return translation.kernel()
+
+    def _where(self, root: RootTable) -> int:
+        """Return the physical address of a top page table."""
+        if not root.is_virtual:
+            return root.address
+        translator = self._kernel_translator(self.dump.physical())
+        return translator.run(root.address, root.address + 1)[0]
+
+
+class _WithSubstitute(Translator):
+    """The kernel's page tables and, where a table is not in the dump, another translation.
+
+    That may know the kernel's text and the direct mapping of all memory by their places alone.
+    """
+
+    def __init__(self, tables: PageTables, translation: Translation) -> None:
+        self.page_size = tables.page_size
+        self._run = tables.run
+        self._translation = translation
+
+    def run(self, address: int, end: int) -> tuple[int, int]:
+        """See `Translator.run`."""
+        try:
+            return self._run(address, end)
+        except MemoryFault as fault:
+            if fault.reason in _TOLD:
+                raise
+            try:
+                return self._substitute.run(address, end)
+            except MemoryFault:
+                raise fault from None
+
+    @functools.cached_property
+    def _substitute(self) -> Translator:
+        return self._translation.kernel()
+
+
+class _NoTranslator(Translator):
+    """Stands for page tables that are not known."""
+
+    def __init__(self, page_size: int) -> None:
+        self.page_size = page_size
+
+    def run(self, address: int, end: int) -> tuple[int, int]:
+        """See `Translator.run`."""
+        raise MemoryFault(address, FaultReason.UNMAPPED, _UNKNOWN)
