@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kdump_gdbserver.application.memory import DumpMemory
@@ -12,46 +12,30 @@ from kdump_gdbserver.application.monitor.monitor import DumpMonitor
 from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
 from kdump_gdbserver.application.page_table_map import PageTableMap
 from kdump_gdbserver.domain.address_space import AddressSpace
-from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
-from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.page_walk import RootTable
-from kdump_gdbserver.domain.threads import Thread, ThreadTable
+from kdump_gdbserver.ports.debug_session import Inferior
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
-from kdump_gdbserver.ports.os_tables import OsTable
-from kdump_gdbserver.ports.remote_files import RemoteFiles
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One inferior: fixed once made, so any number of sessions can share it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View(Inferior):
+    """One inferior, and how clients get at its memory.
 
     `open_memory` makes an address space for one session, `open_thread_locals` what finds
     thread-local variables in it. `current_reason` says how the current thread was chosen.
-    `text_segment` is the run-time address of the symbol file's first PT_LOAD, None when
-    symbols need no relocation; `load_offset` is what was added to the file's addresses.
     With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
     shown. `build_id` is that of the process's executable, where the dump has it.
     """
 
-    arch: Arch
-    layout: RegisterLayout
-    threads: ThreadTable
-    current: Thread
     open_memory: Callable[[], AddressSpace]
-    text_segment: int | None = None
     current_reason: str = ""
-    auxv: bytes | None = None
-    files: RemoteFiles | None = None
-    exec_file: str | None = None
     open_thread_locals: Callable[[AddressSpace], ThreadLocals] | None = None
-    load_offset: int | None = None
     dump_memory: DumpMemory | None = None
     root_table: RootTable | None = None
-    os_tables: Sequence[OsTable] = ()
     memory_map: MemoryMap | None = None
     title: str = "the kernel"
     build_id: str | None = None
@@ -65,38 +49,27 @@ class ViewSession:
     """A `DebugSession` on a view: the shared facts and an address space of its own."""
 
     def __init__(self, view: View, memory: AddressSpace) -> None:
-        self.arch = view.arch
-        self.layout = view.layout
-        self.threads = view.threads
-        self.current = view.current
-        self.text_segment = view.text_segment
-        self.auxv = view.auxv
-        self.files = view.files
-        self.exec_file = view.exec_file
+        self.inferior: Inferior = view
+        self.read_memory = memory.read
         self.thread_locals: ThreadLocals | None = (
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
-        self.load_offset = view.load_offset
-        offset = view.load_offset or 0
-        self.load_bases = (offset, offset + view.arch.image_base)
-        self.os_tables = view.os_tables
-        self.facts = view.dump_memory.dump.facts if view.dump_memory else None
-        self.physical_mode = False
-        self.read_memory = memory.read
+        of_dump = view.dump_memory
+        self.physical = _PhysicalSwitch(self, of_dump, memory) if of_dump else None
         self._view = view
-        self._virtual = memory
 
     @functools.cached_property
     def monitor(self) -> Monitor | None:
         """Commands about the dump."""
         view = self._view
-        if view.dump_memory is None:
+        if view.dump_memory is None or self.physical is None:
             return None
         count = len(view.threads)
         current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
         return DumpMonitor(
             MonitorTarget(
                 session=self,
+                physical=self.physical,
                 memory=view.dump_memory,
                 root_table=view.root_table,
                 shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
@@ -108,18 +81,25 @@ class ViewSession:
     def memory_map(self) -> MemoryMap | None:
         """What is mapped; nothing is known of physical addresses."""
         view = self._view
-        if view.dump_memory is None or self.physical_mode:
+        if view.dump_memory is None or (self.physical and self.physical.active):
             return None
         return view.memory_map or PageTableMap(view.dump_memory, view.root_table)
 
-    def set_physical_mode(self, physical: bool) -> None:
-        """Let addresses be physical or virtual from now on; `InputError` if there are none."""
-        of_dump = self._view.dump_memory
-        if physical and of_dump is None:
-            raise InputError("this view has no physical memory")
-        memory = of_dump.physical() if physical and of_dump else self._virtual
-        self.read_memory = memory.read
-        self.physical_mode = physical
+
+class _PhysicalSwitch:
+    """Leads a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
+
+    def __init__(self, session: ViewSession, dump: DumpMemory, virtual: AddressSpace) -> None:
+        self._session = session
+        self._dump = dump
+        self._virtual = virtual
+        self.active = False
+
+    def switch(self, on: bool) -> None:
+        """See `PhysicalMemory.switch`."""
+        memory = self._dump.physical() if on else self._virtual
+        self._session.read_memory = memory.read
+        self.active = on
 
 
 class DeferredTarget:

@@ -203,7 +203,7 @@ def sample_pages(path: Path) -> tuple[dict[int, bytes], int]:
         for page in range((start or 0) & ~0xFFF, ((start or 0) & ~0xFFF) + (64 << 12), 4096):
             with contextlib.suppress(MemoryFault):
                 pages[page] = memory.read_exact(page, 4096)
-    return pages, len(container.target().open_session().threads)
+    return pages, len(container.target().open_session().inferior.threads)
 
 
 def main() -> int:

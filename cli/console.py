@@ -107,6 +107,11 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
             f"{path} is not the dumped kernel: its build-id is {theirs}, the dump's {ours};"
             " names and backtraces will be wrong"
         )
+    if symbol_file and not symbol_file.has_symbols:
+        lines.append(
+            f"{path} has no symbol table (stripped): gdb shows names only if it finds the debug"
+            " file; better give the vmlinux with debuginfo"
+        )
     if dump.facts.truncated:
         lines.append(f"{dump.facts.paths[0]} is truncated: memory beyond its end cannot be read")
     if dump.facts.parts_missing:

@@ -1,5 +1,9 @@
 """The composition root: which adapter stands behind which port.
 
+Each provider calls a function here whose types are ports, so that an adapter that does not
+fit its port fails the type check; a test holds what goes from provider to provider to the
+same types.
+
 Other tools may use it too: set `config`, call `dump()` or `target()`. Tests override
 providers, e.g. `container.dump.override(...)` with a fake dump.
 """
@@ -8,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dependency_injector import containers, providers
 
@@ -15,8 +20,15 @@ from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.cli.given_files import (
+    GIVE_EXECUTABLE,
+    GIVE_VMLINUX,
+    forbid_swapped,
+    is_vmcore,
+    require_machine,
+)
 from kdump_gdbserver.cli.logging_setup import set_up_logging
-from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.host_files import HostFiles
@@ -24,8 +36,16 @@ from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 
+def _opener(library_path: str | None) -> CrashDumpOpener:
+    return KdumpfileOpener(library_path)
+
+
 def _open_dump(
-    opener: CrashDumpOpener, files: Sequence[str], arch: str | None, vmcoreinfo: str | None
+    opener: CrashDumpOpener,
+    files: Sequence[str],
+    arch: str | None,
+    vmcoreinfo: str | None,
+    vmlinux: str | None,
 ) -> CrashDump:
     text: bytes | None = None
     if vmcoreinfo is not None:
@@ -39,16 +59,31 @@ def _open_dump(
             Vmcoreinfo.parse(text)
         except InputError as error:
             raise InputError(f"{vmcoreinfo}: {error}") from None
-    return opener.open(files, arch=arch, vmcoreinfo=text)
+    try:
+        return opener.open(files, arch=arch, vmcoreinfo=text)
+    except DumpOpenError:
+        forbid_swapped(files, vmlinux)
+        raise
 
 
-def _open_symbol_file(path: str | None, process: str | None) -> SymbolFile | None:
+def _open_symbol_file(path: str | None, process: str | None, dump: CrashDump) -> SymbolFile | None:
+    """Open what `-v` names; a vmlinux must be of the dump's architecture."""
     if path is None:
         return None
     from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFileOpener
 
-    advice = "with -j, give the process's executable" if process is not None else None
-    return ElfSymbolFileOpener().open(path, advice)
+    advice = None if process is None else GIVE_EXECUTABLE
+    try:
+        file = ElfSymbolFileOpener().open(path, advice)
+    except InputError:
+        if not is_vmcore(path):
+            raise
+        raise InputError(
+            f"{path}: is a vmcore, not a symbol file; {advice or GIVE_VMLINUX}"
+        ) from None
+    if process is None:
+        require_machine(file, dump.facts.arch, GIVE_VMLINUX)
+    return file
 
 
 def _target(
@@ -78,6 +113,7 @@ def _sidecars() -> SidecarReader:
 def _process_target(
     dump: CrashDump, path: str, sysroot: str | None, symbol_file: SymbolFile | None
 ) -> DeferredTarget:
+    from kdump_gdbserver.application.process.process_registers import process_arch
     from kdump_gdbserver.application.process.process_view import defer_process_view
 
     files: HostFiles | None = None
@@ -86,7 +122,16 @@ def _process_target(
 
         files = HostDirectory(sysroot)
     image = _sidecars().read_process(path, dump.facts.arch)
-    return DeferredTarget(defer_process_view(dump, image, files, symbol_file))
+    target = DeferredTarget(defer_process_view(dump, image, files, symbol_file))
+    if symbol_file is not None:
+        require_machine(symbol_file, process_arch(dump.facts.arch, image), GIVE_EXECUTABLE)
+    return target
+
+
+def _server(
+    target: DeferredTarget, logger: Any, log_exchanges: bool, idle_timeout: float | None
+) -> RspServer:
+    return RspServer(target, logger, log_exchanges, idle_timeout)
 
 
 class Container(containers.DeclarativeContainer):
@@ -113,10 +158,12 @@ class Container(containers.DeclarativeContainer):
         }
     )
     logger = providers.Singleton(set_up_logging, config.debug, config.log_json, config.log_file)
-    opener = providers.Singleton(KdumpfileOpener, library_path=config.libkdumpfile)
-    dump = providers.Singleton(_open_dump, opener, config.file, config.arch, config.vmcoreinfo)
-    symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process)
+    opener = providers.Singleton(_opener, config.libkdumpfile)
+    dump = providers.Singleton(
+        _open_dump, opener, config.file, config.arch, config.vmcoreinfo, config.vmlinux
+    )
+    symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process, dump)
     target = providers.Singleton(
         _target, dump, symbol_file, config.kernel_tasks, config.process, config.sysroot
     )
-    server = providers.Singleton(RspServer, target, logger, config.debug, config.idle_timeout)
+    server = providers.Singleton(_server, target, logger, config.debug, config.idle_timeout)

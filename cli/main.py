@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _versions(container: Container) -> str:
     from importlib.metadata import version
 
-    return f"kdump-gdbserver {version('kdump-gdbserver')}\n{container.opener().describe_library()}"
+    return f"kdump-gdbserver {version('kdump-gdbserver')}\n{container.opener().describe()}"
 
 
 def _serve(container: Container, options: argparse.Namespace) -> None:
@@ -82,7 +82,7 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
         with _ended_by_signals(server):
             server.serve_stdio()
         return
-    offset = None if options.process is None else target.prepare().load_offset
+    offset = None if options.process is None else target.prepare().placement.offset
     with _ended_by_signals(server):
         place = _listen(server, options)
         if options.process is None:

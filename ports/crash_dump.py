@@ -88,6 +88,9 @@ class CrashDump(Protocol):
 class CrashDumpOpener(Protocol):
     """Opens dump files."""
 
+    def describe(self) -> str:
+        """Return a line that says by what dumps are opened; raises `InputError` if by nothing."""
+
     def open(
         self,
         paths: Sequence[str],

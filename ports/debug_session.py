@@ -3,97 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.dump_facts import DumpFacts
+from kdump_gdbserver.domain.placement import UNKNOWN, Placement
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
 from kdump_gdbserver.ports.os_tables import OsTable
+from kdump_gdbserver.ports.physical_memory import PhysicalMemory
 from kdump_gdbserver.ports.remote_files import RemoteFiles
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
-class DebugSession(Protocol):
-    """One inferior, as one client sees it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inferior:
+    """What a debugger is told of an inferior; fixed once made, so sessions share it.
 
-    Optional parts are None where the view has none; the RSP adapter advertises the
-    packets for those that are there.
+    All threads have registers of `layout`; `threads` are in gdb's order, `current` is the one it
+    shows first. `placement` is that of the symbol file. `facts` are the dump's. None stands for
+    what the view does not have: `auxv`, the auxiliary vector as the kernel lays it out;
+    `exec_file`, the executable's path on its machine; `files`, those of the dumped machine.
+    """
+
+    arch: Arch
+    layout: RegisterLayout
+    threads: ThreadTable
+    current: Thread
+    placement: Placement = UNKNOWN
+    facts: DumpFacts | None = None
+    auxv: bytes | None = None
+    exec_file: str | None = None
+    files: RemoteFiles | None = None
+    os_tables: Sequence[OsTable] = ()
+
+
+class DebugSession(Protocol):
+    """One inferior, as one client sees it: its facts, its memory, and what else there is.
+
+    Each capability is None where the view has none; the RSP adapter advertises, and
+    answers, the packets for those that are there.
     """
 
     @property
-    def arch(self) -> Arch:
-        """The architecture, for names, byte order and address width."""
+    def inferior(self) -> Inferior:
+        """The facts."""
 
-    @property
-    def layout(self) -> RegisterLayout:
-        """The layout all threads' registers have."""
-
-    @property
-    def threads(self) -> ThreadTable:
-        """All threads, in gdb's order."""
-
-    @property
-    def current(self) -> Thread:
-        """The thread gdb shows first."""
-
-    @property
-    def text_segment(self) -> int | None:
-        """Run-time address of the first PT_LOAD of the symbol file, for `qOffsets`."""
-
-    @property
-    def auxv(self) -> bytes | None:
-        """The auxiliary vector as the kernel lays it out, for `qXfer:auxv`."""
-
-    @property
-    def exec_file(self) -> str | None:
-        """Path of the process's executable on its machine, for `qXfer:exec-file`."""
-
-    @property
-    def thread_locals(self) -> ThreadLocals | None:
-        """Where thread-local variables are, for `qGetTLSAddr` and `qSymbol`."""
-
-    @property
-    def files(self) -> RemoteFiles | None:
-        """Files of the dumped machine, for `vFile`."""
-
-    @property
-    def load_offset(self) -> int | None:
-        """What was added to every address of the symbol file, for LLDB; None if unknown."""
-
-    @property
-    def load_bases(self) -> Sequence[int]:
-        """What to add to a load address of the symbol file to find it in memory, for `qCRC`."""
-
-    @property
-    def facts(self) -> DumpFacts | None:
-        """What is known of the dump and its machine."""
-
-    @property
-    def monitor(self) -> Monitor | None:
-        """Commands about the dump, for `qRcmd`."""
+    def read_memory(self, address: int, length: int) -> bytes:
+        """Return the readable bytes at `address`, as `AddressSpace.read` does."""
 
     @property
     def memory_map(self) -> MemoryMap | None:
         """What is mapped, for `qMemoryRegionInfo` and to search memory quickly."""
 
     @property
-    def os_tables(self) -> Sequence[OsTable]:
-        """Tables about the dumped system, for `qXfer:osdata`."""
+    def monitor(self) -> Monitor | None:
+        """Commands about the dump, for `qRcmd`."""
 
     @property
-    def physical_mode(self) -> bool:
-        """Whether addresses are physical ones now; virtual ones at first."""
+    def physical(self) -> PhysicalMemory | None:
+        """The switch to physical addresses, for `Qqemu.PhyMemMode`."""
 
-    def set_physical_mode(self, physical: bool) -> None:
-        """Let addresses be physical or virtual from now on.
-
-        Raises `InputError` when the view has no physical memory.
-        """
-
-    def read_memory(self, address: int, length: int) -> bytes:
-        """Return the readable bytes at `address`, as `AddressSpace.read` does."""
+    @property
+    def thread_locals(self) -> ThreadLocals | None:
+        """Where thread-local variables are, for `qGetTLSAddr` and `qSymbol`."""
 
 
 class DebugTarget(Protocol):

@@ -12,8 +12,20 @@ class SymbolFile(Protocol):
     """What the server wants to know of an ELF file; addresses are as linked."""
 
     @property
+    def path(self) -> str:
+        """Where the file is, as it was given."""
+
+    @property
     def build_id(self) -> str | None:
         """The GNU build-id as lower-case hex."""
+
+    @property
+    def machine(self) -> int:
+        """The ELF number of the machine (e_machine)."""
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether there is a symbol table with names in it; a stripped file has none."""
 
     @property
     def first_segment(self) -> int:

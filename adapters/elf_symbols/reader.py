@@ -7,15 +7,22 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection
+from elftools.elf.enums import ENUM_E_MACHINE
+from elftools.elf.sections import NoteSection, SymbolTableSection
 
 from kdump_gdbserver.adapters.elf_symbols.symbol_table import find_values, symbol_tables
 from kdump_gdbserver.adapters.elf_symbols.vmlinux_types import VmlinuxTypes
 from kdump_gdbserver.domain.errors import InputError
 
+_LINKED = ("ET_EXEC", "ET_DYN")
+_NOT_LINKED = {
+    "ET_CORE": "is a core file, not a program",
+    "ET_REL": "was not linked (ET_REL)",
+}
+
 
 class ElfSymbolFile:
-    """An ELF file's build-id, first PT_LOAD and symbols; implements `ports.SymbolFile`.
+    """What an ELF program tells of itself; implements `ports.SymbolFile`.
 
     The file is read anew for each question, so that nothing of it stays in memory.
     """
@@ -25,12 +32,22 @@ class ElfSymbolFile:
         self.path = path
         self._advice = advice
         with _reading(path, advice) as elf:
+            if elf["e_type"] not in _LINKED:
+                reason = _NOT_LINKED.get(elf["e_type"], f"is of ELF type {elf['e_type']}")
+                raise InputError(
+                    f"{path}: {reason}; {advice or 'give the vmlinux of the dumped kernel'}"
+                )
             loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
             if not loads:
                 advice = advice or "give the linked vmlinux"
                 raise InputError(f"{path}: has no PT_LOAD segment; {advice}")
             self.first_segment = int(loads[0]["p_vaddr"])
             self.build_id = _build_id(elf)
+            self.machine = int(ENUM_E_MACHINE.get(elf["e_machine"], elf["e_machine"]))
+            self.has_symbols = any(
+                isinstance(section, SymbolTableSection) and section.num_symbols() > 1
+                for section in elf.iter_sections("SHT_SYMTAB")
+            )
 
     def symbols(self, names: Collection[str]) -> Mapping[str, int]:
         """Return the values of those of the named symbols that the symbol table has.

@@ -7,7 +7,7 @@ import importlib.util
 
 from elftools.elf.elffile import ELFFile
 
-from kdump_gdbserver.adapters.elf_symbols.symbol_table import symbol_tables
+from kdump_gdbserver.adapters.elf_symbols.symbol_table import ElfSymbol, symbol_tables
 from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.symbols.btf import Btf
 from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes
@@ -36,13 +36,12 @@ class VmlinuxTypes(Types):
         self._tables = symbol_tables(elf)
         self._byte_order = "little" if elf.little_endian else "big"
         self._pointer_size = elf.elfclass // 8
-        # Absolute symbols do not move, nor the per-CPU area where that is linked at 0:
-        # its symbols are offsets already.
-        self._unmoved = {_ABSOLUTE} | {
-            number
-            for number, section in enumerate(elf.iter_sections())
-            if section.name == _PER_CPU and section["sh_addr"] == 0
-        }
+        # Where the per-CPU area is linked at 0, its symbols are offsets already and do not
+        # move. Marks of the linker's behind it count as its own, but are addresses.
+        self._per_cpu = -1, 0
+        for number, section in enumerate(elf.iter_sections()):
+            if section.name == _PER_CPU and section["sh_addr"] == 0:
+                self._per_cpu = number, section["sh_size"]
         btf = elf.get_section_by_name(".BTF")
         self._blob: bytes = btf.data() if btf is not None and btf["sh_size"] <= MAX_BTF else b""
         self._symbols: dict[str, int | None] = {}
@@ -75,15 +74,17 @@ class VmlinuxTypes(Types):
     def symbol(self, name: str) -> int | None:
         """See `Types.symbol`; None for a name of several symbols, too."""
         if name not in self._symbols:
-            places = {
-                symbol.value
-                if symbol.section in self._unmoved
-                else symbol.value + self._offset & _ADDRESS_MASK
-                for table in self._tables
-                for symbol in table.find(name)
-            }
+            places = {self._place(symbol) for table in self._tables for symbol in table.find(name)}
             self._symbols[name] = places.pop() if len(places) == 1 else None
         return self._symbols[name]
+
+    def _place(self, symbol: ElfSymbol) -> int:
+        if symbol.section == _ABSOLUTE:
+            return symbol.value
+        number, size = self._per_cpu
+        if symbol.section == number and symbol.value <= size:
+            return symbol.value
+        return symbol.value + self._offset & _ADDRESS_MASK
 
     def size(self, type_name: str) -> int | None:
         """See `Types.size`."""

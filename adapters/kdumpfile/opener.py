@@ -34,8 +34,8 @@ class KdumpfileOpener:
             self._library = load_library(self._library_path)
         return self._library
 
-    def describe_library(self) -> str:
-        """Return a line that names the library in use; raises `LibraryNotFoundError`."""
+    def describe(self) -> str:
+        """See `CrashDumpOpener.describe`: the library in use; raises `LibraryNotFoundError`."""
         return self.library.description
 
     def open(

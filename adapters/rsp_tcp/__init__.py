@@ -1,1 +1,1 @@
-"""The GDB Remote Serial Protocol: sans-I/O codec, packet dispatch, TCP transport."""
+"""The GDB Remote Serial Protocol: codec, packets and transports."""

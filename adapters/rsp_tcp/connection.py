@@ -33,26 +33,26 @@ from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 
 _GREETING = b"qSupported"
-# gdb (since 7.2) says so in its greeting, and no other client does.
+# gdb (since 7.2) offers this feature in its greeting, and no other client does.
 _SAID_BY_GDB = b"qRelocInsn+"
-# What gdb passes over while it waits for a packet, whether it acknowledges packets or not.
+# gdb ignores it while it waits for a packet, with or without acknowledgements.
 _SIGN_OF_LIFE = b"+"
 _NO_ANSWER = (Signal.ACK, Signal.INTERRUPT)
 _STEPS_AT_ONCE = 3  # the reply to a short command goes out with its output
-# Bytes to send beyond which further packets wait until those have been taken: a client that
-# asks for much and takes nothing gets the server to hold no more than this and one reply.
+# With more bytes than this to send, further packets wait until the client has taken them. A client
+# that asks for much and takes nothing makes the server hold no more than this and one reply.
 MAX_HELD = 0x40000
-# Packets that a client may send ahead while one is worked at, and their bytes in all; beyond
-# either, its bytes are not read.
+# Packets, and bytes of them, that a client may send ahead during long work; beyond either, nothing
+# is read from it.
 MAX_WAITING = 64
 MAX_BYTES_WAITING = 0x100000
-# gdb asks again every two seconds, so many times (MAX_TRIES in its remote.c). Then it goes on
-# without the answer, and would take a late one for the answer to its next packet.
+# gdb asks for a late answer this many times, every two seconds (MAX_TRIES in its remote.c). Then it
+# goes on without it, and would take it for the answer to its next packet.
 _GIVES_UP_AFTER = 3
 
 
 class _Job:
-    """A packet that is answered in steps, and what belongs to it."""
+    """A packet that is being answered in steps."""
 
     __slots__ = ("interrupted", "output", "payload", "started", "steps")
 
@@ -67,13 +67,13 @@ class _Job:
 class Connection:
     """Answers the packets of one client.
 
-    It acknowledges packets and sends frames again (GDB manual, "Packet Acknowledgment"). It
-    alone writes the replies that handlers return, and turns what they raise into error replies,
-    in plain calls and in steps of work alike. While `busy`, `more` does the next step.
+    It handles acknowledgement and retransmission (GDB manual, "Packet Acknowledgment"). It alone
+    turns what handlers return or raise into frames, whether in a call or in a step of long work.
+    While it is `busy`, `more` does the next step.
     """
 
     def __init__(self, open_session: Callable[[], DebugSession], log: ExchangeLog) -> None:
-        self._open_session: Callable[[], DebugSession] | None = open_session  # until it is done
+        self._open_session: Callable[[], DebugSession] | None = open_session  # None once it is open
         self._reader = PacketReader()
         self._client = Client(log)
         self._log = log
@@ -81,17 +81,16 @@ class Connection:
         self._ahead = ReadAhead()
         self._waiting: list[Event] = []
         self._job: _Job | None = None
-        self._greeting: bytes | None = None  # until the answer to it is acknowledged
-        self._is_gdb = False  # as far as the first packet told
+        self._greeting: bytes | None = None  # until its reply is acknowledged
+        self._is_gdb = False  # by the first packet
         self._nacks = 0  # since the last packet
 
     @property
     def sign_of_life(self) -> bytes:
-        """What may be sent at any moment between two frames while an answer takes long.
+        """The bytes to send, between two frames, while an answer takes long; maybe none.
 
-        LLDB would take it for the answer, and gets none. While the session is opened the client
-        has said only its first packet, and must have shown itself to be gdb. Another thread
-        may ask.
+        LLDB gets none, since it would take them for the answer. While the session is being opened
+        only a client known to be gdb gets them. Other threads may call this.
         """
         if self._open_session is None:
             return b"" if self._client.lldb else _SIGN_OF_LIFE
@@ -99,17 +98,17 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the client has taken its leave; no more bytes should be fed."""
+        """Whether the client has left; no more bytes should be fed."""
         return self._client.leaving
 
     @property
     def busy(self) -> bool:
-        """Whether there is more to do; call `more` for it."""
+        """Whether there is more to do, by calls of `more`."""
         return self._job is not None or bool(self._waiting)
 
     @property
     def crowded(self) -> bool:
-        """Whether so much waits that no more should be fed now."""
+        """Whether so many packets wait that no more should be fed now."""
         waiting = self._waiting
         return len(waiting) >= MAX_WAITING or (
             sum(len(each.payload) for each in waiting if isinstance(each, Packet))
@@ -117,10 +116,10 @@ class Connection:
         )
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes from the client and return the bytes to send back, maybe none.
+        """Take bytes from the client and return the bytes to send, maybe none.
 
-        While `busy`, packets wait for their turn, and an interrupt ends what goes on. The first
-        packet opens the session; only what that raises, such as `InputError`, is raised here.
+        While `busy`, packets wait for their turn, and an interrupt ends the work. The first packet
+        opens the session; this raises what that raises, such as `InputError`, and nothing else.
         """
         out: list[bytes] = []
         if self._job is None and not self._waiting:
@@ -136,16 +135,15 @@ class Connection:
         return b"".join(out)
 
     def _wait_with(self, events: list[Event]) -> None:
-        """Keep what has come while a packet is worked at, or right behind it."""
+        """Keep what arrives during long work, or directly after the packet that started it."""
         if self._job is not None and Signal.INTERRUPT in events:
             self._job.interrupted = True
         self._waiting += (each for each in events if each not in _NO_ANSWER)
 
     def more(self) -> bytes:
-        """Do the next step, then what was asked since, and return the bytes to send.
+        """Do the next step, then answer what waits, and return the bytes to send, maybe none.
 
-        No bytes mean that the work takes longer, if `busy` still holds: a good moment to
-        see whether the client interrupts it or has left.
+        If still `busy`, this is the moment to see whether the client interrupts or has left.
         """
         out: list[bytes] = []
         if self._job is not None:
@@ -156,7 +154,7 @@ class Connection:
         return b"".join(out)
 
     def work_ahead(self) -> None:
-        """Do what the next packet is likely to want; call it when all has been sent."""
+        """Prepare the reply to the packet that is likely to come next, once all is sent."""
         wanted = self._ahead.wanted
         if not wanted:
             return
@@ -164,15 +162,16 @@ class Connection:
         handler, arguments = find_handler(wanted)
         try:
             reply = handler(self._client, arguments)
-        except Exception:  # it is met again, and told, if the packet comes
+        except Exception:  # raised again, and reported, if the packet comes
             return
         if isinstance(reply, bytes):
             self._ahead.keep(wanted, reply, frame(reply))
 
     def _take(self, events: list[Event], out: list[bytes]) -> None:
         held = 0
-        for number, event in enumerate(events, start=1):
+        for number, read in enumerate(events, start=1):
             before = len(out)
+            event = self._believed(read)
             if isinstance(event, Packet):
                 if self._open_session is not None:
                     self._begin(self._open_session, event.payload)
@@ -186,7 +185,7 @@ class Connection:
                 self._send_again(out)
             elif event is Signal.ACK:
                 self._greeting = None
-            # An interrupt needs no answer: nothing runs, so nobody waits for a stop.
+            # An interrupt needs no answer: nothing runs, so the client waits for no stop reply.
             if self._client.leaving:
                 break
             if self._job is not None:
@@ -198,14 +197,20 @@ class Connection:
                     self._waiting = events[number:]
                     break
 
+    def _believed(self, event: Event) -> Event:
+        """Take a packet with a wrong checksum for one, if checksums have come not to count."""
+        if isinstance(event, Malformed) and event.payload is not None:
+            return event if self._client.acknowledge else Packet(event.payload)
+        return event
+
     def _begin(self, open_session: Callable[[], DebugSession], first: bytes) -> None:
-        """Open the session, which may take long: the first packet tells who waits for it."""
+        """Open the session, which may take long; the first packet tells which client waits."""
         self._is_gdb = first.startswith(_GREETING) and _SAID_BY_GDB in first
         self._client.begin(open_session())
         self._open_session = None
 
     def _acknowledge(self, payload: bytes, out: list[bytes]) -> bool:
-        """Acknowledge a packet unless it is there only because gdb had waited too long for that."""
+        """Acknowledge a packet; False for a greeting that gdb repeated because it had to wait."""
         if payload == self._greeting:
             return False
         out.append(b"+")
@@ -213,9 +218,10 @@ class Connection:
         return True
 
     def _send_again(self, out: list[bytes]) -> None:
-        """Take a nack: without acknowledgements, gdb only says that it has waited for long.
+        """Handle a nack: send the last frame again, but not without acknowledgements.
 
-        A second answer to one request would then be taken for that to the next.
+        Then gdb sends a nack because it has waited long. It would take a second answer for the
+        answer to its next packet.
         """
         if self._client.acknowledge:
             out.append(self._last_frame)
@@ -251,7 +257,7 @@ class Connection:
             self._finish(answer, payload, started, out)
 
     def _step(self, job: _Job, out: list[bytes]) -> None:
-        """Do one step of work, and finish it when that was the last one."""
+        """Do one step of long work, and send the reply if it was the last."""
         steps, output = job.steps, job.output
         try:
             if job.interrupted:
@@ -270,12 +276,12 @@ class Connection:
             reply = end.value
         except Exception as error:
             reply = self._failure(error, job.payload)
-        # An interrupt that comes from now on must not bring another reply.
+        # From now on an interrupt must not cause another reply.
         self._job = None
         self._finish(output.end(reply), job.payload, job.started, out)
 
     def _failure(self, error: Exception, payload: bytes) -> Failed:
-        """Return the reply to a packet whose handler raised an error; a bug is logged as such."""
+        """Return the error reply for an exception of a handler; log it if it is a bug."""
         if isinstance(error, MemoryFault):
             return Failed(str(error), errno.EFAULT)
         if isinstance(error, PacketError):
@@ -286,11 +292,11 @@ class Connection:
         return Failed("internal error; the server's log has the traceback", errno.EIO)
 
     def _finish(self, reply: Reply, payload: bytes, started: int, out: list[bytes]) -> None:
-        """Send the reply to a packet, if it has one."""
+        """Send the reply to a packet, unless it has none."""
         written = payload_of(reply, self._client)
         if written is not None:
             self._send(frame(written), out)
-        # The one packet that changes this, `QStartNoAckMode`, is answered by OK.
+        # Only `QStartNoAckMode` changes this, and its reply comes this way.
         self._reader.verify_checksums = self._client.acknowledge
         self._count(payload, reply, written, started)
 

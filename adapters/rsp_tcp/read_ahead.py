@@ -1,7 +1,7 @@
-"""ReadAhead: the reply to the read that is likely to come next, made before it is asked for.
+"""ReadAhead: prepares the reply to the read that is likely to come next.
 
-A debugger that saves or searches much memory reads on and on, and has as much to do with a
-reply as the server had. While it is at it, the server need not wait: memory does not change.
+A debugger that saves or searches much memory reads block after block, and spends as much time on a
+reply as the server. The server uses that time for the next one; memory does not change.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from __future__ import annotations
 from kdump_gdbserver.adapters.rsp_tcp.packets.replies import Data
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_hex_pair
 
-# Reads of fewer bytes are not worth it: they are seldom one after the other.
+# Reads of fewer bytes are seldom sequential.
 _WORTH = 0x1000
-_DIGITS = 4  # it takes to write that
+_DIGITS = 4  # of that number in hex
 _READS = frozenset(b"mx")
 _COMMA = ord(",")
 
 
 class ReadAhead:
-    """Foresees one packet, and keeps its reply until the next packet comes."""
+    """Predicts one packet and keeps its reply until the next packet arrives."""
 
     __slots__ = ("_following", "_kept", "_payload", "wanted")
 
     def __init__(self) -> None:
-        self.wanted = b""  # the packet to answer ahead; empty if there is none
-        self._following = b""  # what would carry on with the last read
-        self._payload = b""  # to which the reply is kept
+        self.wanted = b""  # the packet to answer ahead; empty for none
+        self._following = b""  # the packet that would continue the last read
+        self._payload = b""  # the packet whose reply is kept
         self._kept: tuple[Data, bytes] | None = None
 
     def keep(self, payload: bytes, reply: Data, frame: bytes) -> None:
-        """Keep the reply to a packet, and the same in its frame."""
+        """Keep the reply to a packet, and its frame."""
         self._payload, self._kept = payload, (reply, frame)
 
     def take(self, payload: bytes) -> tuple[Data, bytes] | None:
-        """Return what was kept for this packet, and look where the packet leads."""
+        """Return what was kept for this packet, and predict the next one."""
         kept = self._kept
         if kept is not None:
             self._kept = None
@@ -42,14 +42,14 @@ class ReadAhead:
             self.wanted = self._following = b""
             return kept
         following = _following(payload)
-        # Two reads one after the other: a third is likely.
+        # After two sequential reads a third is likely.
         self.wanted = following if payload == self._following else b""
         self._following = following
         return kept
 
 
 def _following(payload: bytes) -> bytes:
-    """Return the packet that carries on with a read; nothing if it is a small one."""
+    """Return the packet that would continue a read; empty if the read is small."""
     try:
         address, length = parse_hex_pair(payload[1:])
     except PacketError:

@@ -1,4 +1,4 @@
-"""How replies, and the output of monitor commands, are written for a client."""
+"""The form in which a client gets replies and the output of monitor commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
 )
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import plain_text
 
-# The most output of one monitor command that gdb gets, in bytes; in the reply it takes twice that.
+# The most output of one monitor command that gdb gets, in bytes; the reply is twice as long.
 MAX_OUTPUT = 0x1000000
 _LEFT_OUT = b"(the rest is left out: this is more than a reply may hold)\n"
 # Bytes of output in one `O` packet.
@@ -24,7 +24,7 @@ _PART = 0x1000
 
 
 def payload_of(reply: Reply, client: Client) -> bytes | None:
-    """Return a reply's payload as the client understands it, None where nothing is sent."""
+    """Return the payload of a reply in the client's form, or None if nothing is sent."""
     match reply:
         case Ok():
             return b"OK"
@@ -55,9 +55,9 @@ def _in_words(text: str) -> bytes:
 class Output:
     """The output of one monitor command.
 
-    LLDB gets it in `O` packets as it comes, since it prints nothing else as text. gdb gets it
-    as the reply: when the user interrupts gdb between two `O` packets, it leaves the rest unread
-    and takes them for the replies to its next packets.
+    LLDB gets it in `O` packets as it comes; it prints nothing else as text. gdb gets it in the
+    reply: when it is interrupted between two `O` packets it does not read the rest, and would take
+    them for the replies to its next packets.
     """
 
     def __init__(self, client: Client) -> None:
@@ -65,7 +65,7 @@ class Output:
         self._kept = bytearray()
 
     def add(self, text: str) -> list[bytes]:
-        """Add a piece of output and return the payloads to send now."""
+        """Add a part of the output and return the payloads to send now."""
         raw = text.encode("utf-8", "replace")
         if not self._in_parts:
             self._kept += raw
@@ -75,11 +75,11 @@ class Output:
 
     @property
     def full(self) -> bool:
-        """Whether a reply can hold no more."""
+        """Whether the output is longer than a reply may be."""
         return len(self._kept) > MAX_OUTPUT
 
     def end(self, reply: Reply) -> Reply:
-        """Return the reply that ends the command: `reply`, or the output that was kept for it."""
+        """Return the final reply: `reply`, or in place of `OK` the output that was kept."""
         if not self._kept or not isinstance(reply, Ok):
             return reply
         if self.full:

@@ -32,6 +32,18 @@ _OTHER = (
     "preempt_schedule_thunk",
     "secondary_startup_64",
 )
+# The symbols that are asked for here.
+SYMBOLS = (
+    *_LAST,
+    *_OTHER,
+    "__entry_text_end",
+    "__entry_text_start",
+    "__start_orc_unwind",
+    "__start_orc_unwind_ip",
+    "__stop_orc_unwind",
+    "__stop_orc_unwind_ip",
+    "ret_from_fork",
+)
 _MAX_ENTRY_TEXT = 1 << 20
 _KERNEL_HALF = 1 << 63
 
@@ -47,7 +59,7 @@ def entry_unwind_image(
     if not arch.has_orc:
         return None
     try:
-        return unwind_image(_rows(memory, symbols.addresses), base)
+        return unwind_image(_rows(memory, symbols.look_up(SYMBOLS)), base)
     except (MemoryFault, LookupError, ValueError):
         return None
 

@@ -1,129 +1,152 @@
-"""Addresses of kernel symbols and members of kernel structs, from the dump alone."""
+"""Symbols and types of the dumped kernel, out of the dump: a source of types for domain/kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault
-from kdump_gdbserver.domain.symbols.btf import Btf
-from kdump_gdbserver.domain.symbols.kallsyms import KallsymsTables, parse_tokens
+from kdump_gdbserver.domain.kernel.errors import Unreadable
+from kdump_gdbserver.domain.kernel.memory import Memory
+from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
-# All that is ever asked for, so that the table is walked once.
-WANTED = (
-    "__cpu_online_mask",
-    "__entry_text_end",
-    "__entry_text_start",
-    "__per_cpu_offset",
-    "__start_BTF",
-    "__start_orc_unwind",
-    "__start_orc_unwind_ip",
-    "__stop_BTF",
-    "__stop_orc_unwind",
-    "__stop_orc_unwind_ip",
-    "__switch_to_asm",
-    "_text",
-    "asm_call_on_stack",
-    "crash_notes",
-    "crashing_cpu",
-    "current_task",
-    "entry_INT80_compat",
-    "entry_SYSCALL_64",
-    "entry_SYSCALL_compat",
-    "entry_SYSENTER_compat",
-    "hardirq_stack_inuse",
-    "hardirq_stack_ptr",
-    "nr_cpu_ids",
-    "panic_cpu",
-    "pcpu_hot",
-    "preempt_schedule_notrace_thunk",
-    "preempt_schedule_thunk",
-    "ret_from_fork",
-    "ret_from_fork_asm",
-    "rewind_stack_and_make_dead",
-    "rewind_stack_do_exit",
-    "secondary_startup_64",
-    "vdso_end",
-    "vdso_image_32",
-    "vdso_image_64",
-    "vdso_start",
-)
+# What reads symbols and types is loaded when they are first read, after the server listens.
+if TYPE_CHECKING:
+    from kdump_gdbserver.domain.symbols.btf_types import BtfTypes
+    from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
 
-# Bounds on what a damaged dump can make us read, in bytes.
-MAX_NAMES = 16 << 20
-_MAX_TOKEN_TEXT = 8192
-MAX_SYMBOLS = 2_000_000
-MAX_BTF = 64 << 20
+_BTF = ("__start_BTF", "__stop_BTF")
+# Every kernel has it. If kallsyms does not, functions are all that it has (CONFIG_KALLSYMS_ALL).
+_A_VARIABLE = "init_task"
+# Looked up together with the first names that are asked for.
+_FIRST = (_A_VARIABLE, *_BTF)
 
-_TABLES = ("names", "num_syms", "token_table", "token_index", "offsets")
+# Takes names, returns the run-time addresses of those that it knows.
+LookUp = Callable[[tuple[str, ...]], Mapping[str, int]]
 
 
-class KernelSymbols:
-    """Looks symbols up in kallsyms (kernels since 6.0), else in the symbol file if given.
+def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
+    """Return kernel memory as domain/kernel reads it."""
+    from kdump_gdbserver.domain.kernel.arch import BY_NAME
 
-    `symbol_file` maps wanted names to run-time addresses; it is called only when the
-    dump's own table is of no use. `source` says in words where the symbols are from.
+    def fetch(address: int, size: int) -> bytes:
+        try:
+            return space.read_exact(address, size)
+        except MemoryFault:
+            raise Unreadable(address, size) from None
+
+    known = BY_NAME.get(arch.name)
+    return Memory(fetch, arch.byte_order, arch.pointer_size, known.clean if known else None)
+
+
+class KernelSymbols(Types):
+    """Symbols by kallsyms, those that kallsyms lacks by the symbol file, and types by BTF.
+
+    `symbol_file` is asked only where there is no kallsyms, or one with functions alone, since
+    reading such a file takes seconds. A name is looked up when it is first wanted; `look_up`
+    takes many names in little more time than one. `addresses` has them as a mapping, which
+    tells only of names that it is asked for.
     """
 
     def __init__(
         self,
         memory: AddressSpace,
         vmcoreinfo: Vmcoreinfo,
-        byte_order: ByteOrder,
-        symbol_file: Callable[[tuple[str, ...]], Mapping[str, int]] | None = None,
+        arch: Arch,
+        symbol_file: LookUp | None = None,
     ) -> None:
+        from kdump_gdbserver.domain.symbols.kallsyms_search import find_kallsyms
+
         self._memory = memory
-        self._byte_order: ByteOrder = byte_order
-        self._btf: Btf | None = None
-        self.addresses: Mapping[str, int] = {}
-        self.source = "none"
-        try:
-            self.addresses = self._from_kallsyms(vmcoreinfo)
-            self.source = "kallsyms"
-        except (MemoryFault, ValueError, LookupError):
-            if symbol_file is not None:
-                self.addresses = symbol_file(WANTED)
-                self.source = "symbol file"
+        self._arch = arch
+        self._known: dict[str, int | None] = {}
+        self._types: BtfTypes | None = None
+        self._kallsyms: Kallsyms | None = None
+        with contextlib.suppress(MemoryFault, ValueError):
+            self._kallsyms = find_kallsyms(memory, vmcoreinfo, arch.byte_order)
+        self._symbol_file = symbol_file
+        self.addresses: Mapping[str, int] = _Addresses(self)
 
-    def _from_kallsyms(self, info: Vmcoreinfo) -> Mapping[str, int]:
-        at = {name: info.symbol(f"kallsyms_{name}") for name in (*_TABLES, "relative_base")}
-        where = {name: address for name, address in at.items() if address is not None}
-        count = self._memory.read_uint(where["num_syms"], 4, self._byte_order)
-        if count > MAX_SYMBOLS:
-            raise ValueError(f"kallsyms_num_syms is {count}")
-        size = min(
-            (a - where["names"] for a in where.values() if a > where["names"]), default=MAX_NAMES
-        )
-        tokens = parse_tokens(
-            self._memory.read(where["token_table"], _MAX_TOKEN_TEXT),
-            self._memory.read_exact(where["token_index"], 512),
-            self._byte_order,
-        )
-        stext = info.symbol("_stext")
-        return KallsymsTables(
-            self._memory.read(where["names"], min(size, MAX_NAMES)),
-            tokens,
-            self._memory.read_exact(where["offsets"], 4 * count),
-            self._memory.read_uint(where["relative_base"], 8, self._byte_order),
-            self._byte_order,
-        ).find(WANTED, None if stext is None else ("_stext", stext))
+    @property
+    def source(self) -> str:
+        """Where symbols are from, in words."""
+        if self._kallsyms is None:
+            return "symbol file" if self._symbol_file else "none"
+        self.symbol(_A_VARIABLE)
+        return "kallsyms and symbol file" if self._symbol_file else "kallsyms"
 
-    def read_int(self, name: str) -> int | None:
-        """Return the signed 32-bit variable `name`, or None when it cannot be read."""
-        try:
-            raw = self._memory.read_exact(self.addresses[name], 4)
-        except (MemoryFault, KeyError):
-            return None
-        return int.from_bytes(raw, self._byte_order, signed=True)
+    def symbol(self, name: str) -> int | None:
+        """See `Types.symbol`; None also for a name that stands for several addresses."""
+        return self.look_up((name,)).get(name)
 
-    def member_offsets(self, struct: str) -> dict[str, int]:
-        """Return the byte offsets of a kernel struct's members by BTF; empty when unknown."""
-        if self._btf is None:
+    def look_up(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the run-time addresses of those symbols that there are."""
+        names = tuple(names)
+        unknown = tuple(name for name in (*names, *_FIRST) if name not in self._known)
+        if unknown:
+            self._known.update(dict.fromkeys(unknown))
+            by_kallsyms = self._from_kallsyms(unknown)
+            self._known.update(by_kallsyms)
+            if _A_VARIABLE in by_kallsyms:
+                self._symbol_file = None  # kallsyms has all that there is
+        unknown = tuple(name for name in unknown if self._known[name] is None)
+        if unknown and self._symbol_file is not None:
+            self._known.update(self._symbol_file(unknown))
+        found = ((name, self._known[name]) for name in names)
+        return {name: address for name, address in found if address is not None}
+
+    def _from_kallsyms(self, names: tuple[str, ...]) -> Mapping[str, int]:
+        if self._kallsyms is None:
+            return {}
+        found = self._kallsyms.find(names)
+        return {name: places[0] for name, places in found.items() if len(places) == 1}
+
+    def size(self, type_name: str) -> int | None:
+        """See `Types.size`."""
+        types = self._btf()
+        return types.size(type_name) if types else None
+
+    def member(self, type_name: str, path: str) -> Member | None:
+        """See `Types.member`."""
+        types = self._btf()
+        return types.member(type_name, path) if types else None
+
+    def _btf(self) -> BtfTypes | None:
+        """Return the types, read when the first one is wanted; None when there are none."""
+        if self._types is None:
+            from kdump_gdbserver.domain.symbols.btf import Btf
+            from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes
+
+            place = self.look_up(_BTF)
             try:
-                start, stop = self.addresses["__start_BTF"], self.addresses["__stop_BTF"]
+                start, stop = place[_BTF[0]], place[_BTF[1]]
                 blob = self._memory.read_exact(start, min(max(stop - start, 0), MAX_BTF))
-                self._btf = Btf.parse(blob, self._byte_order)
+                btf = Btf.parse(blob, self._arch.byte_order)
             except (MemoryFault, KeyError, ValueError):
-                return {}
-        return self._btf.member_offsets(struct)
+                return None
+            self._types = BtfTypes(btf, self._arch.pointer_size)
+        return self._types
+
+
+class _Addresses(Mapping[str, int]):
+    """A `KernelSymbols` as a mapping; iterating over it gives the names found so far."""
+
+    def __init__(self, symbols: KernelSymbols) -> None:
+        self._symbols = symbols
+
+    def __getitem__(self, name: str) -> int:
+        address = self._symbols.symbol(name)
+        if address is None:
+            raise KeyError(name)
+        return address
+
+    def __iter__(self) -> Iterator[str]:
+        known = self._symbols._known.items()
+        return iter([name for name, address in known if address is not None])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

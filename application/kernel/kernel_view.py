@@ -8,6 +8,7 @@ from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, surve
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.arch.model import RegisterLayout
+from kdump_gdbserver.domain.placement import Placement
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
@@ -38,9 +39,9 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         threads=threads,
         current=threads[survey.panic.index],
         open_memory=survey.dump_memory.kernel,
-        text_segment=_text_segment(dump, survey, symbol_file),
         current_reason=survey.panic.reason,
-        load_offset=dump.vmcoreinfo.kaslr_offset,
+        placement=Placement(dump.vmcoreinfo.kaslr_offset, _text_segment(dump, survey, symbol_file)),
+        facts=dump.facts,
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )

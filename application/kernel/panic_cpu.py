@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdump_gdbserver.application.kernel.cpus import Cpu
-from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.domain.kernel.errors import Unreadable
+from kdump_gdbserver.domain.kernel.symbols import Symbols
+
+# The kernel keeps the CPU's number in the first (kernel/panic.c, since 4.5) and, on x86, in
+# the second; -1 stands for none.
+SYMBOLS = ("panic_cpu", "crashing_cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +22,18 @@ class PanicCpu:
     reason: str
 
 
-def find_panic_cpu(cpus: Sequence[Cpu], symbols: KernelSymbols) -> PanicCpu:
-    """Return the CPU that panicked.
+def find_panic_cpu(cpus: Sequence[Cpu], kernel: Symbols) -> PanicCpu:
+    """Return the CPU that panicked, by the kernel's own variables.
 
-    The kernel keeps its number in `panic_cpu` (kernel/panic.c, since 4.5) and, on x86, in
-    `crashing_cpu`; -1 stands for none. Where neither tells, the first CPU that was not
-    idle is taken: whoever called panic() was running a task.
+    Where they do not tell, the first CPU that was not idle is taken: whoever called panic()
+    was running a task.
     """
     by_number = {cpu.number: index for index, cpu in enumerate(cpus)}
-    for name in ("panic_cpu", "crashing_cpu"):
-        number = symbols.read_int(name)
+    for name in SYMBOLS:
+        try:
+            number = kernel.variable(name, 4)
+        except Unreadable:
+            continue
         if number is not None and number in by_number:
             return PanicCpu(by_number[number], name)
     for index, cpu in enumerate(cpus):

@@ -15,8 +15,12 @@ _COMMANDS: dict[str, tuple[_Action, str, str]] = {
     "info": (monitor_dump.info, "", "the dump, its kernel and its machine"),
     "dmesg": (monitor_dump.dmesg, "", "the kernel's log"),
     "vmcoreinfo": (monitor_dump.vmcoreinfo, "", "what the kernel says of itself"),
-    "vtop": (monitor_memory.vtop, "ADDR", "walk the page tables to a virtual address"),
-    "why": (monitor_memory.why, "ADDR", "why an address can, or cannot, be read"),
+    "vtop": (
+        monitor_memory.vtop,
+        "ADDR",
+        "walk the page tables to ADDR (digits alone are decimal, else hex)",
+    ),
+    "why": (monitor_memory.why, "ADDR", "why ADDR can, or cannot, be read"),
     "phys": (monitor_memory.phys, "ADDR LEN", "hex dump of physical memory"),
     "mode": (monitor_memory.mode, "[physical|virtual]", "what addresses this client gives are"),
 }

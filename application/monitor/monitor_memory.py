@@ -22,10 +22,15 @@ def walk_to(target: MonitorTarget, address: int) -> PageWalk:
     return target.memory.walk(address, target.root_table)
 
 
+def _address(name: str, arguments: Sequence[str]) -> int:
+    """Return the only argument; the words of an expression are taken for one."""
+    expect(f"{name} ADDR", arguments[:1], 1)
+    return address_of(" ".join(arguments), f"{name} %p")
+
+
 def vtop(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Yield each step of a walk: the table, the entry, its flags; then the page's places."""
-    expect("vtop ADDR", arguments, 1)
-    address = address_of(arguments[0])
+    address = _address("vtop", arguments)
     walk = walk_to(target, address)
     yield f"virtual   {address:#x}"
     top = walk.entries[0].level if walk.entries else 0
@@ -88,8 +93,7 @@ def _missing(target: MonitorTarget, physical: int) -> str:
 
 def why(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Yield in one or two lines why an address can or cannot be read."""
-    expect("why ADDR", arguments, 1)
-    address = address_of(arguments[0])
+    address = _address("why", arguments)
     try:
         target.session.read_memory(address, 1)
     except MemoryFault as fault:
@@ -97,14 +101,14 @@ def why(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
         yield from _why_not(target, address, fault)
         return
     yield f"{address:#x} can be read"
-    if not target.session.physical_mode:
+    if not target.physical.active:
         walk = walk_to(target, address)
         if walk.physical is not None:
             yield f"it is at physical address {walk.physical:#x}"
 
 
 def _why_not(target: MonitorTarget, address: int, fault: MemoryFault) -> Iterator[str]:
-    physical: int | None = address if target.session.physical_mode else None
+    physical: int | None = address if target.physical.active else None
     if physical is None:
         walk = walk_to(target, address)
         physical = walk.physical
@@ -121,7 +125,8 @@ def _why_not(target: MonitorTarget, address: int, fault: MemoryFault) -> Iterato
 def phys(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Yield a hex dump of physical memory, 16 bytes a line."""
     expect("phys ADDR LEN", arguments, 2)
-    address, length = address_of(arguments[0]), length_of(arguments[1])
+    length = length_of(arguments[1])
+    address = address_of(arguments[0], f"phys %p {arguments[1]}")
     if length > _MOST:
         raise InputError(f"phys shows at most {_MOST:#x} bytes; use gdb's dump for more")
     memory, end = target.dump.physical(), address + length
@@ -140,10 +145,10 @@ def _row(address: int, data: bytes) -> str:
 def mode(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str]:
     """Switch the session between physical and virtual addresses, and say which it is."""
     if list(arguments) in (["physical"], ["virtual"]):
-        target.session.set_physical_mode(arguments[0] == "physical")
+        target.physical.switch(arguments[0] == "physical")
     elif arguments:
         raise InputError("mode takes 'physical' or 'virtual'")
-    kind = "physical" if target.session.physical_mode else "virtual"
+    kind = "physical" if target.physical.active else "virtual"
     yield f"addresses are {kind}"
     if arguments:
         yield "gdb may hold memory it has read before: 'maint flush dcache' makes it forget that"

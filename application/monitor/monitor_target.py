@@ -11,21 +11,17 @@ from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.physical_memory import PhysicalMemory
 
 _DIGITS = frozenset("0123456789")
 _HEX_DIGITS = _DIGITS | frozenset("abcdefABCDEF")
+_HIGHEST = (1 << 64) - 1
+_LONGEST = 20  # digits of the highest address in decimal
 _SHOWN = 40  # characters of a wrong argument that are shown
 
 
-class Switchable(Protocol):
-    """The parts of a session that commands read and change."""
-
-    @property
-    def physical_mode(self) -> bool:
-        """Whether addresses are physical."""
-
-    def set_physical_mode(self, physical: bool) -> None:
-        """Let addresses be physical or virtual from now on."""
+class Readable(Protocol):
+    """The part of a session that commands use."""
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Return the readable bytes at `address`."""
@@ -38,7 +34,8 @@ class MonitorTarget:
     `shown` says in words what the session shows, `current` which thread is current and why.
     """
 
-    session: Switchable
+    session: Readable
+    physical: PhysicalMemory
     memory: DumpMemory
     root_table: RootTable | None
     shown: str
@@ -56,23 +53,39 @@ def expect(usage: str, arguments: Sequence[str], count: int) -> None:
         raise InputError(f"usage: monitor {usage}")
 
 
-def address_of(text: str) -> int:
-    """Return an address of 64 bits, hex with or without 0x; raise `InputError` else."""
+def address_of(text: str, command: str) -> int:
+    """Return an address of 64 bits; raise `InputError` for what is none.
+
+    As in gdb, digits alone are decimal and 0x makes them hex; with a letter they can only be
+    hex, as the kernel's log has them. Digits behind a zero are octal to gdb and hex in the log:
+    they are refused. `command` is what gdb's `eval` would make the command of, with %p for the
+    address: the server knows no symbols, and cannot ask gdb for them in the middle of a command.
+    """
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     # int() would take signs, blanks, underscores and other scripts' digits.
-    if not 1 <= len(digits) <= 16 or not set(digits) <= _HEX_DIGITS:
-        raise InputError(
-            f"'{printable(text[:_SHOWN])}' is no address; give one such as 0xffff888000001000,"
-            ' or let gdb put it in: eval "monitor vtop %p", $sp'
-        )
-    return int(digits, 16)
+    if digits and set(digits) <= _HEX_DIGITS:
+        base = 10 if digits is text and set(digits) <= _DIGITS else 16
+        if base == 10 and digits[0] == "0" and len(digits) > 1:
+            shown, plain = digits[:_SHOWN], digits.lstrip("0")[:_SHOWN] or "0"
+            raise InputError(
+                f"'{shown}' may be hex or decimal; type 0x{shown} for hex, {plain} for decimal"
+            )
+        if len(digits) <= _LONGEST and (address := int(digits, base)) <= _HIGHEST:
+            return address
+    shown = printable(text[:_SHOWN])
+    expression = text if text == shown else "EXPRESSION"
+    raise InputError(
+        f"'{shown}' is no address; give one such as 0xffff888000001000, or let gdb work it out:"
+        f' eval "monitor {command}", {expression}'
+    )
 
 
 def length_of(text: str) -> int:
     """Return a number of bytes, decimal or with 0x; raise `InputError` else."""
-    if text[:2] in ("0x", "0X"):
-        return address_of(text)
-    if not 1 <= len(text) <= 16 or not set(text) <= _DIGITS:
+    hexadecimal = text[:2] in ("0x", "0X")
+    digits = text[2:] if hexadecimal else text
+    allowed = _HEX_DIGITS if hexadecimal else _DIGITS
+    if not 1 <= len(digits) <= 16 or not set(digits) <= allowed:
         shown = printable(text[:_SHOWN])
         raise InputError(f"'{shown}' is no length; give one such as 256 or 0x100")
-    return int(text)
+    return int(digits, 16 if hexadecimal else 10)

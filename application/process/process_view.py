@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
+from kdump_gdbserver.application.kernel.os_tables import cpu_table
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.process.load_offset import find_load_offset
 from kdump_gdbserver.application.process.mapped_files import Mappings
+from kdump_gdbserver.application.process.os_tables import process_tables
 from kdump_gdbserver.application.process.proc_files import ProcFiles
 from kdump_gdbserver.application.process.process_memory import ProcessMemory
 from kdump_gdbserver.application.process.process_registers import (
@@ -27,6 +29,7 @@ from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault, SidecarError
+from kdump_gdbserver.domain.placement import Placement
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, check_identity
 from kdump_gdbserver.domain.text import printable
@@ -117,10 +120,12 @@ def _process_view(
         open_thread_locals=lambda memory: GlibcThreadLocals(
             arch, memory, lambda thread: thread_pointer(arch, values[thread.id.tid])
         ),
-        load_offset=find_load_offset(image, open_memory(), page_size, symbol_file),
+        placement=Placement(find_load_offset(image, open_memory(), page_size, symbol_file)),
+        facts=dump.facts,
         dump_memory=dump_memory,
         root_table=image.root_table,
         memory_map=mappings if image.vmas else None,
+        os_tables=(*process_tables(image, cpus), cpu_table(survey.cpus)),
         title=f'process {image.pid} "{printable(image.comm)}"',
         build_id=_build_id(image, mappings, open_memory()),
     )

@@ -11,6 +11,7 @@ From the bottom up; no module imports one that stands below it here:
     tasks        one task, and the table of all
     symbols      the kernel's variables, structures and VMCOREINFO
     percpu       per-CPU variables, and which CPUs there are
+    current      the task that each CPU ran, by little (for the server's start)
     arch         what the scheduler saves of a task's registers, page tables, vectors
     kernel       the kernel in the dump
     cpus, pids   two ways to tasks, beside the lists

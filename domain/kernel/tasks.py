@@ -119,7 +119,11 @@ class TaskTable:
     def walk_lists(self, init_task: int) -> None:
         """Add every task on the list that begins at init_task, with its threads."""
         offset = self.layout.offset("tasks.next")
-        first = self.at(init_task).values["tasks.next"]
+        try:
+            first = self.at(init_task).values["tasks.next"]
+        except KdumpError as error:
+            self.problems.append("task list: %s" % error)
+            return
         for leader in self._walk(init_task + offset, first, "tasks.next", "task list"):
             self.add(leader)
             self._walk_threads(leader)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 
 from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.symbols.btf import Btf
 from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes, find_btf
+from kdump_gdbserver.domain.symbols.first_task import find_init_task
 from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
 from kdump_gdbserver.domain.symbols.kallsyms_search import (
     SEARCH_SPAN,
@@ -101,19 +103,33 @@ class DumpTypes(Types):
         ]
         return "; ".join([", ".join(parts), *self.problems])
 
-    def symbol(self, name: str) -> int | None:
-        """See `Types.symbol`; None for a name of several symbols, too."""
-        if self.kallsyms:
-            places = self.kallsyms.find((name,)).get(name, ())
-            if places:
-                return places[0] if len(places) == 1 else None
-        return self._told.get(name)
+    @functools.cached_property
+    def _init_task(self) -> int | None:
+        """Where `init_task` is by its looks, for kernels whose functions alone have symbols."""
+        start = self._vmcoreinfo.symbol("_stext")
+        if start is None:
+            return None
+        return find_init_task(self._memory, self, self._byte_order, start, start + SEARCH_SPAN)
 
-    def symbols(self, names: tuple[str, ...]) -> dict[str, int]:
+    def symbol(self, name: str) -> int | None:
+        """See `Types.symbol`; None for a name of several symbols, too.
+
+        What kallsyms has not got may be told by VMCOREINFO; `init_task` is then looked for.
+        """
+        return self.symbols((name,)).get(name)
+
+    def symbols(self, names: Collection[str]) -> dict[str, int]:
         """Return the addresses of those `names` that there are: quicker than one by one."""
         found = self.kallsyms.find(names) if self.kallsyms else {}
-        told = {name: self._told[name] for name in names if name in self._told}
-        return told | {name: at[0] for name, at in found.items() if len(at) == 1}
+        addresses = {name: at[0] for name, at in found.items() if len(at) == 1}
+        for name in names:
+            if name not in found:
+                address = self._told.get(name)
+                if address is None and name == "init_task":
+                    address = self._init_task
+                if address is not None:
+                    addresses[name] = address
+        return addresses
 
     def size(self, type_name: str) -> int | None:
         """See `Types.size`."""

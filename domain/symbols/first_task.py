@@ -1,11 +1,10 @@
-"""Finding tasks where no symbol tells where they are.
+"""Finding `init_task` where no symbol tells where it is.
 
-Kernels without CONFIG_KALLSYMS_ALL (Debian's arm64 6.1) have no `init_task` in kallsyms.
+Kernels without CONFIG_KALLSYMS_ALL (Debian's arm64 6.1) have only functions in kallsyms. From
+`init_task` on, the kernel's own lists lead to all other tasks.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder
 from kdump_gdbserver.domain.errors import MemoryFault
@@ -80,30 +79,3 @@ class _Finder:
             )
         except MemoryFault:
             return False
-
-
-def tasks_on_cpus(
-    memory: AddressSpace, types: Types, byte_order: ByteOrder, tasks: Iterable[int]
-) -> dict[int, int]:
-    """Return which of the tasks (addresses, threads included) each CPU was running.
-
-    A CPU that is not in the answer ran its idle task, if `tasks` are all that the kernel
-    lists: idle tasks but the first are in no list. One that has two, caught in the middle
-    of a switch, is left out as well, and so is a task that cannot be read.
-    """
-    on_cpu = types.member("struct task_struct", "on_cpu")
-    # In the task itself until 5.15, or where thread_info is not part of it.
-    cpu = types.member("struct task_struct", "thread_info.cpu") or types.member(
-        "struct task_struct", "cpu"
-    )
-    if on_cpu is None or cpu is None:
-        return {}
-    running: dict[int, list[int]] = {}
-    for task in tasks:
-        try:
-            if memory.read_uint(task + on_cpu.offset, on_cpu.size, byte_order) == 1:
-                number = memory.read_uint(task + cpu.offset, cpu.size, byte_order)
-                running.setdefault(number, []).append(task)
-        except MemoryFault:
-            continue
-    return {number: those[0] for number, those in running.items() if len(those) == 1}

@@ -63,13 +63,30 @@ def test_what_gdb_has_to_work_out_is_put_in_by_eval() -> None:
     """gdb sends what stands behind `monitor` as it is; the error says what to type."""
     with serve(VMCORE) as server:
         text = gdb(server, "monitor vtop $pc", 'eval "monitor vtop %p", $pc', before=LOAD)
-    told = re.search(r'^.\$pc. is no address; .*: (eval "monitor vtop %p", \$sp)$', text, re.M)
+    told = re.search(r'^.\$pc. is no address; .*: (eval "monitor vtop %p", \$pc)$', text, re.M)
     assert told, text
     with serve(VMCORE) as server:
         stack = gdb(server, told[1], before=LOAD)
     for walk in (text, stack):
         assert re.search(r"^virtual +0xffff[0-9a-f]{12}$", walk, re.MULTILINE), walk
         assert re.search(r"^physical +0x", walk, re.MULTILINE), walk
+
+
+def test_addresses_as_gdb_prints_them_in_any_base() -> None:
+    banner = int(FACTS["symbols"]["linux_banner"], 16)
+    with serve(VMCORE) as server:
+        text = gdb(
+            server,
+            f"monitor vtop {banner}",
+            f"monitor vtop {banner:x}",
+            "monitor why &linux_banner",
+            'eval "monitor why %p", &linux_banner',
+            'eval "monitor why %p", (unsigned long)&linux_banner',
+            before=LOAD,
+        )
+    assert text.count(f"virtual   {banner:#x}\n") == 2, text
+    assert text.count(f"{banner:#x} can be read\n") == 2, text
+    assert 'or let gdb work it out: eval "monitor why %p", &linux_banner' in text
 
 
 def test_monitor_why_tells_reasons_apart() -> None:

@@ -8,19 +8,19 @@ import sys
 import time
 
 from harness import HarnessError, real_dump
-from harness.kernels import META_PACKAGES
-from harness.product import SCENARIOS
+from harness.machines import MACHINES
 
 
 def main() -> int:
     """Run the command line; the exit status is 1 if the dump cannot be had."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--release", choices=sorted(META_PACKAGES), default="6.1")
-    parser.add_argument("--scenario", choices=SCENARIOS, default="panic")
+    parser.add_argument("--arch", choices=sorted(MACHINES), default="x86_64")
+    parser.add_argument("--release", default="6.1")
+    parser.add_argument("--scenario", default="panic")
     options = parser.parse_args()
     began = time.monotonic()
     try:
-        dump = real_dump(options.release, options.scenario)
+        dump = real_dump(options.release, options.scenario, options.arch)
     except HarnessError as error:
         print(f"make_dump: {error}", file=sys.stderr)
         return 1

@@ -91,6 +91,21 @@ def test_only_a_wrong_vmlinux_is_warned_about(panicked: RealDump) -> None:
             assert ("is not the dumped kernel" in server.process.stderr.read()) == warned
 
 
+def test_files_in_the_wrong_place_are_said_to_be(panicked: RealDump) -> None:
+    elf, packed = (str(panicked.dumps[form][0]) for form in ("elf", "kdump-zlib"))
+    vmlinux = str(panicked.vmlinux)
+    for dump, given, said in (
+        (elf, elf, f"{elf}: is a vmcore, not a symbol file; give the vmlinux"),
+        (elf, packed, f"{packed}: is a vmcore, not a symbol file; give the vmlinux"),
+        (vmlinux, elf, f"they are swapped; give -f {elf} -v {vmlinux}"),
+        (vmlinux, packed, f"they are swapped; give -f {packed} -v {vmlinux}"),
+    ):
+        command = [sys.executable, "-m", "kdump_gdbserver.cli.main", "-f", dump, "-v", given]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert said in done.stderr
+
+
 def test_threads_are_the_cpus_with_their_true_pids(panicked: RealDump) -> None:
     with serve(panicked.dumps["elf"]) as server:
         text = gdb(server, "info threads", before=[f"file {panicked.vmlinux}"])

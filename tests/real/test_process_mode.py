@@ -297,6 +297,23 @@ def test_info_proc_stat_and_status_tell_nothing_that_is_not_known(
     }
 
 
+def test_info_os_is_about_this_process(panicked: RealDump, save: Save) -> None:
+    told = panicked.facts["programs"]["spinner"]
+    text = ask(
+        panicked, save(panicked, "spinner"), "spinner",
+        "info os", "info os processes", "info os threads", "info os cpus",
+    )  # fmt: skip
+    rows = [line.split() for line in text.splitlines()]
+    pid, tid = str(told["pid"]), str(told["spinner_tid"])
+    (process,) = (
+        row for row in rows if row[:2] == [pid, "spinner"] and len(row) == 3 and row[2] != pid
+    )
+    assert [pid, "spinner", pid] in rows
+    assert [pid, "spin-user", tid, process[2]] in rows
+    assert [process[2], tid] in rows
+    assert {"processes", "threads", "cpus"} <= {row[0] for row in rows if row}
+
+
 def test_the_old_offset_option_and_the_earlier_scripts_file_still_work(
     panicked: RealDump, save: Save, tmp_path: Path
 ) -> None:

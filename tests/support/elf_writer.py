@@ -14,15 +14,17 @@ def write_elf(
     build_id: bytes | None = b"\xab\xcd" * 10,
     *,
     machine: int = 62,
+    elf_type: int = 2,
     notes_before: bytes = b"",
     more: Mapping[str, tuple[int, bytes]] | None = None,
     of_section: Mapping[str, str] | None = None,
 ) -> bytes:
     """Write an ELF64 little-endian file with PT_LOADs at these addresses.
 
-    `notes_before` are notes of others that stand before the build-id. `more` are sections
-    with their addresses. Symbols are absolute but for those that `of_section` gives a
-    section of these. A name may end in `@` and a number to have several symbols of it.
+    `elf_type` is e_type, 2 being ET_EXEC; `notes_before` are notes of others that stand before
+    the build-id. `more` are sections with their addresses. Symbols are absolute but for those
+    that `of_section` gives a section of these. A name may end in `@` and a number to have
+    several symbols of it.
     """
     names = b"\0" + b"".join(name.split("@")[0].encode() + b"\0" for name in symbols)
     others = list(more or {})
@@ -54,7 +56,7 @@ def write_elf(
         body += data
     body += b"\0" * (-len(body) % 8)
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
-        "<2HI3QI6H", 2, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
+        "<2HI3QI6H", elf_type, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
         len(sections) + 1, 4,
     )  # fmt: skip
     programs = b"".join(

@@ -159,9 +159,17 @@ class FakeSymbolFile:
     """A symbol file in memory; implements `ports.symbol_file.SymbolFile`."""
 
     def __init__(
-        self, symbols: Mapping[str, int], first_segment: int = 0, build_id: str | None = None
+        self,
+        symbols: Mapping[str, int],
+        first_segment: int = 0,
+        build_id: str | None = None,
+        machine: int = X86_64.elf_machine,
+        has_symbols: bool = True,
     ) -> None:
+        self.path = "vmlinux"
         self.build_id = build_id
+        self.machine = machine
+        self.has_symbols = has_symbols
         self.first_segment = first_segment
         self.asked = 0
         self._symbols = symbols

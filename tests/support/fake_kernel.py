@@ -7,10 +7,10 @@ import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder
 from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
-from tests.support.btf_writer import write_btf
+from tests.support.btf_writer import BtfWriter
 from tests.support.fake_dump import FakeDump, Segments, facts_of, space_of
 from tests.support.kallsyms_writer import write_tables
 
@@ -31,7 +31,9 @@ _BTF = 0x2800000
 _CPU_AREAS, _CPU_AREA_SIZE = 0x10000000, 0x100000
 _TASKS, _TASK_SIZE = 0x20000000, 0x2000
 _NOTE_AT, _CURRENT_AT = 0x18000, 0x1FC00  # in a per-CPU area
+_RUNQUEUE_AT, _RQ_CURR_AT, _RQ_CPU_AT = 0x1E000, 0x18, 0x40  # in a per-CPU area; in it
 _PID_AT, _COMM_AT = 0x4E8, 0x7A0  # in task_struct
+_TASK_CPU_AT, _ON_CPU_AT, _LIST_AT = 0x10 + 4, 0x34, 0x400
 _PRSTATUS_SIZE, _PRSTATUS_REGISTERS = 336, 112
 
 # Names a real kernel has beside the wanted ones; some begin or end like those.
@@ -112,6 +114,7 @@ def fake_kernel(
     compress: bool = True,
     current_variable: str | None = "current_task",
     crash_notes: bool = True,
+    data_symbols: bool = True,
 ) -> FakeKernel:
     """Lay out a kernel that has crashed.
 
@@ -119,7 +122,10 @@ def fake_kernel(
     (0, idle, by default), the `deaf` ones among them left no registers. `panic_cpu` and
     `crashing_cpu` are the kernel's variables of that name; None leaves the symbol out.
     A `hypervisor` dump has a note for every possible CPU, with index + 1 for its pid and
-    no crash notes. `absolute_percpu` is by default true on x86_64 and false elsewhere.
+    no crash notes. What a CPU runs stands in the `current_variable` alone: current_task,
+    pcpu_hot, runqueues, or, for init_task, in each task on the task list (idle tasks are not).
+    `absolute_percpu` is by default true on x86_64 and false elsewhere. Without
+    `data_symbols` kallsyms has functions alone, as without CONFIG_KALLSYMS_ALL.
     """
     absolute = arch is X86_64 if absolute_percpu is None else absolute_percpu
     cpus = range(possible)
@@ -153,8 +159,11 @@ def fake_kernel(
         symbols[name] = at
         segments[name] = (at, data)
         at += -(-len(data) // 64) * 64 + 64
-    if current_variable:
+    if current_variable == "runqueues":
+        symbols[current_variable] = percpu_start + _RUNQUEUE_AT
+    elif current_variable not in (None, "init_task"):
         symbols[current_variable] = percpu_start + _CURRENT_AT
+    symbols["init_task"] = text + _TASKS - _TASK_SIZE
 
     registers = {cpu: registers_of(arch, cpu) for cpu in cpus}
     for cpu in cpus:
@@ -163,15 +172,27 @@ def fake_kernel(
         segments[f"crash note {cpu}"] = (areas[cpu] + _NOTE_AT, note)
         task = text + _TASKS + cpu * _TASK_SIZE
         segments[f"current {cpu}"] = (areas[cpu] + _CURRENT_AT, pack(task))
-        segments[f"task {cpu}"] = (task, _task(arch, running.get(cpu, 0)))
+        queue = bytes(_RQ_CURR_AT) + pack(task) + bytes(_RQ_CPU_AT - _RQ_CURR_AT - size)
+        segments[f"runqueue {cpu}"] = (areas[cpu] + _RUNQUEUE_AT, queue + pack(cpu, 4))
+    by_tasks = current_variable == "init_task"
+    listed = [cpu for cpu in cpus if running.get(cpu)]
+    ring = [symbols["init_task"], *(text + _TASKS + cpu * _TASK_SIZE for cpu in listed)]
+    following = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
+    for cpu in (-1, *cpus):
+        task = text + _TASKS + cpu * _TASK_SIZE
+        link = pack(following.get(task, task) + _LIST_AT)
+        content = _task(arch, running.get(cpu, 0), max(cpu, 0), by_tasks and cpu in listed, link)
+        segments[f"task {cpu}" if cpu >= 0 else "init_task"] = (task, content)
 
-    btf = write_btf({"pid_t": {}, "task_struct": {"pid": _PID_AT, "comm": _COMM_AT}}, order)
+    btf = _btf(order)
     segments["btf"] = (text + _BTF, btf)
     symbols |= {"__start_BTF": text + _BTF, "__stop_BTF": text + _BTF + len(btf)}
 
     everything = symbols | {name: text + 0x100 + 16 * i for i, name in enumerate(NOISE)}
+    functions = {name: everything[name] for name in ("_stext", *NOISE)}
     tables = write_tables(
-        everything, text, order, absolute_percpu=absolute, compress=compress,
+        everything if data_symbols else functions, text, order,
+        absolute_percpu=absolute, compress=compress,
         kinds={"_text": "T", "_stext": "T", "crash_notes": "B", "nr_cpu_ids": "R"},
     )  # fmt: skip
     lines = ["OSRELEASE=6.6.0-fake", "PAGESIZE=4096", f"SYMBOL(_stext)={text + code:x}"]
@@ -210,8 +231,27 @@ def _note(arch: Arch, pid: int, registers: Mapping[str, int]) -> bytes:
     return (header + bytes(status)).ljust(1024, b"\0")
 
 
-def _task(arch: Arch, pid: int) -> bytes:
+def _btf(order: ByteOrder) -> bytes:
+    writer = BtfWriter(order)
+    number, char = writer.integer("int", 4, encoding=1), writer.integer("char", 1)
+    pointer = writer.pointer(0)
+    name = writer.array(char, number, 16)
+    listed = writer.struct("list_head", 16, [("next", pointer, 0), ("prev", pointer, 64)])
+    info = writer.struct("thread_info", 16, [("flags", number, 0), ("cpu", number, 32)])
+    writer.add(7, "task_struct")  # declared before it is defined
+    members = [("thread_info", info, _TASK_CPU_AT - 4), ("on_cpu", number, _ON_CPU_AT)]
+    members += [("tasks", listed, _LIST_AT), ("pid", number, _PID_AT), ("comm", name, _COMM_AT)]
+    writer.struct("task_struct", _TASK_SIZE, [(n, t, 8 * at) for n, t, at in members])
+    queue = [("curr", pointer, 8 * _RQ_CURR_AT), ("cpu", number, 8 * _RQ_CPU_AT)]
+    writer.struct("rq", _RQ_CPU_AT + 64, queue)
+    return writer.blob()
+
+
+def _task(arch: Arch, pid: int, cpu: int, on_cpu: bool, link: bytes) -> bytes:
     task = bytearray(_COMM_AT + 16)
+    task[_LIST_AT : _LIST_AT + len(link)] = link
+    task[_TASK_CPU_AT : _TASK_CPU_AT + 4] = cpu.to_bytes(4, arch.byte_order)
+    task[_ON_CPU_AT : _ON_CPU_AT + 4] = on_cpu.to_bytes(4, arch.byte_order)
     task[_PID_AT : _PID_AT + 4] = pid.to_bytes(4, arch.byte_order)
     task[_COMM_AT : _COMM_AT + 4] = b"task"
     return bytes(task)

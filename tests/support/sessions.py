@@ -13,6 +13,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape, unescape
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch
+from kdump_gdbserver.domain.placement import Placement
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import Thread, ThreadId, ThreadTable
 
@@ -122,7 +123,7 @@ def view_of(
         threads=table,
         current=table[current],
         open_memory=lambda: SegmentedAddressSpace(dict(segments or {})),
-        text_segment=text_segment,
+        placement=Placement(first_segment=text_segment),
         auxv=auxv,
         files=files,
         exec_file=exec_file,

@@ -38,6 +38,8 @@ from tests.support.elf_writer import write_elf
 from tests.support.fake_dump import FakeDump, FakeSymbolFile, facts_of
 from tests.support.fake_kernel import fake_kernel
 from tests.support.tcp import HOST, TIMEOUT, TcpClient, wait_until
+from tests.unit.kdumpfile_support import Machine
+from tests.unit.vmcore_builder import Kdump, flatten, kdump
 
 KERNEL = fake_kernel(possible=3, pids={2: 42}, panic_cpu=2)
 
@@ -49,7 +51,7 @@ class FakeOpener:
         self.asked: list[tuple[Any, ...]] = []
         self._dump = dump
 
-    def describe_library(self) -> str:
+    def describe(self) -> str:
         return "libfake 1.0 from nowhere"
 
     def open(
@@ -144,7 +146,7 @@ def test_a_vmlinux_of_another_kernel_is_warned_of(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     vmlinux = tmp_path / "vmlinux"
-    vmlinux.write_bytes(write_elf({}, build_id=b"\x11" * 20))
+    vmlinux.write_bytes(write_elf({"_text": 1}, build_id=b"\x11" * 20))
     kernel = KERNEL.with_vmcoreinfo(lambda text: text + f"BUILD-ID={'22' * 20}\n")
     with Container.opener.override(providers.Object(FakeOpener(kernel.dump()))):
         assert served("-v", str(vmlinux), ask=lambda _: None) == 0
@@ -231,6 +233,75 @@ def test_a_vmlinux_that_is_none(
     assert str(image) in failing(capsys, "-f", "vmcore", "-v", str(image))
 
 
+def vmcores(folder: Path) -> list[str]:
+    """Write a dump in each form that is told by its first bytes."""
+    machine = Machine()
+    packed = kdump(machine.pages(), 512, Kdump(notes=machine.notes))
+    forms = {"elf": machine.elf(), "kdump": packed, "flat": flatten(packed)}
+    for name, content in forms.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in forms]
+
+
+@pytest.mark.parametrize("form", range(3))
+def test_a_vmcore_is_no_vmlinux(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, form: int
+) -> None:
+    path = vmcores(tmp_path)[form]
+    error = failing(capsys, "-f", path, "-v", path)
+    assert f"{path}: is a vmcore, not a symbol file; give the vmlinux of the dumped" in error
+
+
+@pytest.mark.parametrize("form", range(3))
+def test_swapped_files_are_said_to_be_swapped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, form: int
+) -> None:
+    path = vmcores(tmp_path)[form]
+    vmlinux = tmp_path / "vmlinux"
+    vmlinux.write_bytes(write_elf({"_text": 1}))
+    error = failing(capsys, "-f", str(vmlinux), "-v", path)
+    assert f"-f {vmlinux} is no vmcore and -v {path} is one: they are swapped; give" in error
+    assert f"give -f {path} -v {vmlinux}" in error
+    assert "they are swapped" not in failing(capsys, "-f", f"{vmlinux}.gone", "-v", path)
+
+
+def test_a_vmlinux_of_another_architecture(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    vmlinux = tmp_path / "vmlinux"
+    vmlinux.write_bytes(write_elf({"_text": 1}, machine=183))
+    error = failing(capsys, "-f", "vmcore", "-v", str(vmlinux))
+    assert f"{vmlinux}: is for aarch64, not for x86_64; give the vmlinux of the" in error
+    vmlinux.write_bytes(write_elf({"_text": 1}, machine=0xFEED))
+    assert "is for ELF machine 65261" in failing(capsys, "-f", "vmcore", "-v", str(vmlinux))
+
+
+def test_an_executable_of_another_architecture(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    program, sidecar = tmp_path / "program", tmp_path / "process.json"
+    program.write_bytes(write_elf({}, machine=3))
+    thread = {"pid": 7, "tid": 7, "comm": "x", "registers": {"rip": 1}}
+    sidecar.write_text(json.dumps({"rootpgt": 4096, "loadaddr": 0, "threads": [thread]}))
+    error = failing(capsys, "-f", "vmcore", "-j", str(sidecar), "-v", str(program))
+    assert f"{program}: is for i386, not for x86_64; with -j, give the process's exec" in error
+    core = vmcores(tmp_path)[0]
+    error = failing(capsys, "-f", "vmcore", "-j", str(sidecar), "-v", core)
+    assert f"{core}: is a vmcore, not a symbol file; with -j, give the process's exec" in error
+
+
+def test_a_vmlinux_without_symbols_is_warned_of(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It may do: gdb finds a debug file by the build-id."""
+    vmlinux = tmp_path / "vmlinux"
+    vmlinux.write_bytes(write_elf({}))
+    assert served("-v", str(vmlinux), ask=lambda _: None) == 0
+    _, err = capsys.readouterr()
+    assert err.startswith(f"kdump-gdbserver: warning: {vmlinux} has no symbol table (stripped)")
+    assert err.count("\n") == 1
+
+
 def test_vmcoreinfo_that_is_not_there(
     opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -289,7 +360,7 @@ def test_the_container_wants_only_what_is_asked_of_it() -> None:
     container.opener.override(providers.Object(FakeOpener(KERNEL.dump())))
     container.config.file.from_value(["vmcore"])
     session = container.target().open_session()
-    assert session.current.extra == "CPU #2 pid 42"
+    assert session.inferior.current.extra == "CPU #2 pid 42"
     assert container.target() is container.target()
 
 

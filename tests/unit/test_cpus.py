@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
-from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols, kernel_memory
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
 from kdump_gdbserver.application.memory import DumpMemory
-from kdump_gdbserver.domain.arch import ARCHITECTURES, RISCV64, X86_64, Arch
+from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
+from kdump_gdbserver.domain.kernel.symbols import Symbols
 from tests.support.fake_kernel import FakeKernel, fake_kernel, registers_of
 
 every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
 
 
-def symbols_of(kernel: FakeKernel) -> KernelSymbols:
+def symbols_of(kernel: FakeKernel) -> Symbols:
     dump = kernel.dump()
-    return KernelSymbols(DumpMemory(dump).kernel(), dump.vmcoreinfo, kernel.arch.byte_order)
+    types = KernelSymbols(DumpMemory(dump).kernel(), dump.vmcoreinfo, kernel.arch)
+    return Symbols(types, kernel_memory(kernel.memory(), kernel.arch))
 
 
 def cpus_of(kernel: FakeKernel) -> list[Cpu]:
-    return identify_cpus(
-        kernel.notes, kernel.arch, kernel.hypervisor, symbols_of(kernel), kernel.memory()
-    )
+    return identify_cpus(kernel.notes, kernel.arch, kernel.hypervisor, symbols_of(kernel))
 
 
 def expect(kernel: FakeKernel, numbers: list[int]) -> None:
@@ -79,13 +79,16 @@ def test_fewer_notes_than_online_cpus_are_numbered_in_order() -> None:
     assert [cpu.number for cpu in cpus_of(kernel)] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "gone", ["kallsyms_names", "nr_cpu_ids", "__per_cpu_offset", "__cpu_online_mask"]
-)
+@pytest.mark.parametrize("gone", ["kallsyms_names", "nr_cpu_ids", "__cpu_online_mask"])
 def test_without_the_kernels_word_cpus_are_numbered_in_order(gone: str) -> None:
     kernel = fake_kernel(possible=4, online=[2, 3], pids={3: 5}, crash_notes=False)
     found = cpus_of(kernel.without(gone))
     assert [(cpu.number, cpu.pid) for cpu in found] == [(0, 0), (1, 5)]
+
+
+def test_the_mask_of_online_cpus_needs_no_per_cpu_offsets() -> None:
+    kernel = fake_kernel(possible=4, online=[2, 3], pids={3: 5}, crash_notes=False)
+    expect(kernel.without("__per_cpu_offset"), [2, 3])
 
 
 def test_a_crash_note_that_cannot_be_read_leaves_the_online_mask() -> None:
@@ -119,10 +122,67 @@ def test_a_hypervisors_notes_are_in_order_and_pids_come_from_the_tasks(
     kernel = fake_kernel(
         possible=possible, pids=pids, hypervisor=True,
         absolute_percpu=data.draw(st.booleans()),
-        current_variable=data.draw(st.sampled_from(["current_task", "pcpu_hot"])),
+        current_variable=data.draw(st.sampled_from(["current_task", "pcpu_hot", "runqueues"])),
     )  # fmt: skip
     assert [cpu + 1 for cpu in range(possible)] == [note.pid for note in kernel.notes]
     expect(kernel, list(range(possible)))
+
+
+@every_arch
+@given(st.dictionaries(st.integers(0, 5), st.integers(0, 1 << 22)))
+def test_where_only_the_tasks_tell_idle_cpus_stay_unknown(arch: Arch, pids: dict[int, int]) -> None:
+    """Tasks have their CPU in them; an idle task is on no list."""
+    kernel = fake_kernel(
+        arch, possible=6, pids=pids, hypervisor=True, current_variable="init_task"
+    )  # fmt: skip
+    assert [pids.get(cpu) or None for cpu in range(6)] == [cpu.pid for cpu in cpus_of(kernel)]
+
+
+def test_a_torn_task_list_keeps_what_came_before() -> None:
+    kernel = fake_kernel(
+        AARCH64, possible=3, pids={0: 7, 1: 8, 2: 9}, hypervisor=True, current_variable="init_task"
+    )
+    assert [cpu.pid for cpu in cpus_of(kernel.without("task 1"))] == [7, None, None]
+
+
+def test_two_tasks_on_one_cpu_cannot_be() -> None:
+    kernel = fake_kernel(
+        AARCH64, possible=3, pids={0: 7, 1: 8, 2: 9}, hypervisor=True, current_variable="init_task"
+    )
+    same = kernel.with_bytes("task 1", (0).to_bytes(4, "little"), at=0x14)
+    assert [cpu.pid for cpu in cpus_of(same)] == [None, None, 9]
+
+
+def test_a_runqueue_of_another_cpu_is_not_believed() -> None:
+    kernel = fake_kernel(
+        AARCH64, possible=2, pids={0: 7, 1: 8}, hypervisor=True, current_variable="runqueues"
+    )
+    moved = kernel.with_bytes("runqueue 1", (5).to_bytes(4, "little"), at=0x40)
+    assert [cpu.pid for cpu in cpus_of(moved)] == [7, None]
+
+
+@pytest.mark.parametrize("pid", [1 << 31, (1 << 22) + 1])
+def test_what_can_be_no_pid_is_none(pid: int) -> None:
+    kernel = fake_kernel(possible=2, pids={0: 7}, hypervisor=True)
+    odd = kernel.with_bytes("task 0", pid.to_bytes(4, "little"), at=0x4E8)
+    assert [cpu.pid for cpu in cpus_of(odd)] == [None, 0]
+
+
+@every_arch
+def test_a_hypervisors_notes_without_its_mark_are_known_by_their_pids(arch: Arch) -> None:
+    """QEMU's dumps of arm64 say nowhere that they are QEMU's."""
+    kernel = fake_kernel(
+        arch, possible=3, pids={0: 70, 2: 71}, hypervisor=True, current_variable="runqueues"
+    )
+    unmarked = dataclasses.replace(kernel, hypervisor=False)
+    assert [cpu.pid for cpu in cpus_of(unmarked)] == [70, 0, 71]
+    nothing = unmarked.without("kallsyms_names")
+    assert [cpu.pid for cpu in cpus_of(nothing)] == [None, None, None]
+
+
+def test_pids_that_count_are_believed_where_the_notes_are_the_kernels() -> None:
+    expect(fake_kernel(possible=2, pids={0: 1, 1: 2}), [0, 1])
+    expect(fake_kernel(possible=1, pids={0: 1}), [0])
 
 
 @pytest.mark.parametrize("gone", ["kallsyms_names", "btf", "nr_cpu_ids", "__per_cpu_offset"])

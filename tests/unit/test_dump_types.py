@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder, SegmentedAddressSpace
 from kdump_gdbserver.domain.kernel.types import Member
 from kdump_gdbserver.domain.symbols.dump_types import DumpTypes, text_start
-from kdump_gdbserver.domain.symbols.first_task import find_init_task, tasks_on_cpus
+from kdump_gdbserver.domain.symbols.first_task import find_init_task
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.btf_writer import BtfWriter
 from tests.support.kallsyms_writer import lay_out
@@ -119,8 +119,7 @@ def test_a_dump_with_functions_only_tells_types_too(order: ByteOrder) -> None:
     assert types.symbol("do_7") == STEXT + 64 * 7
     assert types.symbol("init_uts_ns") == DATA + 8  # VMCOREINFO's
     assert types.symbol("_text") == TEXT
-    assert types.symbol("init_task") is None
-    assert types.symbols(("do_7", "_text", "init_task")) == {"do_7": STEXT + 448, "_text": TEXT}
+    assert types.symbols(("do_7", "_text", "nothing")) == {"do_7": STEXT + 448, "_text": TEXT}
     assert types.size("struct task_struct") == TASK_SIZE
     assert types.member("struct task_struct", "tasks.prev") == Member(40, 8, "pointer")
     assert types.problems == []
@@ -197,12 +196,11 @@ def test_where_the_head_of_the_kernel_begins(
 
 
 @byte_orders
-def test_the_first_task_is_found_and_what_cpus_run(order: ByteOrder) -> None:
+def test_the_first_task_is_found(order: ByteOrder) -> None:
     memory = memory_of(order)
     types = DumpTypes(memory, info(), order)
     assert find_init_task(memory, types, order, STEXT, TEXT + 0x2000000) == INIT_TASK
-    running = tasks_on_cpus(memory, types, order, [INIT_TASK, *OTHERS, 0x1000])
-    assert running == {0: OTHERS[0], 1: OTHERS[1]}
+    assert types.symbol("init_task") == INIT_TASK
 
 
 @pytest.mark.parametrize(
@@ -245,16 +243,6 @@ def test_without_a_member_no_task_is_looked_for(missing: str) -> None:
     memory = memory_of(btf=btf(missing=missing))
     types = DumpTypes(memory, info(), "little")
     assert find_init_task(memory, types, "little", STEXT, TEXT + 0x2000000) is None
-
-
-def test_a_cpu_between_two_tasks_runs_neither() -> None:
-    raw = {at: task("little", at, cpu=0, on_cpu=1, pid=number) for number, at in enumerate(OTHERS)}
-    memory = SegmentedAddressSpace({BTF: btf(), **raw})
-    types = DumpTypes(memory, info(), "little")
-    assert tasks_on_cpus(memory, types, "little", OTHERS) == {}
-    assert tasks_on_cpus(memory, types, "little", OTHERS[:1]) == {0: OTHERS[0]}
-    without = SegmentedAddressSpace({BTF: btf(missing="on_cpu"), **raw})
-    assert tasks_on_cpus(without, DumpTypes(without, info(), "little"), "little", OTHERS) == {}
 
 
 class Damaged(AddressSpace):

@@ -72,6 +72,30 @@ def test_an_elf_file_that_was_not_linked_is_refused(vmlinux: Callable[[bytes], s
     assert "PT_LOAD" in refused(lambda: ElfSymbolFile(path))
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [(1, "was not linked (ET_REL)"), (4, "is a core file"), (7, "is of ELF type 7")],
+)
+def test_an_elf_file_that_is_no_program_is_refused(
+    vmlinux: Callable[[bytes], str], kind: int, said: str
+) -> None:
+    path = vmlinux(write_elf(SYMBOLS, elf_type=kind))
+    message = refused(lambda: ElfSymbolFile(path))
+    assert message.startswith(f"{path}: ")
+    assert said in message
+    assert "give the vmlinux" in message
+    advised = refused(lambda: ElfSymbolFile(path, "give the executable"))
+    assert said in advised
+    assert advised.endswith("; give the executable")
+
+
+def test_machine_and_whether_there_are_symbols(vmlinux: Callable[[bytes], str]) -> None:
+    file = ElfSymbolFile(vmlinux(write_elf(SYMBOLS, machine=183, elf_type=3)))
+    assert (file.machine, file.has_symbols) == (183, True)
+    assert not ElfSymbolFile(vmlinux(write_elf({}))).has_symbols
+    assert ElfSymbolFile(vmlinux(write_elf(SYMBOLS, machine=0xFEED))).machine == 0xFEED
+
+
 def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
     for path, said in ((tmp_path / "gone", "No such file"), (tmp_path, "Is a directory")):
         message = refused(lambda path=path: ElfSymbolFile(str(path)))  # type: ignore[misc]

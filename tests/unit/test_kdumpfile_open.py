@@ -78,7 +78,7 @@ def test_facts(opener: KdumpfileOpener, tmp_path: Path, form: str) -> None:
     assert facts.dump_level == (None if form == "elf" else 31)
     assert not facts.hypervisor
     assert not facts.truncated
-    assert facts.library == opener.describe_library()
+    assert facts.library == opener.describe()
     assert facts.library.startswith("libkdumpfile.so.")
     dump.close()
 
@@ -472,7 +472,7 @@ def test_any_damage_gives_a_dump_or_an_error(
 def test_a_library_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = str(tmp_path / "libkdumpfile.so.99")
     with pytest.raises(LibraryNotFoundError) as caught:
-        KdumpfileOpener(missing).describe_library()
+        KdumpfileOpener(missing).describe()
     assert missing in str(caught.value)
     assert HOW_TO_GET in str(caught.value)
     monkeypatch.setenv("KDUMP_GDBSERVER_LIBKDUMPFILE", missing)

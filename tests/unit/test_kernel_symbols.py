@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from kdump_gdbserver.application.kernel.kernel_symbols import WANTED, KernelSymbols
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols, kernel_memory
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
+from kdump_gdbserver.domain.kernel.errors import Unreadable
+from kdump_gdbserver.domain.kernel.types import Member
 from tests.support.fake_dump import FakeSymbolFile
-from tests.support.fake_kernel import FakeKernel, fake_kernel
+from tests.support.fake_kernel import NOISE, FakeKernel, fake_kernel
 
 every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
 TABLES = ("names", "num_syms", "token_table", "token_index", "offsets", "relative_base")
@@ -17,22 +19,14 @@ TABLES = ("names", "num_syms", "token_table", "token_index", "offsets", "relativ
 def symbols_of(kernel: FakeKernel, file: FakeSymbolFile | None = None) -> KernelSymbols:
     dump = kernel.dump()
     return KernelSymbols(
-        DumpMemory(dump).kernel(),
-        dump.vmcoreinfo,
-        kernel.arch.byte_order,
-        file.symbols if file else None,
+        DumpMemory(dump).kernel(), dump.vmcoreinfo, kernel.arch, file.symbols if file else None
     )
-
-
-def expected_of(kernel: FakeKernel) -> dict[str, int]:
-    names = (*WANTED, "_stext")
-    return {name: kernel.symbols[name] for name in names if name in kernel.symbols}
 
 
 @every_arch
 @pytest.mark.parametrize("percpu", [True, False], ids=["absolute_percpu", "plain"])
 @pytest.mark.parametrize("compress", [True, False], ids=["compressed", "one-char"])
-def test_wanted_symbols_come_from_the_dumps_own_table(
+def test_every_symbol_comes_from_the_dumps_own_table(
     arch: Arch, percpu: bool, compress: bool
 ) -> None:
     kernel = fake_kernel(
@@ -40,21 +34,39 @@ def test_wanted_symbols_come_from_the_dumps_own_table(
     )
     symbols = symbols_of(kernel)
     assert symbols.source == "kallsyms"
-    assert expected_of(kernel) == dict(symbols.addresses)
+    assert symbols.look_up([*kernel.symbols, "no_such_symbol"]) == kernel.symbols
+    one_by_one = symbols_of(kernel)
+    assert {name: one_by_one.symbol(name) for name in kernel.symbols} == kernel.symbols
+    assert one_by_one.symbol("no_such_symbol") is None
+
+
+def test_symbols_as_a_mapping() -> None:
+    kernel = fake_kernel()
+    addresses = symbols_of(kernel).addresses
+    assert addresses["nr_cpu_ids"] == kernel.symbols["nr_cpu_ids"]
+    assert addresses.get("no_such_symbol") is None
+    assert ("panic_cpu" in addresses, "_text" in addresses) == (False, True)
+    with pytest.raises(KeyError):
+        addresses["panic_cpu"]
+    assert {"nr_cpu_ids", "_text"} <= set(addresses) <= kernel.symbols.keys()
+    assert {"_stext", "panic_cpu"} & addresses.keys() == {"_stext"}
 
 
 @every_arch
-def test_ints_and_struct_members_are_read(arch: Arch) -> None:
-    symbols = symbols_of(fake_kernel(arch, panic_cpu=-1, possible=6))
-    assert (symbols.read_int("nr_cpu_ids"), symbols.read_int("panic_cpu")) == (6, -1)
-    assert symbols.member_offsets("task_struct") == {"pid": 0x4E8, "comm": 0x7A0}
-    assert symbols.member_offsets("no_such_struct") == {}
-    assert symbols.read_int("no_such_symbol") is None
+def test_types_are_those_of_btf(arch: Arch) -> None:
+    symbols = symbols_of(fake_kernel(arch))
+    assert symbols.member("struct task_struct", "pid") == Member(0x4E8, 4)
+    assert symbols.member("struct task_struct", "comm") == Member(0x7A0, 16, "bytes")
+    assert symbols.member("struct task_struct", "tasks.next") == Member(0x400, 8, "pointer")
+    assert symbols.member("struct task_struct", "no_such") is None
+    assert (symbols.size("struct list_head"), symbols.size("struct no_such")) == (16, None)
 
 
 def test_the_symbol_file_is_not_asked_when_the_dump_knows() -> None:
     file = FakeSymbolFile({"panic_cpu": 0x1234})
-    assert symbols_of(fake_kernel(), file).source == "kallsyms"
+    symbols = symbols_of(fake_kernel(), file)
+    assert symbols.source == "kallsyms"
+    assert (symbols.symbol("panic_cpu"), symbols.look_up(["a", "b", "c", "d"])) == (None, {})
     assert file.asked == 0
 
 
@@ -69,11 +81,27 @@ def test_a_missing_table_leads_to_the_symbol_file(table: str) -> None:
         symbols = symbols_of(broken, file)
         assert symbols.source == "symbol file"
         assert kernel.symbols["panic_cpu"] == symbols.addresses["panic_cpu"]
-        assert symbols.read_int("panic_cpu") == 2
+        assert symbols.member("struct task_struct", "pid") == Member(0x4E8, 4)
         nothing = symbols_of(broken)
         assert (nothing.source, dict(nothing.addresses)) == ("none", {})
-        assert nothing.read_int("panic_cpu") is None
-        assert nothing.member_offsets("task_struct") == {}
+        assert nothing.symbol("panic_cpu") is None
+        assert nothing.member("struct task_struct", "pid") is None
+
+
+def test_where_kallsyms_has_functions_alone_the_symbol_file_has_the_rest() -> None:
+    kernel = fake_kernel(AARCH64, panic_cpu=2, data_symbols=False)
+    assert symbols_of(kernel).look_up(kernel.symbols).keys() == {"_stext", *NOISE}
+    file = FakeSymbolFile({**kernel.symbols, "_stext": 0x1234})
+    symbols = symbols_of(kernel, file)
+    assert symbols.look_up(["_stext", "panic_cpu", "no_such"]) == {
+        name: kernel.symbols[name] for name in ("_stext", "panic_cpu")
+    }
+    assert symbols.source == "kallsyms and symbol file"
+    assert file.asked == 1
+    symbols.look_up(["_stext", "panic_cpu", "no_such"])
+    assert file.asked == 1  # each name is looked up once
+    assert symbols.symbol("init_task") == kernel.symbols["init_task"]
+    assert symbols.symbol("nr_cpu_ids") == kernel.symbols["nr_cpu_ids"]
 
 
 def test_a_table_of_another_kernel_is_not_believed() -> None:
@@ -90,16 +118,18 @@ def test_a_monstrous_symbol_count_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize("damage", [b"\0\0", b"\xff" * 24])
-def test_damaged_btf_has_no_members(damage: bytes) -> None:
-    assert symbols_of(fake_kernel().with_bytes("btf", damage)).member_offsets("task_struct") == {}
+def test_damaged_btf_has_no_types(damage: bytes) -> None:
+    symbols = symbols_of(fake_kernel().with_bytes("btf", damage))
+    assert symbols.member("struct task_struct", "pid") is None
+    assert symbols.size("struct task_struct") is None
 
 
-def test_a_type_section_with_its_end_before_its_start_has_no_members() -> None:
+def test_a_type_section_with_its_end_before_its_start_has_no_types() -> None:
     kernel = fake_kernel(AARCH64)
     backwards = {"__start_BTF": kernel.symbols["__stop_BTF"], "__stop_BTF": 0}
     file = FakeSymbolFile(backwards)
     symbols = symbols_of(kernel.without("kallsyms_names"), file)
-    assert symbols.member_offsets("task_struct") == {}
+    assert symbols.member("struct task_struct", "pid") is None
 
 
 def test_the_table_may_lie_before_or_after_its_names() -> None:
@@ -116,4 +146,15 @@ def test_the_table_may_lie_before_or_after_its_names() -> None:
     moved = FakeKernel(
         kernel.arch, segments, kernel.symbols, "\n".join(lines), kernel.notes, kernel.hypervisor
     )
-    assert expected_of(kernel) == dict(symbols_of(moved).addresses)
+    assert symbols_of(moved).look_up(kernel.symbols) == kernel.symbols
+
+
+@every_arch
+def test_memory_as_the_walkers_read_it(arch: Arch) -> None:
+    kernel = fake_kernel(arch)
+    memory = kernel_memory(kernel.memory(), arch)
+    at = kernel.symbols["nr_cpu_ids"]
+    assert memory.integer(at, 4) == 4
+    assert (memory.byte_order, memory.pointer_size) == (arch.byte_order, arch.pointer_size)
+    with pytest.raises(Unreadable, match=rf"cannot read 4096 bytes at {at:#x}"):
+        memory.fetch(at, 4096)

@@ -49,11 +49,11 @@ def test_a_register_the_note_lacks_is_unavailable(arch: Arch) -> None:
 def test_the_text_segment_is_where_the_kernel_runs(arch: Arch) -> None:
     kernel = fake_kernel(arch)
     text = kernel.symbols["_text"]
-    assert text == open_kernel_view(kernel.dump()).text_segment
+    assert text == open_kernel_view(kernel.dump()).placement.first_segment
     blind = kernel.without("kallsyms_names")
-    assert text == open_kernel_view(blind.dump()).text_segment  # by SYMBOL(_stext)
+    assert text == open_kernel_view(blind.dump()).placement.first_segment  # by SYMBOL(_stext)
     mute = blind.with_vmcoreinfo(lambda _: "OSRELEASE=x")
-    assert open_kernel_view(mute.dump()).text_segment is None
+    assert open_kernel_view(mute.dump()).placement.first_segment is None
 
 
 def test_a_symbol_files_addresses_are_moved_by_kaslr_but_per_cpu_ones_are_not() -> None:
@@ -68,7 +68,7 @@ def test_a_symbol_files_addresses_are_moved_by_kaslr_but_per_cpu_ones_are_not() 
     assert file.asked == 1
     assert [thread.core for thread in view.threads] == [1, 3]
     assert (view.threads[1], "panic_cpu") == (view.current, view.current_reason)
-    assert kernel.symbols["_text"] == view.text_segment
+    assert kernel.symbols["_text"] == view.placement.first_segment
 
 
 def test_a_dump_without_notes_still_has_memory_to_look_at() -> None:
@@ -92,8 +92,8 @@ def test_every_session_has_memory_of_its_own() -> None:
     first, second = view.open_session(), view.open_session()
     assert before + 2 == len(opened)
     assert opened[-2] is not opened[-1]
-    assert first.threads is second.threads
-    assert first.auxv is None
+    assert first.inferior.threads is second.inferior.threads
+    assert first.inferior.auxv is None
 
 
 def test_there_are_mappings_if_none_at_all() -> None:
@@ -122,7 +122,7 @@ def test_a_deferred_target_makes_its_view_once_and_tries_again_after_an_error() 
     with pytest.raises(InputError):
         target.prepare()
     assert target.prepare() is target.prepare()
-    assert target.open_session().threads is made[1].threads
+    assert target.open_session().inferior.threads is made[1].threads
     assert len(made) == 2
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_kaslr_offset_does_not_lead_out_of_the_address_space(
     kernel = fake_kernel().without("kallsyms_names")
     kernel = kernel.with_vmcoreinfo(lambda _: f"KERNELOFFSET={offset}\n")
     file = FakeSymbolFile({}, first_segment=0xFFFFFFFF81000000)
-    assert expected == open_kernel_view(kernel.dump(), file).text_segment
+    assert expected == open_kernel_view(kernel.dump(), file).placement.first_segment
 
 
 def look_around(dump: FakeDump, kernel: FakeKernel) -> View:
@@ -144,11 +144,11 @@ def look_around(dump: FakeDump, kernel: FakeKernel) -> View:
     assert max(1, len(kernel.notes)) == len(view.threads)
     assert view.current in list(view.threads)
     session = view.open_session()
-    for thread in session.threads:
+    for thread in session.inferior.threads:
         assert thread.extra.startswith("CPU #")
         assert thread.registers.layout is view.layout
-    if view.text_segment is not None:
-        assert 0 <= view.text_segment < 1 << 64
+    if view.placement.first_segment is not None:
+        assert 0 <= view.placement.first_segment < 1 << 64
     try:
         session.read_memory(0x1000, 64)
     except MemoryFault:

@@ -1,4 +1,4 @@
-"""The script in docs/library.md works as it stands there."""
+"""The scripts in docs/library.md work as they stand there."""
 
 from __future__ import annotations
 
@@ -10,20 +10,34 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample"
+SCRIPTS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.S)
+FACTS = json.loads((SAMPLE / "facts.json").read_text())
 
 
-def test_script_in_the_documentation_runs() -> None:
-    match = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.S)
-    assert match is not None
+def lines_of(script: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", match[1], str(SAMPLE / "toy-vmcore")],
+        [sys.executable, "-c", script, str(SAMPLE / "toy-vmcore")],
         capture_output=True,
         text=True,
         check=True,
     )
-    facts = json.loads((SAMPLE / "facts.json").read_text())
-    lines = done.stdout.splitlines()
-    assert lines[0] == f"x86_64 {facts['osrelease']} {int(facts['kaslr_offset'], 16)}"
+    return done.stdout.splitlines()
+
+
+def test_script_in_the_documentation_runs() -> None:
+    lines = lines_of(SCRIPTS[0])
+    assert lines[0] == f"x86_64 {FACTS['osrelease']} {int(FACTS['kaslr_offset'], 16)}"
     assert [line.split()[2] for line in lines[1:3]] == ["0:", "1:"]
-    assert lines[1].endswith(f"pc {facts['threads'][0]['registers']['rip']}")
+    assert lines[1].endswith(f"pc {FACTS['threads'][0]['registers']['rip']}")
     assert len(bytes.fromhex(lines[3])) == 16
+
+
+def test_script_that_walks_the_kernel_runs() -> None:
+    """On real kernels it is run by tests/real/test_domain_kernel.py."""
+    runqueues = int(FACTS["per_cpu"]["symbols"]["runqueues"], 16)
+    places = [int(offset, 16) + runqueues for offset in FACTS["per_cpu"]["offsets"]]
+    assert lines_of(SCRIPTS[1]) == [
+        *(f"CPU {cpu}: runqueue at {place:#x}" for cpu, place in enumerate(places)),
+        "tasks: no symbol init_pid_ns: kernel not supported",
+    ]
+    assert len(SCRIPTS) == 2

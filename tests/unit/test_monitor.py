@@ -223,7 +223,7 @@ def test_mode_switches_this_clients_addresses() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "vtop", "vtop 1 2", "vtop -1", "vtop 0x", "vtop ١٢", "vtop 12345678901234567", "why",
+        "vtop", "vtop 1 2", "vtop -1", "vtop 0x", "vtop ١٢", "vtop 0x12345678901234567", "why",
         "phys", "phys 0", "phys 0 -1", "phys 0 1_0", "mode sideways", "info now", "dmesg -T",
         "log loud", "vmcoreinfo x", "\x1b[31m", "é" * 50,
     ],
@@ -233,6 +233,66 @@ def test_nonsense_is_one_clear_line(command: str) -> None:
     assert text.count("\n") == 1
     assert text[:-1].isprintable()
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("0x7ffd2ef0f320", 0x7FFD_2EF0_F320),
+        ("0X10", 0x10),
+        ("140724078208224", 140724078208224),  # as gdb prints it with /d
+        ("18446744071578845184", KERNEL),
+        ("7ffd2ef0f320", 0x7FFD_2EF0_F320),  # as the kernel's log and /proc/PID/maps have it
+        ("FFFF888000000000", 0xFFFF_8880_0000_0000),
+        ("0000000000401a00", 0x401A00),
+        ("0", 0),
+        ("4096", 4096),
+    ],
+)
+def test_how_numbers_are_read(typed: str, address: int) -> None:
+    """As gdb reads them: digits alone are decimal. Letters can only be hex."""
+    debugger = client(dump_of())
+    assert debugger.monitor(f"vtop {typed}").startswith(f"virtual   {address:#x}\n")
+    assert debugger.monitor(f"why {typed}").startswith(f"{address:#x} can")
+
+
+@pytest.mark.parametrize(
+    ("typed", "plain"), [("0401000", "401000"), ("0000700000000000", "7" + "0" * 11), ("00", "0")]
+)
+def test_digits_behind_a_zero_are_refused(typed: str, plain: str) -> None:
+    """Octal to gdb, hex in the kernel's log: whoever types them must say."""
+    assert client(dump_of()).monitor(f"vtop {typed}") == (
+        f"'{typed}' may be hex or decimal; type 0x{typed} for hex, {plain} for decimal\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "typed", ["18446744073709551616", "0x10000000000000000", "10000000000000000f"]
+)
+def test_more_than_64_bits_are_no_address(typed: str) -> None:
+    assert f"'{typed}' is no address" in client(dump_of()).monitor(f"vtop {typed}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("vtop &init_task", 'eval "monitor vtop %p", &init_task'),
+        ("why init_task.stack + 8", 'eval "monitor why %p", init_task.stack + 8'),
+        ("vtop $pc\x1b[31m", 'eval "monitor vtop %p", EXPRESSION'),
+        ("why " + "a+" * 99, 'eval "monitor why %p", EXPRESSION'),
+        ("phys &x 0x10", 'eval "monitor phys %p 0x10", &x'),
+    ],
+)
+def test_an_expression_is_for_gdb_to_work_out(typed: str, told: str) -> None:
+    text = client(dump_of()).monitor(typed)
+    assert text.endswith(f": {told}\n")
+    assert text.count("\n") == 1
+    assert text[:-1].isprintable()
+
+
+def test_the_help_says_how_numbers_are_read() -> None:
+    text = client(dump_of()).monitor("help")
+    assert re.search(r"^  vtop ADDR +.*digits alone are decimal", text, re.MULTILINE)
 
 
 def test_log_is_switched_for_this_client() -> None:

@@ -228,7 +228,7 @@ def test_the_signal_that_was_waiting_is_a_whole_siginfo_or_none(
 
 
 def offset_of(image: ProcessImage, pages: dict[int, bytes]) -> int | None:
-    return open_process_view(dump_of(pages), image).load_offset
+    return open_process_view(dump_of(pages), image).placement.offset
 
 
 @pytest.mark.parametrize("bits", [64, 32])
@@ -256,7 +256,7 @@ def test_without_the_headers_the_executable_begins_where_it_is_mapped() -> None:
     for linked_at, expected in ((0x40, CODE), (0x1000, CODE - 0x1000), (CODE + 0x40, None)):
         executable = FakeSymbolFile({}, first_segment=linked_at)
         view = open_process_view(dump_of({}), image, symbol_file=executable)
-        assert view.load_offset == expected
+        assert view.placement.offset == expected
 
 
 def test_without_the_headers_the_sidecar_is_believed() -> None:
@@ -303,3 +303,18 @@ def test_a_filtered_dump_is_warned_of(
     found = process_warnings(dump, sysroot)
     assert len(found) == bool(expected)
     assert expected in "".join(found)
+
+
+def test_info_os_lists_this_process_its_threads_and_the_cpus() -> None:
+    image = image_of(thread(100, {}), thread(101, {}, cpu=1))
+    tables = open_process_view(dump_of(), image).os_tables
+    shown = {table.name: (table.columns, list(table.rows())) for table in tables}
+    assert shown == {
+        "processes": (("pid", "command", "cores"), [("100", "prog", "1")]),
+        "threads": (
+            ("pid", "command", "tid", "core"),
+            [("100", "t100", "100", ""), ("100", "t101", "101", "1")],
+        ),
+        "cpus": (("cpu", "pid"), [("0", "0"), ("1", "101"), ("2", "102")]),
+    }
+    assert all("this process" in table.description for table in tables if table.name != "cpus")

@@ -223,5 +223,5 @@ def test_the_view_is_the_kernels_otherwise() -> None:
     assert view.threads.by_tid(10_000) is view.threads[9_999]
     session = view.open_session()
     assert session.read_memory(FRAME, 6) == b"memory"
-    assert session.current is view.threads[0]
-    assert session.layout is X86_64.layout()
+    assert session.inferior.current is view.threads[0]
+    assert session.inferior.layout is X86_64.layout()

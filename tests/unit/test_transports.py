@@ -87,11 +87,11 @@ def test_a_socket_that_took_our_place_is_not_removed(tmp_path: Path) -> None:
 def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("dear to somebody")
-    assert "no socket" in refused(path)
+    assert "not a socket" in refused(path)
     assert path.read_text() == "dear to somebody"
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
-    assert "no socket" in refused(link)
+    assert "not a socket" in refused(link)
     assert link.is_symlink()
 
 

@@ -262,7 +262,7 @@ def symbols_of(memory: AddressSpace, symbols: dict[str, int]) -> KernelSymbols:
     return KernelSymbols(
         memory,
         Vmcoreinfo.parse(b"OSRELEASE=6.6.0\n"),
-        "little",
+        X86_64,
         lambda names: {name: symbols[name] for name in names if name in symbols},
     )
 

@@ -21,8 +21,13 @@ from tests.support.elf_writer import write_elf
 TEXT = 0xFFFFFFFF81000000
 KASLR = 0x1A800000
 BTF = write_btf({"task_struct": {"pid": 8}})
-SYMBOLS = {"_text": TEXT, "pcpu_text": TEXT + 0x10, "runqueues": 0x35E80, "absolute": 0x1000}
-SECTIONS = {"_text": ".text", "pcpu_text": ".text", "runqueues": ".data..percpu"}
+SYMBOLS = {
+    "_text": TEXT, "pcpu_text": TEXT + 0x10, "runqueues": 0x35E80, "__per_cpu_end": 0x40000,
+    "__per_cpu_load": TEXT + 0x1000000, "absolute": 0x1000,
+}  # fmt: skip
+SECTIONS = {"_text": ".text", "pcpu_text": ".text"} | dict.fromkeys(
+    ("runqueues", "__per_cpu_end", "__per_cpu_load"), ".data..percpu"
+)
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def vmlinux(tmp_path: Path) -> Callable[..., str]:
 
     def write(symbols: dict[str, int] = SYMBOLS, percpu: int = 0, **more: Any) -> str:
         path = tmp_path / "vmlinux"
-        sections = {".text": (TEXT, b"\x90" * 16), ".data..percpu": (percpu, bytes(16))}
+        sections = {".text": (TEXT, b"\x90" * 16), ".data..percpu": (percpu, bytes(0x40000))}
         sections |= {f".{name}": (0, data) for name, data in more.items()}
         of_section = {name: SECTIONS[name.split("@")[0]] for name in symbols if name != "absolute"}
         path.write_bytes(write_elf(symbols, more=sections, of_section=of_section))
@@ -46,6 +51,8 @@ def test_symbols_move_but_absolute_and_per_cpu_ones(vmlinux: Callable[..., str])
         "_text": TEXT + KASLR,
         "pcpu_text": TEXT + 0x10 + KASLR,
         "runqueues": 0x35E80,
+        "__per_cpu_end": 0x40000,
+        "__per_cpu_load": TEXT + 0x1000000 + KASLR,  # not in the area, though of its section
         "absolute": 0x1000,
         "text": None,  # the end of a name
         "": None,

@@ -1,1 +1,1 @@
-"""What each packet means: the table of handlers, and the handlers by kind."""
+"""The packets: a table of handlers, and the handlers by kind."""

@@ -1,4 +1,4 @@
-"""What the server knows of one client: what it can take, and which thread it looks at."""
+"""Client: what the server knows about one client, such as its features and selected thread."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     parse_thread_id,
 )
 from kdump_gdbserver.domain.threads import Thread
-from kdump_gdbserver.ports.debug_session import DebugSession
+from kdump_gdbserver.ports.debug_session import DebugSession, Inferior
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
-# The longest packet either side may send, in bytes; gdb asks for half as many bytes of
-# memory at a time. For gdb itself any size from 0x10000 up is as good, but the server
-# needs half the CPU time for each byte that it does with 0x20000: see docs/benchmarks.md.
+# The longest packet that either side may send, in bytes; gdb reads half as much memory at a time.
+# gdb is as fast with any size from 0x10000 up. The server needs half the CPU time per byte that it
+# needs with 0x20000: see docs/benchmarks.md.
 PACKET_SIZE = 0x100000
 
 
 @dataclass(slots=True)
 class Client:
-    """The protocol state of one connection; packet handlers get it and change it."""
+    """The protocol state of one connection, which packet handlers read and change."""
 
     log: ExchangeLog
     session: DebugSession = field(init=False)
+    inferior: Inferior = field(init=False)
     general_thread: Thread = field(init=False)
     multiprocess: bool = False
     error_messages: bool = False
@@ -47,37 +48,39 @@ class Client:
     statistics: Statistics = field(default_factory=Statistics)
 
     def begin(self, session: DebugSession) -> None:
-        """Take the session that packets are about; it is needed before the first of them."""
+        """Set the session. Handlers need it, so this comes before the first packet."""
         self.session = session
-        self.general_thread = session.current
+        self.inferior = session.inferior
+        self.general_thread = session.inferior.current
 
     @property
     def pid(self) -> int:
-        """The number of the one inferior."""
-        return self.session.current.id.pid
+        """The process id of the only inferior."""
+        return self.inferior.current.id.pid
 
     def find_thread(self, text: bytes) -> Thread:
-        """Return the thread that a packet names; 0 and -1 stand for the selected one.
+        """Return the thread that a packet names; 0 and -1 mean the selected one.
 
-        Raises `PacketError` for a thread or inferior that is not there.
+        Raises `PacketError` if there is no such thread or inferior.
         """
         pid, tid = parse_thread_id(text)
         if pid not in (None, ANY, ALL, self.pid):
             raise PacketError(f"no inferior {pid}")
         if tid in (ANY, ALL):
             return self.general_thread
-        thread = self.session.threads.by_tid(tid)
+        thread = self.inferior.threads.by_tid(tid)
         if thread is None:
             raise PacketError(f"no thread {tid}")
         return thread
 
     def start_over(self) -> None:
-        """Forget what the client did to the process it has left, and attach it anew."""
+        """Attach the client to the process again, in its initial state."""
         self.attached = True
-        self.general_thread = self.session.current
+        self.general_thread = self.inferior.current
         self.listed = 0
         self.objects.clear()
-        self.session.set_physical_mode(False)
+        if self.session.physical is not None:
+            self.session.physical.switch(False)
         for file in self.open_files.values():
             file.close()
         self.open_files.clear()

@@ -1,8 +1,8 @@
-"""Which packet is answered by which handler.
+"""The table of packets and their handlers.
 
-Packets whose names are words (`q...`, `Q...`, `v...`, `j...`) are found by that word, all
-others by their first letter. A packet that is in no table gets the empty reply, and so
-do those that are in one to say that they are known and not supported.
+Packets whose name is a word (`q...`, `Q...`, `v...`, `j...`) are looked up by that word, all others
+by their first letter. A packet that is in neither table is not supported. Some packets are in a
+table although they are not supported, to show that they are known.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from kdump_gdbserver.adapters.rsp_tcp.packets import (
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.packets.replies import Reply, Work
 
-# A handler takes the client and what follows the packet's name. It returns the reply, or the
-# work that makes it. What it raises becomes an error reply.
+# A handler takes the client and the part of the packet after its name. It returns the reply, or the
+# work that leads to it. An exception that it raises becomes an error reply.
 Handler = Callable[[Client, bytes], Reply | Work]
 
 _BY_LETTER: dict[str, Handler] = {
@@ -89,7 +89,7 @@ BY_WORD: dict[bytes, Handler] = {
     b"qRegisterInfo": lldb.register_info,
     b"qGetWorkingDir": lldb.working_directory,
     b"qGDBServerVersion": lldb.server_version,
-    # Known, and not supported: nothing runs, and there are no tracepoints.
+    # Known but not supported: nothing runs, and there are no tracepoints.
     **dict.fromkeys(
         (
             b"vCont?",
@@ -119,15 +119,15 @@ _SEPARATORS = bytes.maketrans(b":,;", b";;;")
 
 
 def find_handler(payload: bytes) -> tuple[Handler, bytes]:
-    """Return the handler of a packet and the arguments to give it."""
+    """Return the handler of a packet and the arguments for it."""
     initial = payload[0] if payload else 0
     if initial in _WORD_INITIALS:
-        # Names are short; only their stretch of the packet is searched.
+        # Names are short, so only the start of the packet is searched.
         end = payload[:32].translate(_SEPARATORS).find(b";")
         word, arguments = (payload, b"") if end < 0 else (payload[:end], payload[end + 1 :])
         handler = BY_WORD.get(word)
         if handler is None and not arguments:
-            # LLDB writes some numbers right behind the word.
+            # LLDB appends some numbers to the word.
             stem = word.rstrip(_HEX_DIGITS)
             handler, arguments = BY_WORD.get(stem), word[len(stem) :]
         return handler or _unsupported, arguments

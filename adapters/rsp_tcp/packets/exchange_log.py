@@ -1,12 +1,12 @@
-"""The structured log of every RSP exchange; costs one test per packet when it is off."""
+"""The structured log of RSP exchanges; while it is off, it costs one test for each packet."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# So much of a packet is shown, in bytes.
+# Bytes of a packet that are shown.
 _SHOWN = 120
-# Malformed packets, and bugs, logged for one client; a client must not fill the disk by them.
+# Malformed packets, and bugs, logged for each client, so that no client fills the disk with them.
 MOST_MALFORMED = 20
 MOST_BUGS = 20
 
@@ -17,7 +17,7 @@ def _shown(payload: bytes) -> str:
 
 
 class ExchangeLog:
-    """Writes packets and replies to a structlog logger that is bound to one client."""
+    """Logs packets and replies to a structlog logger that is bound to one client."""
 
     def __init__(self, logger: Any, enabled: bool) -> None:
         self._logger = logger
@@ -28,9 +28,9 @@ class ExchangeLog:
     def exchange(
         self, request: bytes, reply: bytes | None, nanoseconds: int, error: str | None = None
     ) -> None:
-        """Log one packet, its reply (None: none was due) and the time it took.
+        """Log one packet, its reply (None if it has none) and the time it took.
 
-        `error` says what an error reply means: many clients get only a number.
+        `error` is the text of an error reply: many clients get only a number.
         """
         why = {} if error is None else {"error": error}
         self._logger.debug(
@@ -43,7 +43,7 @@ class ExchangeLog:
         )
 
     def malformed(self, reason: str) -> None:
-        """Log a packet that could not be taken; of a flood of them only the first few."""
+        """Log a packet that was rejected; only the first few of a flood."""
         self._malformed += 1
         if self._malformed <= MOST_MALFORMED:
             self._logger.warning("malformed packet", reason=reason)
@@ -51,7 +51,7 @@ class ExchangeLog:
                 self._logger.warning("this client's further malformed packets are not logged")
 
     def bug(self, request: bytes) -> None:
-        """Log the exception that is being handled as a bug that this packet has met."""
+        """Log the exception being handled, with its traceback, as a bug that this packet hit."""
         self._bugs += 1
         if self._bugs <= MOST_BUGS:
             self._logger.exception("internal error: this is a bug", request=_shown(request))
@@ -59,5 +59,5 @@ class ExchangeLog:
                 self._logger.error("this client's further internal errors are not logged")
 
     def out_of_step(self) -> None:
-        """Log that a client has gone on without an answer and is hung up on."""
-        self._logger.warning("client has given an answer up; hung up, lest it take it for another")
+        """Log that a client went on without an answer and is disconnected for that."""
+        self._logger.warning("client gave up waiting for an answer; hung up to keep it in step")

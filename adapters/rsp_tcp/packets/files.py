@@ -1,8 +1,7 @@
 """`vFile`: the client reads files of the dumped machine (GDB manual, "Host I/O Packets").
 
-Files are what the view has, read-only; nothing else exists for a client. A view without
-files still answers: were `vFile` unsupported, gdb would quietly take the files of the
-machine it runs on.
+A client sees the files of the view, read-only, and no others. A view without files answers, too: if
+`vFile` were unsupported, gdb would silently use the files of the machine that it runs on.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def _failed(error: int) -> Data:
 
 
 def _attached(data: bytes) -> Data:
-    """Return the result that comes with data: its length and itself."""
+    """Return the result of an operation with data as its attachment."""
     return Data(b"F%x;" % len(data) + escape(data))
 
 
@@ -50,7 +49,7 @@ def _path(digits: bytes) -> str:
 
 
 def _find(client: Client, digits: bytes) -> RemoteFile | None:
-    files = client.session.files
+    files = client.inferior.files
     return files.open(_path(digits)) if files else None
 
 
@@ -109,7 +108,7 @@ def _stat_path(client: Client, arguments: list[bytes]) -> Data:
 
 
 def _read_link(client: Client, arguments: list[bytes]) -> Data:
-    files = client.session.files
+    files = client.inferior.files
     target = files.read_link(_path(arguments[0])) if files else None
     if target is None:
         return _failed(_ENOENT)
@@ -122,7 +121,7 @@ def _refuse_change(client: Client, arguments: list[bytes]) -> Data:
 
 _BAD = _failed(_EBADF)
 
-# Operation, and how many arguments it takes at least.
+# Each operation with the least number of its arguments.
 _OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data], int]] = {
     b"setfs": (_set_filesystem, 1),
     b"open": (_open, 3),
@@ -138,7 +137,7 @@ _OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data], int]] = {
 
 
 def file_request(client: Client, arguments: bytes) -> Data | Unsupported:
-    """`vFile:OPERATION:...`: a result, or the protocol's error number."""
+    """`vFile:OPERATION:...`: a result, or an error number of the protocol."""
     name, _, rest = arguments.partition(b":")
     operation, least = _OPERATIONS.get(name, (None, 0))
     if operation is None:
@@ -148,5 +147,5 @@ def file_request(client: Client, arguments: bytes) -> Data | Unsupported:
         return _failed(_EINVAL)
     try:
         return operation(client, fields)
-    except PacketError:  # `vFile` has errors of its own
+    except PacketError:  # `vFile` has its own form of errors
         return _failed(_EINVAL)

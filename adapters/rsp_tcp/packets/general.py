@@ -14,7 +14,7 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
 
 
 def supported(client: Client, arguments: bytes) -> Data:
-    """`qSupported`: agree on what both sides can do."""
+    """`qSupported`: the features of both sides."""
     offered = arguments.split(b";")
     client.multiprocess = b"multiprocess+" in offered
     client.error_messages = b"error-message+" in offered
@@ -24,14 +24,15 @@ def supported(client: Client, arguments: bytes) -> Data:
         b"QStartNoAckMode+",
         b"qXfer:features:read+",
         b"qXfer:threads:read+",
-        b"qXfer:osdata:read+",
         b"binary-upload+",
     ]
-    if client.session.auxv is not None:
+    if client.inferior.os_tables:
+        features.append(b"qXfer:osdata:read+")
+    if client.inferior.auxv is not None:
         features.append(b"qXfer:auxv:read+")
-    if client.session.exec_file is not None:
+    if client.inferior.exec_file is not None:
         features.append(b"qXfer:exec-file:read+")
-    if any(thread.siginfo is not None for thread in client.session.threads):
+    if any(thread.siginfo is not None for thread in client.inferior.threads):
         features.append(b"qXfer:siginfo:read+")
     if client.multiprocess:
         features.append(b"multiprocess+")
@@ -41,23 +42,24 @@ def supported(client: Client, arguments: bytes) -> Data:
 
 
 def start_no_ack_mode(client: Client, arguments: bytes) -> Ok:
-    """`QStartNoAckMode`: no more `+` and `-` once this reply is acknowledged."""
+    """`QStartNoAckMode`: no more `+` and `-` after this reply has been acknowledged."""
     client.acknowledge = False
     return OK
 
 
 def attached(client: Client, arguments: bytes) -> Data:
-    """`qAttached`: say attached, so that the client detaches at its end, not kills."""
+    """`qAttached`: yes, so that the client detaches when it quits, rather than kills."""
     return Data(b"1")
 
 
 def offsets(client: Client, arguments: bytes) -> Data | Unsupported:
-    """`qOffsets`: where the symbol file is, so that KASLR is undone.
+    """`qOffsets`: where the symbol file was loaded, to undo KASLR.
 
-    gdb is told the address of the first segment. LLDB takes that for an offset, too, but
-    understands the form with offsets, which gdb does not apply to all sections.
+    gdb gets the address of the first segment. LLDB would take that for an offset. It gets offsets,
+    which gdb would not apply to all sections.
     """
-    text, offset = client.session.text_segment, client.session.load_offset
+    placement = client.inferior.placement
+    text, offset = placement.first_segment, placement.offset
     if client.lldb and offset is not None:
         return Data(b"Text=%x;Data=%x;Bss=%x" % (offset, offset, offset))
     if not client.lldb and text is not None:
@@ -72,9 +74,9 @@ def refuse_to_run(client: Client, arguments: bytes) -> Refused:
 
 def refuse_breakpoint(client: Client, arguments: bytes) -> Refused:
     """`Z`, `z`: nothing runs in a crash dump, so nothing can be stopped."""
-    return Refused("a crash dump cannot run: breakpoints and watchpoints are of no use")
+    return Refused("a crash dump cannot run: breakpoints and watchpoints have no effect")
 
 
 def unsupported(client: Client, arguments: bytes) -> Unsupported:
-    """Reply empty, as the manual asks for any packet that is not known."""
+    """Any unknown packet gets the empty reply (GDB manual, "Overview")."""
     return UNSUPPORTED

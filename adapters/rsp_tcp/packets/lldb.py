@@ -27,7 +27,7 @@ def _hex(text: str) -> bytes:
 
 
 def thread_suffix(client: Client, arguments: bytes) -> Ok:
-    """`QThreadSuffixSupported`: the client is LLDB, and may name a thread with `g` and `p`."""
+    """`QThreadSuffixSupported`: the client is LLDB, and may name a thread in `g` and `p`."""
     client.lldb = True
     return OK
 
@@ -39,13 +39,13 @@ def threads_in_stop_reply(client: Client, arguments: bytes) -> Ok:
 
 
 def error_strings(client: Client, arguments: bytes) -> Ok:
-    """`QEnableErrorStrings`: errors come with words."""
+    """`QEnableErrorStrings`: errors come with a text."""
     client.lldb = client.error_strings = True
     return OK
 
 
 def _machine(client: Client) -> bytes:
-    arch = client.session.arch
+    arch = client.inferior.arch
     return b"triple:%b;endian:%b;ptrsize:%d;" % (
         _hex(arch.triple),
         arch.byte_order.encode(),
@@ -55,7 +55,7 @@ def _machine(client: Client) -> bytes:
 
 def host_info(client: Client, arguments: bytes) -> Data:
     """`qHostInfo`: the dumped machine."""
-    reply, facts = _machine(client), client.session.facts
+    reply, facts = _machine(client), client.inferior.facts
     if facts is not None:
         reply += b"vm-page-size:%d;" % facts.page_size
         if facts.nodename:
@@ -71,7 +71,7 @@ def process_info(client: Client, arguments: bytes) -> Data:
 
 
 def memory_region(client: Client, arguments: bytes) -> Data | Unsupported:
-    """`qMemoryRegionInfo:ADDRESS`: the mapping or the hole that an address is in."""
+    """`qMemoryRegionInfo:ADDRESS`: the mapping or the hole around an address."""
     memory_map = client.session.memory_map
     if memory_map is None:
         return UNSUPPORTED
@@ -88,20 +88,20 @@ def memory_region(client: Client, arguments: bytes) -> Data | Unsupported:
 
 
 def thread_stop_info(client: Client, arguments: bytes) -> Data:
-    """`qThreadStopInfoTID`: why a thread stopped; only the current one did for a signal."""
+    """`qThreadStopInfoTID`: why a thread stopped; only the current one has a signal."""
     thread = client.find_thread(arguments)
     reply = stop_reply(client, thread)
-    return Data(reply if thread is client.session.current else b"T00" + reply[3:])
+    return Data(reply if thread is client.inferior.current else b"T00" + reply[3:])
 
 
 def threads_info(client: Client, arguments: bytes) -> Data:
     """`jThreadsInfo`: all threads with names, pc and sp, as JSON."""
-    threads = [_thread_info(client, thread) for thread in client.session.threads]
+    threads = [_thread_info(client, thread) for thread in client.inferior.threads]
     return Data(escape(json.dumps(threads, separators=(",", ":")).encode()))
 
 
 def _thread_info(client: Client, thread: Thread) -> dict[str, Any]:
-    arch, registers = client.session.arch, thread.registers
+    arch, registers = client.inferior.arch, thread.registers
     info: dict[str, Any] = {
         "tid": thread.id.tid,
         "name": thread.name or thread.extra,
@@ -111,7 +111,7 @@ def _thread_info(client: Client, thread: Thread) -> dict[str, Any]:
         if name in registers:
             number = registers.layout.by_name[name].number
             info["registers"][str(number)] = encode_register(registers, number).decode()
-    if thread is client.session.current:
+    if thread is client.inferior.current:
         info |= {"reason": "signal", "signal": _SIGTRAP}
     return info
 
@@ -120,10 +120,10 @@ _SETS = {"float": "Floating Point Registers", "vector": "Vector Registers"}
 
 
 def register_info(client: Client, arguments: bytes) -> Data:
-    """`qRegisterInfoN`: one register, for an LLDB that was built without XML."""
-    number, slots = parse_hex(arguments), client.session.layout.slots
+    """`qRegisterInfoN`: one register, for an LLDB built without XML."""
+    number, slots = parse_hex(arguments), client.inferior.layout.slots
     if number >= len(slots):
-        raise PacketError("no more registers", 0x45)  # LLDB's mark of the end
+        raise PacketError("no more registers", 0x45)  # LLDB stops at this code
     return Data(b"".join(b"%b:%b;" % pair for pair in _register_fields(slots[number])))
 
 
@@ -146,7 +146,7 @@ def _register_fields(slot: Slot) -> list[tuple[bytes, bytes]]:
 
 
 def working_directory(client: Client, arguments: bytes) -> Data:
-    """`qGetWorkingDir`: there is none to tell."""
+    """`qGetWorkingDir`: there is none."""
     raise PacketError("a crash dump has no working directory")
 
 

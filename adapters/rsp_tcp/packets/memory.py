@@ -1,9 +1,9 @@
-"""Packets that read memory: `m` in hex, `x` as binary data. Writes are refused.
+"""Packets that read memory: `m` in hex, `x` in binary. Writes are refused.
 
-`x` has two forms. gdb's (gdb 16; LLDB 21 and later) is used by clients that see
-`binary-upload+` in the answer to `qSupported`; its replies begin with `b`. LLDB's older form
-is asked for by a read of nothing at address 0, which is answered by OK; its replies are the
-bytes alone (GDB manual, "Packets"; LLDB's document of its extensions).
+`x` has two forms. Clients that see `binary-upload+` in the reply to `qSupported` use gdb's (gdb 16,
+LLDB 21): its replies start with `b`. An older LLDB asks for its own form by a read of 0 bytes at
+address 0, which is answered by OK: its replies are the bytes alone (GDB manual, "Packets"; LLDB's
+document of its extensions).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import parse_hex_pair
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import cut_escaped, escape_some
 from kdump_gdbserver.adapters.rsp_tcp.wire.run_length import encode_binary, encode_memory
 
-# PacketSize counts a packet's data alone, and gdb asks for half as many bytes.
+# PacketSize is the size of a packet's payload; in hex that is half as many bytes.
 _MAX_READ = PACKET_SIZE // 2
 _PROBE = b"0,0"
 _MAX_BINARY = PACKET_SIZE - 16
 
 
 def read_memory(client: Client, arguments: bytes) -> Data:
-    """`m ADDRESS,LENGTH`: the readable bytes; an error when not even the first is."""
+    """`m ADDRESS,LENGTH`: the bytes up to the first that cannot be read; at least one."""
     address, length = parse_hex_pair(arguments)
     return Data(encode_memory(client.session.read_memory(address, min(length, _MAX_READ))))
 
 
 def read_binary(client: Client, arguments: bytes) -> Data | Ok | Unsupported:
-    """`x ADDRESS,LENGTH`: the readable bytes; an error when not even the first is."""
+    """`x ADDRESS,LENGTH`: the bytes up to the first that cannot be read; at least one."""
     if arguments == _PROBE and client.lldb:
         client.bare_binary = True
         return OK
@@ -44,7 +44,7 @@ def read_binary(client: Client, arguments: bytes) -> Data | Ok | Unsupported:
     data = client.session.read_memory(address, min(length, _MAX_BINARY))
     text = encode_binary(data)
     if len(text) > _MAX_BINARY:
-        # A run must not be cut, and a `*` stands for nothing else.
+        # A run must not be cut. A `*` always belongs to one.
         text = escape_some(data, _MAX_BINARY) if b"*" in text else cut_escaped(text, _MAX_BINARY)
     return Data(text if client.bare_binary else b"b" + text)
 

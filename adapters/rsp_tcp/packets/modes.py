@@ -1,4 +1,4 @@
-"""Packets that switch something: extended mode, attaching, physical addresses."""
+"""Packets that change a mode: extended mode, attaching, physical addresses."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
     NO_REPLY,
     OK,
+    UNSUPPORTED,
     Data,
     NoReply,
     Ok,
     Refused,
+    Unsupported,
 )
 from kdump_gdbserver.adapters.rsp_tcp.packets.threads import stop_reason
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_hex
@@ -22,13 +24,13 @@ def extended_mode(client: Client, arguments: bytes) -> Ok:
 
 
 def detach(client: Client, arguments: bytes) -> Ok:
-    """`D`, `D;PID`: the client leaves; in extended mode it leaves the process only."""
+    """`D`, `D;PID`: the client leaves; in extended mode, only the process."""
     _leave(client)
     return OK
 
 
 def kill(client: Client, arguments: bytes) -> NoReply:
-    """`k`: a dump cannot be killed; as `D`, and the client expects no reply."""
+    """`k`: as `D`, since a dump cannot be killed, but without a reply."""
     _leave(client)
     return NO_REPLY
 
@@ -45,7 +47,7 @@ def _leave(client: Client) -> None:
 
 
 def attach(client: Client, arguments: bytes) -> Data:
-    """`vAttach;PID`: look at the process anew, as if nothing had been done to it."""
+    """`vAttach;PID`: attach to the process again, in its initial state."""
     pid = parse_hex(arguments)
     if pid != client.pid:
         raise PacketError(f"this dump is shown as process {client.pid}: try attach {client.pid}")
@@ -54,28 +56,31 @@ def attach(client: Client, arguments: bytes) -> Data:
 
 
 def refuse_to_start(client: Client, arguments: bytes) -> Refused:
-    """`vRun`: nothing is started in a crash dump."""
+    """`vRun`: nothing can be started in a crash dump."""
     return Refused("a crash dump cannot run programs: it shows one moment only")
 
 
 def restart(client: Client, arguments: bytes) -> NoReply:
-    """`R`: nothing is restarted in a crash dump; the packet has no reply."""
+    """`R`: nothing can be restarted in a crash dump; the packet has no reply."""
     return NO_REPLY
 
 
-def set_physical(client: Client, arguments: bytes) -> Ok:
+def set_physical(client: Client, arguments: bytes) -> Ok | Unsupported:
     """`Qqemu.PhyMemMode:N`: addresses are physical (1) or virtual (0), as in QEMU's stub."""
+    if client.session.physical is None:
+        return UNSUPPORTED
     if arguments not in (b"0", b"1"):
         raise PacketError("Qqemu.PhyMemMode takes 0 or 1")
-    client.session.set_physical_mode(arguments == b"1")
+    client.session.physical.switch(arguments == b"1")
     return OK
 
 
-def is_physical(client: Client, arguments: bytes) -> Data:
+def is_physical(client: Client, arguments: bytes) -> Data | Unsupported:
     """`qqemu.PhyMemMode`: 1 when addresses are physical, else 0."""
-    return Data(b"%d" % client.session.physical_mode)
+    physical = client.session.physical
+    return UNSUPPORTED if physical is None else Data(b"%d" % physical.active)
 
 
-def extensions(client: Client, arguments: bytes) -> Data:
-    """`qqemu.Supported`: which of QEMU's own packets there are."""
-    return Data(b"PhyMemMode")
+def extensions(client: Client, arguments: bytes) -> Data | Unsupported:
+    """`qqemu.Supported`: the supported packets of QEMU's own."""
+    return UNSUPPORTED if client.session.physical is None else Data(b"PhyMemMode")

@@ -1,6 +1,6 @@
 """`qRcmd`: gdb's `monitor` command (GDB manual, "General Query Packets").
 
-Commands about the dump are the view's; those about the connection itself are here.
+Commands about the dump belong to the view; those about the connection are here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
-# Characters of output that go into one piece; few, so that LLDB shows it as it comes.
+# Characters of output in one piece; few, so that LLDB shows output as it comes.
 _PIECE = 0x1000
 _SHOWN = 40  # characters of an unknown command that are shown
 
 
 def run_command(client: Client, arguments: bytes) -> Work:
-    """`qRcmd,HEX`: the command's output, or OK when there is none."""
+    """`qRcmd,HEX`: the output of a command."""
     words = parse_hex_bytes(arguments).decode("utf-8", "replace").split()
     return Work(_run(client, words))
 

@@ -1,4 +1,4 @@
-"""`qXfer`: objects the client reads in slices (GDB manual, "General Query Packets")."""
+"""`qXfer`: objects that the client reads in parts (GDB manual, "General Query Packets")."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.target_description import target_desc
 def _features(client: Client, annex: str) -> bytes:
     if annex != "target.xml":
         raise PacketError(f"no target description named {annex}")
-    return target_description(client.session.arch, client.session.layout)
+    return target_description(client.inferior.arch, client.inferior.layout)
 
 
 def _threads(client: Client, annex: str) -> bytes:
@@ -28,14 +28,14 @@ def _threads(client: Client, annex: str) -> bytes:
 
 
 def _auxv(client: Client, annex: str) -> bytes:
-    auxv = client.session.auxv
+    auxv = client.inferior.auxv
     if auxv is None:
         raise PacketError("there is no auxiliary vector")
     return auxv
 
 
 def _exec_file(client: Client, annex: str) -> bytes:
-    path = client.session.exec_file
+    path = client.inferior.exec_file
     if path is None:
         raise PacketError("the executable's path is not known")
     return encode_text(path)
@@ -51,16 +51,16 @@ def _siginfo(client: Client, annex: str) -> bytes:
 def _os_data(client: Client, annex: str) -> bytes:
     """Return a table for `info os` (GDB manual, "Operating System Information").
 
-    Without a name it is the table of tables.
+    Without a name it is the list of tables.
     """
-    tables = client.session.os_tables
+    tables = client.inferior.os_tables
     if not annex:
         rows = ((table.name, table.description, table.title) for table in tables)
         return _document("types", ("Type", "Description", "Title"), rows)
     for table in tables:
         if table.name == annex:
             return _document(annex, table.columns, table.rows())
-    raise PacketError(f"no table named {annex}; 'info os' lists those there are")
+    raise PacketError(f"no table named {annex}; try 'info os'")
 
 
 def _document(kind: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
@@ -87,7 +87,7 @@ _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
 
 
 def read_object(client: Client, arguments: bytes) -> Data | Unsupported:
-    """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`: a slice of an object, made once."""
+    """`qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH`: a part of an object, which is made only once."""
     fields = arguments.split(b":", 3)
     if len(fields) != 4 or fields[1] != b"read":
         return UNSUPPORTED
@@ -100,7 +100,7 @@ def read_object(client: Client, arguments: bytes) -> Data | Unsupported:
     data = client.objects.get(key) if offset else None
     if data is None:
         data = make(client, annex)
-        client.objects = {key: data}  # one at a time, whatever annexes a client makes up
+        client.objects = {key: data}  # only one, whatever annexes a client invents
     reply = object_slice(data, offset, length, PACKET_SIZE)
     if reply.startswith(b"l"):
         del client.objects[key]

@@ -24,7 +24,7 @@ def read_one(client: Client, arguments: bytes) -> Data:
     registers = _thread(client, b";" + suffix).registers
     reply = encode_register(registers, parse_hex(number))
     if client.lldb and reply.startswith(b"x"):
-        # LLDB knows no x for unavailable digits: it would show made-up bytes.
+        # LLDB does not know `x` for unavailable digits and would show a wrong value.
         raise PacketError("the register is not in the dump")
     return Data(reply)
 

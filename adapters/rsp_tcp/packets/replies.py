@@ -1,7 +1,7 @@
-"""What a handler answers a packet by.
+"""What a packet handler returns.
 
-A handler says what the answer is. How it is written for a client, and what becomes of an error,
-is up to the connection alone.
+A handler says what the answer is. The connection alone writes it in the form that the client
+understands, and turns exceptions into error replies.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NewType
 
-# The payload of the reply as it is sent, encoded and escaped. At run time it is bytes: there is no
-# object to make for each read of memory.
+# The payload of a reply exactly as it is sent, encoded and escaped. At run time it is plain bytes:
+# a read of memory needs no further object.
 Data = NewType("Data", bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """`OK`: it is done."""
+    """`OK`: done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """The empty reply: the server does not know the packet, or this form of it."""
+    """The empty reply: the packet, or this form of it, is not supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """Nothing is sent, as the protocol has it for `k` and `R`."""
+    """The packet has no reply, like `k` and `R`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An error: the text for clients that take words, the error number for all others."""
+    """An error: a text for clients that take one, a number for all others."""
 
     text: str
     code: int = errno.EINVAL
@@ -41,9 +41,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An error for what no dump can do, such as to run.
+    """An error because no dump can do what is asked for, such as to run.
 
-    Only for packets that are answered by OK or an error: any gdb takes words for these.
+    Only for packets whose reply is OK or an error: for these every gdb takes a text.
     """
 
     text: str
@@ -51,12 +51,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """A step of work is done, and more is to come: the client may interrupt now."""
+    """One step of the work is done and more follow: the client may interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """A piece of a monitor command's output, of whole lines."""
+    """A part of a monitor command's output, in whole lines."""
 
     text: str
 
@@ -69,6 +69,6 @@ Steps = Generator[Working | Console, None, Reply]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What takes long, in steps; they return the reply at their end."""
+    """Work that takes long, done in steps; the generator returns the reply."""
 
     steps: Steps

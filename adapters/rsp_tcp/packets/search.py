@@ -1,4 +1,4 @@
-"""Packets that look at much memory and send little: `qSearch:memory`, `qCRC`."""
+"""Packets that read much memory and return little: `qSearch:memory`, `qCRC`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.ports.debug_session import DebugSession
 from kdump_gdbserver.ports.memory_map import MemoryMap
 
-# How much is read and searched at a time.
+# Bytes read at a time.
 _CHUNK = 1 << 20
-# Where a session cannot tell how far a hole reaches, the next page is tried.
+# The step over a hole of unknown size.
 _PAGE = 4096
-# So many pages in a row that cannot be read end a search where there is no memory map: 4 GiB,
-# more than the holes that firmware leaves for devices. The rest of 2**64 would take years.
+# Without a memory map a search ends after this many consecutive unreadable pages. That is 4 GiB,
+# more than the holes that firmware leaves for devices; the rest of 2**64 would take years.
 MAX_PAGES_MISSED = 1 << 20
-# After so many of them the client may interrupt.
+# Unreadable pages between two moments at which the client can interrupt.
 _MISSED_AT_ONCE = 256
 
-# Every byte with its bits in reverse order.
+# Each byte with its bits in reverse order.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def search(client: Client, arguments: bytes) -> Unsupported | Work:
-    """`qSearch:memory:ADDRESS;LENGTH;PATTERN`: where the pattern is first found."""
+    """`qSearch:memory:ADDRESS;LENGTH;PATTERN`: the first address of the pattern."""
     fields = arguments.split(b";", 2)
     kind, _, start = fields[0].partition(b":")
     if kind != b"memory" or len(fields) != 3:
@@ -42,7 +42,7 @@ def search(client: Client, arguments: bytes) -> Unsupported | Work:
     if not fields[2]:
         raise PacketError("there is no pattern to search for")
     first = parse_hex(start)
-    end = min(first + parse_hex(fields[1]), client.session.arch.pointer_mask + 1)
+    end = min(first + parse_hex(fields[1]), client.inferior.arch.pointer_mask + 1)
     return Work(_search(client, first, end, fields[2]))
 
 
@@ -55,16 +55,16 @@ def _search(client: Client, start: int, end: int, pattern: bytes) -> Steps:
 
 
 def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> Iterator[int | None]:
-    """Yield None now and then, and at last the first address of `pattern`, if there is one.
+    """Yield None from time to time, and finally the first address of `pattern`, if it is found.
 
-    It lies at `start` or behind, and all of it before `end`. What cannot be read is passed
-    over; a match may lie across chunks but not across holes. Raises `PacketError` when
-    nothing at all can be read for long and nothing tells how far that goes on.
+    A match starts at `start` or later and ends before `end`. Unreadable memory is skipped; no match
+    extends over it. Raises `PacketError` after `MAX_PAGES_MISSED` unreadable pages without a
+    memory map.
     """
     overlap = len(pattern) - 1
     tail = b""  # the end of the chunk before, when this one adjoins it
     missed = 0
-    mapped_until = start  # as far as the memory map says that there are pages
+    mapped_until = start  # the memory map has pages up to here
     while start + len(pattern) - len(tail) <= end:
         try:
             chunk = session.read_memory(start, min(_CHUNK, end - start))
@@ -73,12 +73,12 @@ def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> I
             missed += 1
             if missed > MAX_PAGES_MISSED and session.memory_map is None:
                 raise PacketError(
-                    f"search given up at {start:#x}: nothing could be read"
-                    f" in {MAX_PAGES_MISSED * _PAGE >> 20} MiB before it"
+                    f"search given up at {start:#x}:"
+                    f" the {MAX_PAGES_MISSED * _PAGE >> 20} MiB before it cannot be read"
                 ) from None
             start = start - start % _PAGE + _PAGE
             if start > mapped_until and session.memory_map is not None:
-                # The map is slow to ask: not again for every page of this region.
+                # A look-up in the map is slow, so there is one for each region, not each page.
                 start, mapped_until = _behind_hole(session.memory_map, start - _PAGE)
                 yield None
             if missed % _MISSED_AT_ONCE == 0:
@@ -96,10 +96,7 @@ def find_bytes(session: DebugSession, start: int, end: int, pattern: bytes) -> I
 
 
 def _behind_hole(memory_map: MemoryMap, page: int) -> tuple[int, int]:
-    """Return the next address worth a try, and how far pages are mapped there for certain.
-
-    `page` cannot be read.
-    """
+    """Return the next address to try after an unreadable page, and the end of its mapping."""
     following = page + _PAGE
     try:
         region = memory_map.region(page)
@@ -113,15 +110,17 @@ def _behind_hole(memory_map: MemoryMap, page: int) -> tuple[int, int]:
 def checksum_of_memory(client: Client, arguments: bytes) -> Work:
     """`qCRC:ADDRESS,LENGTH`: the CRC-32 of memory, all of which must be readable.
 
-    The polynomial is 0x04c11db7, taken from the highest bit down, and the start value all
-    ones (GDB manual, "General Query Packets"). zlib has the same CRC from the lowest bit up:
-    so bits are reversed going in and coming out.
+    The polynomial is 0x04c11db7, most significant bit first, and the initial value is all ones (GDB
+    manual, "General Query Packets"). zlib computes the same CRC least significant bit first, so the
+    bits of its input and of its result are reversed.
     """
     address, length = parse_hex_pair(arguments)
     session = client.session
     if length and not _is_readable(session, address):
-        # compare-sections asks by load addresses, as the file has them.
-        moved = ((address + offset) & session.arch.pointer_mask for offset in session.load_bases)
+        # gdb's compare-sections asks for load addresses, as they are in the file.
+        arch = client.inferior.arch
+        placement = client.inferior.placement
+        moved = placement.of_load_address(address, arch.image_base, arch.pointer_mask)
         address = next((each for each in moved if _is_readable(session, each)), address)
     return Work(_checksum(client, address, length))
 

@@ -1,17 +1,17 @@
-"""What one connection has cost so far: packets, bytes, and how long answers took."""
+"""Statistics of one connection: packets, bytes, and the time taken by answers."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 
-# Latencies kept; percentiles are of the last so many packets.
+# The number of latencies kept, those of the last packets, from which percentiles are taken.
 _REMEMBERED = 4096
 _SHARES = (50, 90, 99)
 
 
 class Statistics:
-    """Counts exchanges. Counting costs far less than a microsecond a packet."""
+    """Counts exchanges, in far less than a microsecond each."""
 
     __slots__ = ("_latencies", "packets", "received", "sent")
 
@@ -22,21 +22,21 @@ class Statistics:
         self._latencies: deque[int] = deque(maxlen=_REMEMBERED)
 
     def count(self, received: int, sent: int, nanoseconds: int) -> None:
-        """Count one packet: bytes of its payload and of its reply's, and the time it took."""
+        """Count one packet, with the bytes of its payload and its reply's, and its time."""
         self.packets += 1
         self.received += received
         self.sent += sent
         self._latencies.append(nanoseconds)
 
     def percentile(self, share: int) -> int:
-        """Return the time, in ns, within which `share` percent of packets were answered."""
+        """Return the time in nanoseconds within which `share` percent of packets were answered."""
         ordered = sorted(self._latencies)
         if not ordered:
             return 0
         return ordered[min(len(ordered) * share // 100, len(ordered) - 1)]
 
     def lines(self) -> Iterator[str]:
-        """Yield the figures for people."""
+        """Yield the figures as lines of text."""
         yield f"packets received: {self.packets}"
         yield f"payload bytes received: {self.received}"
         yield f"payload bytes sent: {self.sent}"

@@ -1,4 +1,4 @@
-"""Symbols asked of the debugger, and thread-local variables found with them.
+"""Thread-local variables, and the symbols that are asked of the debugger to find them.
 
 `qSymbol` and `qGetTLSAddr` (GDB manual, "General Query Packets").
 """
@@ -11,7 +11,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_he
 
 
 def symbol_offered(client: Client, arguments: bytes) -> Data | Ok:
-    """`qSymbol::`, `qSymbol:VALUE:NAME`: take what the client knows, ask for the next."""
+    """`qSymbol::`, `qSymbol:VALUE:NAME`: take a symbol's value, ask for the next symbol."""
     thread_locals = client.session.thread_locals
     if thread_locals is None:
         return OK

@@ -18,7 +18,7 @@ _SIGTRAP = 5
 
 
 def select(client: Client, arguments: bytes) -> Ok:
-    """`H OP THREAD`: select the thread for `g`, `p` and `m`; `Hc` selects nothing here."""
+    """`H OP THREAD`: select the thread for `g` and `p`; `Hc` has no effect."""
     operation, thread = arguments[:1], client.find_thread(arguments[1:])
     if operation == b"g":
         client.general_thread = thread
@@ -26,13 +26,13 @@ def select(client: Client, arguments: bytes) -> Ok:
 
 
 def is_alive(client: Client, arguments: bytes) -> Ok:
-    """`T THREAD`: every thread of a dump is as alive as any."""
+    """`T THREAD`: every thread of a dump is alive."""
     client.find_thread(arguments)
     return OK
 
 
 def current(client: Client, arguments: bytes) -> Data:
-    """`qC`: the thread the client looks at."""
+    """`qC`: the selected thread."""
     if not client.attached:
         raise PacketError("no process is attached")
     return Data(b"QC" + format_thread_id(client.general_thread.id, client.multiprocess))
@@ -41,18 +41,18 @@ def current(client: Client, arguments: bytes) -> Data:
 def stop_reason(client: Client, arguments: bytes) -> Data:
     """`?`: stopped by SIGTRAP in the view's current thread, with its pc and sp.
 
-    When the client has left the process, the manual's "exited" stands for there being none.
+    After the client has detached from the process, "exited" says that there is none.
     """
     if not client.attached:
         return Data(b"W00")
-    client.general_thread = client.session.current
-    return Data(stop_reply(client, client.session.current))
+    client.general_thread = client.inferior.current
+    return Data(stop_reply(client, client.inferior.current))
 
 
 def stop_reply(client: Client, thread: Thread) -> bytes:
     """Return the stop reply for a thread (GDB manual, "Stop Reply Packets")."""
     reply = b"T%02x" % _SIGTRAP
-    registers, arch = thread.registers, client.session.arch
+    registers, arch = thread.registers, client.inferior.arch
     for name in (arch.sp, arch.pc):
         if name in registers:
             number = registers.layout.by_name[name].number
@@ -66,10 +66,10 @@ def stop_reply(client: Client, thread: Thread) -> bytes:
 
 
 def _for_lldb(client: Client, thread: Thread) -> bytes:
-    """Return what only LLDB understands: the name and, if asked for, all threads' ids."""
+    """Return the fields that only LLDB knows: the name and, if asked for, all thread ids."""
     fields = b"hexname:%b;" % encode_text(thread.name or thread.extra).hex().encode()
     if client.threads_in_stop_reply:
-        ids = (b"%x" % other.id.tid for other in client.session.threads)
+        ids = (b"%x" % other.id.tid for other in client.inferior.threads)
         fields += b"threads:%b;" % b",".join(ids)
     return fields
 
@@ -84,7 +84,7 @@ def list_first(client: Client, arguments: bytes) -> Data:
 
 def list_next(client: Client, arguments: bytes) -> Data:
     """`qsThreadInfo`: the next part, or `l` at the end."""
-    threads = client.session.threads
+    threads = client.inferior.threads
     part = range(client.listed, min(client.listed + _IDS_PER_PACKET, len(threads)))
     client.listed = part.stop
     if not part:
@@ -94,14 +94,14 @@ def list_next(client: Client, arguments: bytes) -> Data:
 
 
 def extra_info(client: Client, arguments: bytes) -> Data:
-    """`qThreadExtraInfo,THREAD`: the text gdb prints in brackets."""
+    """`qThreadExtraInfo,THREAD`: the text that gdb prints in parentheses."""
     return Data(encode_text(client.find_thread(arguments).extra).hex().encode())
 
 
 def thread_list_document(client: Client) -> bytes:
-    """Return the `threads` object: every thread with its id, core, name and text."""
+    """Return the `threads` object: all threads with id, core, name and text."""
     lines = ['<?xml version="1.0"?>\n<threads>\n']
-    for thread in client.session.threads if client.attached else ():
+    for thread in client.inferior.threads if client.attached else ():
         thread_id = format_thread_id(thread.id, client.multiprocess).decode()
         name = f' name="{_attribute(thread.name)}"' if thread.name else ""
         core = "" if thread.core is None else f' core="{thread.core}"'

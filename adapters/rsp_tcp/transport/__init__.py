@@ -1,1 +1,1 @@
-"""Sockets and standard input: what carries the bytes, and who listens."""
+"""Transports: sockets and standard input, and the server that listens on them."""

@@ -1,4 +1,4 @@
-"""Channel: a client's bytes in and out, over a socket or two pipe ends."""
+"""Channel: bytes from and to a client, over a socket or a pair of pipes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import select
 import threading
 import time
 
-# The most that is taken from a client at a time, in bytes. Requests are short, and room
-# for long ones would cost a microsecond each time.
+# Bytes read from a client at a time. Requests are short, and a larger buffer would cost a
+# microsecond each time.
 RECEIVE_SIZE = 0x1000
-# How long the next request is looked for before sleeping, in nanoseconds. A debugger mostly
-# asks again at once, and to be woken on another processor takes longer than this.
+# How long to poll for the next request before sleeping, in nanoseconds. A debugger mostly sends it
+# at once, and a wake-up on another CPU takes longer than this.
 _LINGER = 120_000
-# After one for which that was in vain, so many are waited for asleep.
+# After a poll in vain, this many requests are waited for without polling.
 _PATIENCE = 15
 _GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -21,28 +21,28 @@ _GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 class Channel:
     """Reads from one descriptor and writes to another, or the same; owns neither.
 
-    With `idle_timeout`, in seconds, a client that for so long neither sends nor takes
-    anything is given up by `TimeoutError`. All methods but `send_meanwhile` raise `OSError` when
-    the client is lost, and are for one thread.
+    With `idle_timeout`, in seconds, `TimeoutError` is raised if a client neither sends nor takes
+    anything for that long. All methods but `send_meanwhile` raise `OSError` if the client is lost,
+    and are for one thread only.
     """
 
     def __init__(self, read_fd: int, write_fd: int, idle_timeout: float | None = None) -> None:
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._idle = idle_timeout
-        # Standard output blocks, and making it non-blocking would surprise those who share it.
-        # But so many bytes do not block once poll(2) has said that there is room.
+        # Standard output may be shared with other processes, so it must stay blocking. But a write
+        # of up to PIPE_BUF bytes does not block after poll(2) has reported room.
         self._small_writes = idle_timeout is not None and os.get_blocking(write_fd)
         self._incoming = select.poll()
         self._incoming.register(read_fd, select.POLLIN)
-        self._asleep = 0  # requests yet to be waited for without lingering
+        self._asleep = 0  # requests still to be waited for without polling
         self._sending = threading.Lock()
-        self._listening = True  # whether the owner waits in `receive`
-        self._turn = 0  # how often something came or went
+        self._listening = True  # the owner waits in `receive`
+        self._turn = 0  # counts what came and went
         self._turn_seen = -1
 
     def receive(self) -> bytes:
-        """Wait for bytes and return them, none when the client has closed its end."""
+        """Wait for bytes and return them; empty if the client has closed its end."""
         self._listening = True
         come = self._linger()
         while True:
@@ -60,20 +60,20 @@ class Channel:
                 return data
 
     def receive_now(self) -> bytes | None:
-        """Return what `receive` does if that takes no waiting, else None."""
+        """Return what `receive` would return, or None if it would have to wait."""
         try:
             return os.read(self._read_fd, RECEIVE_SIZE) if self._incoming.poll(0) else None
         except BlockingIOError:
             return None
 
     def hung_up(self) -> bool:
-        """Whether the client has closed its end, though bytes of it may still be unread."""
+        """Whether the client has closed its end, even if bytes from it are still unread."""
         poll = select.poll()
         poll.register(self._read_fd, select.POLLRDHUP)
         return any(events & _GONE for _, events in poll.poll(0))
 
     def send(self, data: bytes) -> None:
-        """Send all of `data`, however slowly it is taken."""
+        """Send all of `data`, however slowly the client takes it."""
         with self._sending:
             self._turn += 1
             rest: bytes | memoryview = data
@@ -91,10 +91,10 @@ class Channel:
                     self._wait(self._write_fd, select.POLLOUT)
 
     def send_meanwhile(self, data: bytes) -> None:
-        """Send a few bytes if nothing has come or gone since the last call, and not in `receive`.
+        """Send a few bytes if the owner has been working since the last call.
 
-        That is, if the owner of the channel has been at work on what it has received. For another
-        thread to call now and then: it neither waits nor raises an error.
+        It has if nothing came or went since then and it is not in `receive`. This is for another
+        thread to call from time to time. It neither blocks nor raises `OSError`.
         """
         turn, seen = self._turn, self._turn_seen
         self._turn_seen = turn
@@ -106,18 +106,18 @@ class Channel:
                 poll.register(self._write_fd, select.POLLOUT)
                 if poll.poll(0):
                     os.write(self._write_fd, data)
-        except OSError:  # the owner will meet it, too
+        except OSError:  # the owner gets it, too
             pass
         finally:
             self._sending.release()
 
     def end(self) -> None:
-        """Send nothing meanwhile from now on: the descriptors are to be closed."""
+        """Make `send_meanwhile` do nothing any more: the descriptors will be closed."""
         with self._sending:
             self._listening = True
 
     def _linger(self) -> bool:
-        """Return whether bytes come within a moment; others may have the processor in it."""
+        """Poll for a moment and return whether bytes have arrived; other threads may run."""
         if self._asleep:
             self._asleep -= 1
             return False
@@ -129,7 +129,7 @@ class Channel:
                 return False
             os.sched_yield()
             yielded += 1
-        if yielded == 1:  # to the client itself, which has no other processor
+        if yielded == 1:  # to the client itself: both are on one CPU
             self._asleep = _PATIENCE
         return True
 

@@ -1,4 +1,4 @@
-"""What all transports do with a client once they have one."""
+"""Serves one client, over any transport."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdump_gdbserver.adapters.rsp_tcp.transport.keep_alive import KeepAlive
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.ports.debug_session import DebugTarget
 
-# Work of so many nanoseconds is followed by a pause of so many seconds, for other clients.
+# After this many nanoseconds of work comes a pause of this many seconds, for other clients.
 _SPELL = 5_000_000
 _PAUSE = 0.0001
 
@@ -20,7 +20,7 @@ _PAUSE = 0.0001
 def serve_client(
     channel: Channel, target: DebugTarget, log: Any, log_exchanges: bool, keep_alive: KeepAlive
 ) -> None:
-    """Serve one client until it leaves or is lost; never raises an `Exception`.
+    """Serve one client until it leaves or is lost; raises no `Exception`.
 
     `log` is a structlog logger that is bound to the client.
     """
@@ -41,9 +41,9 @@ def serve_client(
 
 
 def converse(channel: Channel, connection: Connection) -> None:
-    """Take bytes from a client and send it the answers, until either side ends it.
+    """Receive from a client and send it the answers until it leaves.
 
-    The client can interrupt or leave while an answer takes long.
+    It can also interrupt or leave while an answer takes long.
     """
     data = channel.receive()
     while data:
@@ -57,11 +57,10 @@ def converse(channel: Channel, connection: Connection) -> None:
 
 
 def _finish(channel: Channel, connection: Connection) -> bool:
-    """Do what takes longer; return False when the client has closed its end.
+    """Do long work; return False if the client has closed its end meanwhile.
 
-    Python's threads take turns when the one that works is made to stop after a while. One
-    that stops by itself now and then, but only for a moment, as to listen, is never made to,
-    and the others hardly get a turn: so it pauses for long enough.
+    A thread that releases the GIL for short system calls mostly gets it back before another thread
+    wakes up, and is never forced to drop it. So this sleeps from time to time, for other clients.
     """
     rested = time.perf_counter_ns()
     while connection.busy:
@@ -77,10 +76,10 @@ def _finish(channel: Channel, connection: Connection) -> bool:
 
 
 def _listen(channel: Channel, connection: Connection) -> bool:
-    """Take what a client sends meanwhile; return False when it has closed its end.
+    """Take what a client sends meanwhile; return False if it has closed its end.
 
-    It may still read what it has asked for, or else cannot be sent to. Of one that has
-    sent much ahead no more is read, lest that pile up.
+    Such a client may still read its answers; if not, sending fails. From a client that has sent
+    much ahead nothing more is read, so that packets do not pile up.
     """
     if connection.crowded:
         return not channel.hung_up()

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
 from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
 
-# In seconds. A client hears of an answer that is late by one to two of these; gdb loses patience
-# after two seconds (`set remotetimeout`).
+# In seconds. A sign of life is sent when an answer is late by one to two of these. gdb waits two
+# seconds (`set remotetimeout`).
 INTERVAL = 0.4
 
 
@@ -30,7 +30,7 @@ class KeepAlive:
         with self._lock:
             self._watched[channel] = connection
             if not self._running:
-                # Clients can do without if no thread can be started.
+                # If no thread can be started, clients do without.
                 with contextlib.suppress(RuntimeError):
                     threading.Thread(target=self._run, name="keep-alive", daemon=True).start()
                     self._running = True

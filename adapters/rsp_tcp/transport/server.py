@@ -1,4 +1,4 @@
-"""The server: takes clients, each with a thread and a session of its own."""
+"""The server: accepts clients, each with its own thread and session."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import beyond_loopback, list
 from kdump_gdbserver.adapters.rsp_tcp.transport.unix import UnixListener
 from kdump_gdbserver.ports.debug_session import DebugTarget
 
-# Why a client may not be had though others are still served, and when to look again.
+# Errors of accept(2) that do not end the server, and when to try again.
 _PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _RETRY_AFTER = 0.1  # seconds
-# How long `stop` waits for clients' threads, in seconds; one may be at a disk that stalls.
+# How long `stop` waits for clients' threads, in seconds; one may wait for a stalled disk.
 _PATIENCE = 1.0
-_LOOK_AFTER = 0.2  # seconds; how long a signal may go unnoticed while one client is served
-_SIGNALS = 4096  # more than may come at a time
+_LOOK_AFTER = 0.2  # seconds; how late a signal may be noticed while one client is served
+_SIGNALS = 4096  # more than can be pending
 
 
 class RspServer:
     """Serves a target to any number of clients until it is stopped.
 
     `logger` is a structlog logger; `log_exchanges` says whether to log every packet.
-    With `idle_timeout`, in seconds, clients that are silent for so long are dropped.
+    With `idle_timeout`, in seconds, clients that are silent for that long are dropped.
     """
 
     def __init__(
@@ -60,29 +60,29 @@ class RspServer:
         self._waker: socket.socket | None = None
 
     def listen(self, host: str, port: int) -> int:
-        """Listen on TCP; return the port, which differs from `port` when that is 0.
+        """Listen on TCP and return the port, a free one if `port` is 0.
 
-        Raises `InputError` when the address cannot be had.
+        Raises `InputError` if that is not possible.
         """
         listeners = listen_tcp(host, port)
         self._listeners += listeners
         return int(listeners[0].getsockname()[1])
 
     def listen_unix(self, path: str) -> None:
-        """Listen on a Unix socket, which is removed by `stop`; raises `InputError`."""
+        """Listen on a Unix socket, which `stop` removes; raises `InputError`."""
         listener = UnixListener(path)
         self._files.append(listener)
         self._listeners.append(listener.socket)
 
     def take_inherited(self) -> int:
-        """Take the sockets that systemd has opened for us; return how many there are."""
+        """Take the sockets that systemd has passed to us; return their number."""
         listeners = inherited_listeners(os.environ)
         self._listeners += listeners
         return len(listeners)
 
     @property
     def exposed_address(self) -> str | None:
-        """An address we listen on that other machines may reach; None if there is none."""
+        """A listening address that other machines can reach; None if there is none."""
         return beyond_loopback(self._listeners)
 
     def serve(self, once: bool = False) -> None:
@@ -90,7 +90,7 @@ class RspServer:
         if not self._listeners:
             raise RuntimeError("listen() comes first")
         for connection in self._accepted():
-            if once:  # before it hears a word, so that whoever sees it served finds none taken
+            if once:  # before it is served: whoever sees that can connect to nothing any more
                 self._close_listeners()
             thread = self._start(connection)
             if once:
@@ -108,9 +108,9 @@ class RspServer:
         self._wait_for(thread)
 
     def end_soon(self) -> None:
-        """Let `serve` return; for handlers of signals, which may come between any two steps.
+        """Let `serve` return; for signal handlers, which may run between any two instructions.
 
-        It does not wake `serve` in another thread than the main one, as `stop` does.
+        Unlike `stop`, it does not wake a `serve` that runs outside the main thread.
         """
         self._stopping = True
 
@@ -129,7 +129,7 @@ class RspServer:
             threads = list(self._threads)
         deadline = time.monotonic() + _PATIENCE
         for thread in threads:
-            with contextlib.suppress(RuntimeError):  # it was about to be started
+            with contextlib.suppress(RuntimeError):  # not started yet
                 thread.join(max(deadline - time.monotonic(), 0))
 
     def _accepted(self) -> Iterator[socket.socket]:
@@ -161,7 +161,7 @@ class RspServer:
         for listener in ready:
             try:
                 connection, _ = listener.accept()
-            except BlockingIOError:  # the client has thought better of it
+            except BlockingIOError:  # the client is gone again
                 continue
             except OSError as error:
                 if self._stopping:
@@ -174,7 +174,7 @@ class RspServer:
             yield connection
 
     def _start(self, connection: socket.socket) -> threading.Thread | None:
-        """Serve a client in a thread; None, and no client, where no more can be had."""
+        """Serve a client in a thread; if none can be started, drop the client and return None."""
         thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
         with self._lock:
             self._threads.add(thread)
@@ -189,7 +189,7 @@ class RspServer:
         return thread
 
     def _wait_for(self, thread: threading.Thread) -> None:
-        """Wait for a thread to end, or for `end_soon`, which has to be looked for now and then."""
+        """Wait for a thread to end, or for `end_soon`, which is polled."""
         while thread.is_alive() and not self._stopping:
             thread.join(_LOOK_AFTER)
 
@@ -200,7 +200,7 @@ class RspServer:
     def _serve_socket(self, connection: socket.socket) -> None:
         with self._lock:
             self._clients.add(connection)
-            if self._stopping:  # `stop` has dropped the clients that it knew
+            if self._stopping:  # `stop` has not seen this client
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
         try:
@@ -209,13 +209,13 @@ class RspServer:
                 connection.setblocking(self._idle_timeout is None)
                 if connection.family != socket.AF_UNIX:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    # So that one whose machine is gone does not stay for ever.
+                    # So that a client whose machine is gone does not stay for ever.
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 number = connection.fileno()
                 channel = Channel(number, number, self._idle_timeout)
                 keep = self._keep_alive
                 serve_client(channel, self._target, log, self._log_exchanges, keep)
-        except OSError:  # gone before it was asked for its name
+        except OSError:  # gone before its name was known
             pass
         finally:
             with self._lock:
@@ -225,7 +225,7 @@ class RspServer:
 
 @contextlib.contextmanager
 def _woken_by_signals(waker: socket.socket) -> Iterator[None]:
-    """Let signals write to `waker`: one that comes right before poll(2) would not end it."""
+    """Let signals write to `waker`: one that arrives just before poll(2) would not end it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -237,7 +237,7 @@ def _woken_by_signals(waker: socket.socket) -> Iterator[None]:
 
 
 def _name_of(connection: socket.socket) -> str:
-    """Return what tells this client from others in the log."""
+    """Return the name of a client in the log."""
     if connection.family != socket.AF_UNIX:
         return "{}:{}".format(*connection.getpeername()[:2])
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)

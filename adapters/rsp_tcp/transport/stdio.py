@@ -8,9 +8,9 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 def take_standard_output() -> int:
-    """Return a descriptor of standard output and lead what else is printed to standard error.
+    """Return a descriptor of standard output and redirect descriptor 1 to standard error.
 
-    So nothing but RSP gets into the conversation, not even what a C library may print.
+    So only RSP reaches the client, even if a C library prints something.
     """
     ours = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)

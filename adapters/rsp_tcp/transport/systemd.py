@@ -1,4 +1,4 @@
-"""Sockets that systemd has opened for us (sd_listen_fds(3))."""
+"""Sockets that systemd passes to us (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def inherited_listeners(environment: MutableMapping[str, str]) -> list[socket.socket]:
-    """Return the listening sockets meant for this process; none when there are none.
+    """Return the listening sockets passed to this process, maybe none.
 
-    The variables that tell are removed, lest a child take the sockets for its own. Raises
-    `InputError` for a descriptor that is no listening stream socket.
+    The environment variables for them are removed, so that no child process uses them. Raises
+    `InputError` for a descriptor that is not a listening stream socket.
     """
     pid, count, _ = (environment.get(name, "") for name in _VARIABLES)
     if pid != str(os.getpid()) or not count.isdecimal():

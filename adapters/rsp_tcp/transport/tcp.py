@@ -10,19 +10,19 @@ from collections.abc import Iterable
 from kdump_gdbserver.domain.errors import InputError
 
 BACKLOG = 64
-# "localhost" means these two. A name service may know one of them only, and gdb and LLDB
-# try them in different orders.
+# "localhost" is both of these. A name service may know only one of them, and gdb and LLDB try them
+# in different orders.
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-# How the lack of IPv6 shows; then IPv4 will do.
+# The errors without IPv6; then IPv4 is enough.
 _NO_SUCH_FAMILY = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT))
-# A free port of one family may be taken in the other: so often another one is tried.
+# A port that is free in one family may be in use in the other: how many ports to try.
 _TRIES = 20
 
 
 def listen_tcp(host: str, port: int) -> list[socket.socket]:
     """Return listeners on a port (0: any free one) of `host`, all with the same port.
 
-    "localhost" is IPv4 and IPv6 both. Raises `InputError` when the address cannot be had.
+    "localhost" is both IPv4 and IPv6. Raises `InputError` if that is not possible.
     """
     try:
         if host == "localhost":
@@ -40,7 +40,7 @@ def listen_tcp(host: str, port: int) -> list[socket.socket]:
 
 
 def beyond_loopback(listeners: Iterable[socket.socket]) -> str | None:
-    """Return an address, listened on, that other machines may reach; None if there is none."""
+    """Return a listening address that other machines can reach; None if there is none."""
     for listener in listeners:
         if listener.family not in (socket.AF_INET, socket.AF_INET6):
             continue

@@ -11,18 +11,18 @@ from pathlib import Path
 from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import BACKLOG
 from kdump_gdbserver.domain.errors import InputError
 
-# Only the owner may connect: connecting takes write permission (unix(7)).
+# To connect takes write permission (unix(7)), and only the owner has it.
 _UMASK = 0o177
-_SECONDS = 1.0  # for a server at the other end to accept
+_SECONDS = 1.0  # for another server to accept
 
 
 class UnixListener:
-    """A listening socket in the file system; `remove` takes it out again."""
+    """A listening socket in the file system; `remove` removes it."""
 
     def __init__(self, path: str) -> None:
-        """Listen at `path`, in place of a socket that nobody serves any more.
+        """Listen at `path`, and replace a socket there that no server uses any more.
 
-        Raises `InputError` when that cannot be, or something else is there.
+        Raises `InputError` if that is not possible, or `path` is something else.
         """
         self._path = Path(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -45,9 +45,9 @@ class UnixListener:
             raise
 
     def remove(self) -> None:
-        """Stop listening and remove the socket's file, unless another server has it by now."""
+        """Stop listening and remove the socket's file, unless another server has replaced it."""
         with contextlib.suppress(OSError):
-            # Closing alone leaves it listening for as long as another thread waits on it.
+            # close(2) alone leaves it listening while another thread polls it.
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         with contextlib.suppress(OSError, InputError):
@@ -60,7 +60,7 @@ class UnixListener:
             return
         if not stat.S_ISSOCK(mode):
             raise InputError(
-                f"{self._path} is there and is no socket; choose another path with --unix"
+                f"{self._path} exists and is not a socket; choose another path with --unix"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(_SECONDS)
@@ -72,5 +72,5 @@ class UnixListener:
             except TimeoutError:
                 pass
         raise InputError(
-            f"{self._path} is in use by a program that serves it; choose another path with --unix"
+            f"{self._path} is in use by another server; choose another path with --unix"
         )

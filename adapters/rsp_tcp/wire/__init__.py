@@ -1,1 +1,1 @@
-"""From bytes to packets and back, sans I/O."""
+"""The codec: bytes to packets and back, without I/O."""

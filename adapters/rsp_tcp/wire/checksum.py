@@ -1,17 +1,17 @@
 """The packet checksum: the sum of all bytes modulo 256 (GDB manual, "Overview").
 
-A Python `sum` over a reply costs more than everything else that it needs. Large ones are
-summed by numpy, imported when the first of them comes; for small ones there is Adler-32,
-whose lower half is the sum of all bytes modulo 65521 when it starts from 0 (RFC 1950).
+Python's `sum` over a reply would cost more than the rest of the work on it. Large replies are
+summed by numpy, which is imported with the first of them. Small ones use Adler-32: started from 0,
+its lower half is the sum of all bytes modulo 65521 (RFC 1950).
 """
 
 from __future__ import annotations
 
 from zlib import adler32
 
-# So many bytes cannot add up to 65521.
+# The sum of this many bytes is below 65521.
 _EXACT = 256
-# From here on numpy is worth its calls, and worth being imported.
+# From this size on numpy is faster, even if it has to be imported.
 _LARGE = 2 * 8192
 
 
@@ -24,5 +24,5 @@ def checksum(data: bytes | bytearray | memoryview) -> int:
         return sum(adler32(data[at : at + _EXACT], 0) for at in range(0, size, _EXACT)) & 0xFF
     import numpy as np
 
-    # Adding in uint8 wraps around at 256, which is just what is asked for.
+    # Addition in uint8 wraps at 256.
     return int(np.add.reduce(np.frombuffer(data, dtype=np.uint8), dtype=np.uint8))

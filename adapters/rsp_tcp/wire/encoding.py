@@ -12,20 +12,20 @@ from kdump_gdbserver.domain.arch.model import RegisterLayout
 from kdump_gdbserver.domain.registers import RegisterSet
 from kdump_gdbserver.domain.threads import ThreadId
 
-# What a reply in words must not hold: bytes that mean something in a frame (`*` a run
-# length), and all that is not printable ASCII.
+# What the text of an error reply must not contain: bytes with a meaning in a frame (`*` is a run
+# length), and anything but printable ASCII.
 _MAX_WORDS = 300
 _NOT_PLAIN = re.compile(r"[^ -~]|[#$*}]")
-# All that is no Char of XML 1.0, section 2.2: a task's name can hold any byte, and one of
-# these would make gdb refuse a whole document.
+# Everything that is not a Char of XML 1.0, section 2.2. A task's name can contain any byte, and one
+# of these would make gdb reject the whole document.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 
 
 class PacketError(Exception):
-    """A packet's arguments make no sense, or name something that is not there.
+    """A packet's arguments are malformed, or name something that does not exist.
 
-    `text` says so in words for clients that take error messages.
+    `text` is for clients that take error messages, `code` for all others.
     """
 
     def __init__(self, text: str, code: int = errno.EINVAL) -> None:
@@ -35,7 +35,7 @@ class PacketError(Exception):
 
 
 def parse_hex(digits: bytes) -> int:
-    """Return a number of hex digits alone (no sign, no 0x); raise `PacketError` else."""
+    """Return the value of hex digits; raise `PacketError` for anything else, even a sign or 0x."""
     if not digits or len(digits) > 16 or digits.translate(None, _HEX_DIGITS):
         raise PacketError(f"not a hexadecimal number: {digits[:20]!r}")
     return int(digits, 16)
@@ -56,21 +56,21 @@ def parse_hex_bytes(digits: bytes) -> bytes:
 
 
 def plain_text(text: str) -> bytes:
-    """Return words as they can stand in an error reply, which knows no escapes."""
+    """Return text for an error reply, where nothing can be escaped."""
     return _NOT_PLAIN.sub("?", text[:_MAX_WORDS]).encode("ascii")
 
 
 def xml_text(text: str) -> str:
-    """Return text as it can stand between XML tags."""
+    """Return text with what XML reserves escaped, and what it does not allow replaced."""
     legal = _NOT_XML.sub("?", text)
     return legal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def encode_text(text: str) -> bytes:
-    """Return a name or path in UTF-8, bytes that were none as they were in the dump."""
+    """Return a name or path in UTF-8; bytes that were not UTF-8 in the dump are unchanged."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character out of a JSON file
+    except UnicodeEncodeError:  # half of a surrogate pair from a JSON file
         return text.encode("utf-8", "replace")
 
 
@@ -91,7 +91,7 @@ def _id_number(digits: bytes) -> int:
 
 
 def format_thread_id(thread_id: ThreadId, multiprocess: bool) -> bytes:
-    """Return the id as the client understands it."""
+    """Return the id in the form that the client understands."""
     if multiprocess:
         return b"p%x.%x" % thread_id
     return b"%x" % thread_id.tid
@@ -99,9 +99,9 @@ def format_thread_id(thread_id: ThreadId, multiprocess: bool) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _spans(layout: RegisterLayout, known: int) -> tuple[tuple[int, int, str], ...]:
-    """Cut a layout into runs of known and unavailable registers, in hex digit offsets.
+    """Divide a layout into runs of known and of unavailable registers, in hex digit offsets.
 
-    With an unavailable run comes what stands for it, with a known one "".
+    Each run comes with the text for an unavailable one, or "" for a known one.
     """
     spans: list[tuple[int, int, bool]] = []
     for slot in layout.slots:
@@ -117,7 +117,7 @@ def _spans(layout: RegisterLayout, known: int) -> tuple[tuple[int, int, str], ..
 
 
 def encode_registers(registers: RegisterSet) -> bytes:
-    """Return the `g` reply: hex digits, `x` for every digit of an unavailable register."""
+    """Return the `g` reply: hex digits, or an `x` for each digit of an unavailable register."""
     digits = registers.raw.hex()
     return "".join(
         unavailable or digits[start:end]
@@ -126,7 +126,7 @@ def encode_registers(registers: RegisterSet) -> bytes:
 
 
 def encode_register(registers: RegisterSet, number: int) -> bytes:
-    """Return the `p` reply for one register; raise `PacketError` when there is no such one."""
+    """Return the `p` reply for one register; raise `PacketError` if there is no such register."""
     if number >= len(registers.layout.slots):
         raise PacketError(f"no register {number:#x}")
     raw = registers.raw_register(number)
@@ -138,7 +138,7 @@ def encode_register(registers: RegisterSet, number: int) -> bytes:
 def object_slice(data: bytes, offset: int, length: int, limit: int) -> bytes:
     """Return a `qXfer` reply: `m` and a part, or `l` and the last part, escaped.
 
-    `limit` bounds the reply in bytes after escaping.
+    `limit` is the most bytes of the reply, after escaping.
     """
     if offset > len(data):
         raise PacketError(f"offset {offset:#x} is beyond the object's end")

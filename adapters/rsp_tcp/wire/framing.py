@@ -1,44 +1,49 @@
-"""Bytes in, events out: the framing of RSP, with no socket in sight.
+"""The framing of RSP: bytes in, events out, and no socket.
 
-`PacketReader.feed` takes whatever bytes have come and returns the events they
-complete: `Packet`, `Ack`, `Nack`, `Interrupt` or `Malformed`. Bytes that belong to
-no packet are dropped, as gdb and gdbserver do. Any bytes whatever give events,
-never an exception. Source: GDB manual, appendix "Remote Protocol", "Overview".
+`PacketReader.feed` takes the bytes that have arrived and returns the events that are complete:
+`Packet`, `Malformed`, or a `Signal` (ACK, NACK, INTERRUPT). Bytes outside packets are dropped, as
+gdb and gdbserver do. No input raises an exception. Source: GDB manual, appendix "Remote Protocol",
+"Overview".
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kdump_gdbserver.adapters.rsp_tcp.wire.checksum import checksum
 
-# Longest payload taken from a client. Debuggers send short requests; the longest are
-# writes and search patterns, which are no longer than the PacketSize we announce.
+# The longest payload accepted from a client. Requests are short; the longest are writes and search
+# patterns, which are no longer than the PacketSize that we announce.
 MAX_PAYLOAD = 0x100000
 
-# So much is escaped at a time, in bytes. Larger copies would be given back to the kernel each
-# time, and asked of it anew, which costs more than the escaping.
+# Bytes escaped at a time. malloc takes larger buffers from the kernel with mmap(2) and gives them
+# back at once, which costs more than the escaping.
 _AT_ONCE = 0x10000
-# "}" says that the next byte is the meant one xor 0x20. Python finds a number in bytes four
-# times as quickly as it finds bytes.
+# "}" escapes the next byte, which is sent xor 0x20. It is a number here because Python looks up a
+# number in bytes four times as fast as a byte string.
 _ESCAPE = ord("}")
 _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 
 
 @dataclass(slots=True)
 class Packet:
-    """A packet whose checksum is right (or need not be); `payload` is unescaped."""
+    """A packet with a valid checksum, or one that is not verified; `payload` is unescaped."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A packet that cannot be taken: wrong or no checksum, or too long."""
+    """A packet that is too long, or whose checksum is wrong; then `payload` is what it says.
+
+    Both ends may have agreed by then that checksums do not count: the packet that agrees on it
+    can come in the same bytes.
+    """
 
     reason: str
+    payload: bytes | None = field(default=None, compare=False)
 
 
 class Signal(enum.Enum):
@@ -52,12 +57,12 @@ class Signal(enum.Enum):
 Event = Packet | Malformed | Signal
 
 _START = ord("$")
-_MARK = re.compile(rb"[#$]")  # where a payload ends; neither stands in one unescaped
+_MARK = re.compile(rb"[#$]")  # the end of a payload; neither occurs in one unescaped
 _SIGNALS = {ord("+"): Signal.ACK, ord("-"): Signal.NACK, 3: Signal.INTERRUPT}
 
 
 def unescape(payload: bytes) -> bytes:
-    """Undo the `}` escapes of a payload; a lone `}` at the end stays."""
+    """Undo the `}` escapes of a payload; a `}` at its very end is kept."""
     if _ESCAPE not in payload:
         return payload
     return _ESCAPED.sub(lambda match: bytes((match[1][0] ^ 0x20,)), payload)
@@ -82,10 +87,10 @@ def escape_some(data: bytes, limit: int) -> bytes:
 
 
 def cut_escaped(escaped: bytes, limit: int) -> bytes:
-    """Cut escaped data that has no runs, so that it still stands for whole bytes."""
+    """Cut escaped data to `limit` bytes, never within an escape. The data must have no runs."""
     if len(escaped) <= limit:
         return escaped
-    # No byte stands for itself after a "}", so that one at the cut has lost what it escapes.
+    # A "}" is always the first byte of an escape, so one at the cut has lost its second byte.
     return escaped[:limit].removesuffix(b"}")
 
 
@@ -95,19 +100,18 @@ def frame(payload: bytes) -> bytes:
 
 
 class PacketReader:
-    """Collects bytes until they make up events; holds no more than one packet's worth."""
+    """Assembles events from bytes; buffers no more than one packet."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()  # what of an unfinished packet has come
-        self._searched = 0  # so many bytes of its payload hold no mark
+        self._buffer = bytearray()  # the part of an unfinished packet that has arrived
+        self._searched = 0  # bytes of its payload already searched for a mark
         self._skipping = False  # inside a packet that was too long
         self.verify_checksums = True
 
     def feed_packet(self, data: bytes) -> bytes | None:
-        """Take `data` if it is one whole packet alone, as nearly always; return its payload.
+        """Return the payload if `data` is exactly one packet, which is nearly always so.
 
-        None means that it has to be fed by `feed`. Checksums that have to be verified are left
-        to that, too.
+        Returns None otherwise, or if checksums are verified: then call `feed` with the same data.
         """
         if self.verify_checksums or self._buffer or self._skipping:
             return None
@@ -118,9 +122,9 @@ class PacketReader:
         return unescape(payload) if _ESCAPE in payload else payload
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take `data` and return the events that are complete now, in order.
+        """Take `data` and return the events that are now complete, in order.
 
-        They do not depend on how the stream was cut into pieces.
+        They do not depend on how the stream is split into pieces.
         """
         payload = self.feed_packet(data)
         if payload is not None:
@@ -151,7 +155,7 @@ class PacketReader:
                 self._searched = end - start
                 break
             elif buffer[end] == _START:
-                at = end  # the peer gave up a packet and began anew
+                at = end  # the peer abandoned a packet and started another
             elif end + 3 > len(buffer):
                 break
             else:
@@ -169,5 +173,6 @@ class PacketReader:
             except ValueError:
                 sent = -1
             if sent != checksum(payload):
-                return Malformed(f"checksum is {checksum(payload):02x}, packet says {digits!r}")
+                reason = f"checksum is {checksum(payload):02x}, packet says {digits!r}"
+                return Malformed(reason, unescape(payload))
         return Packet(unescape(payload))

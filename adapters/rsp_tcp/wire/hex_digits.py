@@ -1,7 +1,7 @@
 """Memory as hex digits, two bytes at a time.
 
-`bytes.hex` goes byte by byte and is what a large reply would spend most of its time in;
-looking up pairs of bytes in a table takes half as long.
+`bytes.hex` works byte by byte, and a large reply would spend most of its time there. Looking up
+pairs of bytes in a table takes half as long.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-# From this many bytes on numpy is worth its calls, and worth being imported.
+# From this size on numpy is faster, even if it has to be imported.
 LARGE = 8192
 
 
@@ -21,19 +21,19 @@ def hex_digits(data: bytes) -> bytes:
     import numpy as np
 
     pairs = np.frombuffer(data, np.uint16, size // 2)
-    # No index can be out of range; "clip" spares numpy looking for such.
+    # No index is out of range; "clip" saves numpy the check.
     digits = np.take(_table(), pairs, mode="clip").tobytes()
     return digits + data[-1:].hex().encode() if size % 2 else digits
 
 
 def make_ready() -> None:
-    """Do now what the first large reply would else wait for: numpy's import, the table."""
+    """Import numpy and build the table now, so that the first large reply need not wait for it."""
     _table()
 
 
 @functools.cache
 def _table() -> Any:
-    """Return the four digits of every pair of bytes, all in this machine's byte order."""
+    """Return the four digits of each pair of bytes, in this machine's byte order."""
     import numpy as np
 
     one = np.array([list(b"%02x" % byte) for byte in range(256)], np.uint8)

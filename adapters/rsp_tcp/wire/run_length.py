@@ -1,13 +1,12 @@
-"""Run-length encoding of memory, as hex digits or as it is (GDB manual, "Overview").
+"""Run-length encoding of memory, in hex or binary (GDB manual, "Overview").
 
-`X*N` stands for X and as many more X as the character N says, less 29. gdb needs some
-20 ns for each character of a reply whatever it stands for, so memory that repeats gets
-through many times faster. LLDB expands it as well. Only runs of one character can be written
-so; in memory these are zeros above all, then bytes with all bits set, and whole pages of
-a filler (0xcc behind the kernel's text).
+`X*N` stands for X and N - 29 more of it, N being a character. gdb spends about 20 ns on each
+character of a reply, so memory that repeats is transferred many times faster. LLDB expands runs,
+too. Only runs of one character can be encoded. In memory these are mostly zeros, then bytes with
+all bits set, and whole pages of a filler (0xcc after the kernel's text).
 
-Both debuggers expand runs before they undo escapes, so a run must not follow a `}`: the
-bytes repeated here are none that an escape can end in.
+Both debuggers expand runs before they undo escapes, so a run must not follow a `}`: no escape ends
+in one of the bytes repeated here.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.hex_digits import LARGE, hex_digits
 # The count is a printable character: "~", 126, is the largest (GDB manual, "Overview").
 _OFFSET = 29
 LONGEST = 126 - _OFFSET + 1
-# "#" and "$" would end or begin a packet, "+" and "-" look like acknowledgements.
+# "#" and "$" would end or start a packet; "+" and "-" look like acknowledgements.
 _FORBIDDEN = frozenset(b"#$+-")
 _FEWEST = 32 - _OFFSET + 1
 
-# Below this many bytes of memory there is nothing to win.
+# Below this many bytes of memory there is nothing to gain.
 _SMALL = 512
 _PAGE = 4096
-# Lengths, in characters, of runs looked for in pages that are not all the same. Looking for
-# shorter ones too costs the server more time than it saves gdb.
+# Lengths, in characters, of the runs searched for in pages of mixed contents. To search for
+# shorter ones, too, costs the server more time than it saves gdb.
 _LENGTHS = (LONGEST, 32)
-# One word in so many has to be all zeros (all ones) for runs to be looked for at all.
+# Runs are searched for if at least one word in this many is all zeros (all ones).
 _MANY = 256
 
 
 def run(digit: int, length: int) -> bytes:
-    """Return `length` times the character `digit`, encoded."""
+    """Return the encoding of `length` times the character `digit`."""
     character = bytes((digit,))
     whole, rest = divmod(length, LONGEST)
     encoded = bytes((digit, ord("*"), LONGEST - 1 + _OFFSET)) * whole
@@ -50,10 +49,10 @@ def run(digit: int, length: int) -> bytes:
 
 
 class _Form(NamedTuple):
-    """A way to write memory: what a byte becomes, and the characters worth looking for.
+    """A form to write memory in: hex or binary.
 
-    `filled` has for a byte the page that is full of it, and how that is written. `searches`
-    have a word of memory that says that runs are likely, and how these are written.
+    `filled` maps a byte to a page full of it and that page's encoding. `searches` has a word of
+    memory that makes runs likely, and the runs to search for with their encodings.
     """
 
     write: Callable[[bytes], bytes]
@@ -62,12 +61,12 @@ class _Form(NamedTuple):
 
 
 def encode_memory(data: bytes) -> bytes:
-    """Return memory as hex digits, run-length encoded where that pays."""
+    """Return memory in hex, run-length encoded where that is worthwhile."""
     return _encode(data, _HEX) if len(data) >= _SMALL else data.hex().encode()
 
 
 def encode_binary(data: bytes) -> bytes:
-    """Return memory as it is, escaped, and run-length encoded where that pays."""
+    """Return memory in binary, escaped, and run-length encoded where that is worthwhile."""
     return _encode(data, _BINARY) if len(data) >= _SMALL else escape(data)
 
 
@@ -96,7 +95,7 @@ def _encode_mixed(data: bytes, form: _Form) -> bytes:
 
 
 def _has_many(data: bytes, word: int) -> bool:
-    """Whether runs are likely: counting aligned words is far quicker than looking for runs."""
+    """Whether runs are likely: to count aligned words is far faster than to search for runs."""
     if len(data) < LARGE:
         return True
     import numpy as np
@@ -110,7 +109,7 @@ def _replacements(character: int) -> tuple[tuple[bytes, bytes], ...]:
 
 
 _NONE, _ALL = 0, (1 << 64) - 1  # words with no bit set, and with all
-# Bytes whose two digits are the same. None of them is escaped, and no escape ends in one.
+# Bytes whose two digits are equal. None of them is escaped, and no escape ends in one.
 _FILLERS = {0x11 * value: bytes((0x11 * value,)) * _PAGE for value in range(16)}
 _HEX = _Form(
     hex_digits,

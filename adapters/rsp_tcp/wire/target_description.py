@@ -1,7 +1,7 @@
-"""The target description: which registers there are, as XML for the debugger.
+"""The target description: the registers of an architecture, as XML for the debugger.
 
-Source: GDB manual, appendix "Target Descriptions". Names are those of our own declarations,
-plain words all, and stand in the XML as they are.
+Source: GDB manual, appendix "Target Descriptions". All names come from our own declarations and
+need no escaping.
 """
 
 from __future__ import annotations

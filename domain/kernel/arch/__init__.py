@@ -8,4 +8,5 @@ from .riscv64 import Riscv64
 from .x86_64 import X86_64
 
 KNOWN: Tuple[Type[Architecture], ...] = (X86_64, Aarch64, Riscv64)
+BY_NAME: Dict[str, Type[Architecture]] = {arch.name: arch for arch in KNOWN}
 ARCHITECTURES: Dict[str, Type[Architecture]] = {arch.gdb_name: arch for arch in KNOWN}

@@ -61,7 +61,7 @@ static void tell_when_blocked(const char *path, int pid, unsigned char *pages, i
             "\"tls_number\": 77, \"errno_address\": %llu, \"errno\": 99, \"number_address\": %llu, "
             "\"number\": %d, ", pid, second_tid, ptr(tls), ptr(error), ptr(&number), number);
     fprintf(out, "\"touched_page\": %llu, \"touched_byte\": 165, \"untouched_page\": %llu, ",
-            ptr(pages), ptr(pages + SMALL_PAGE));
+            ptr(pages), ptr(pages + sysconf(_SC_PAGESIZE)));
 #ifdef WITH_LIBRARY
     fprintf(out, "\"shared_counter_address\": %llu, \"shared_counter\": %d, ",
             ptr(&shared_counter), shared_counter);
@@ -82,9 +82,10 @@ int main(int argc, char **argv)
 #ifdef WITH_LIBRARY
     shared_counter = 4242;
 #endif
-    unsigned char *pages = mmap(NULL, 2 * SMALL_PAGE, PROT_READ | PROT_WRITE,
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    memset(pages, 165, SMALL_PAGE);
+    memset(pages, 165, page);
     pthread_create(&thread, NULL, second, NULL);
     while (!second_tid)
         usleep(1000);

@@ -1,60 +1,59 @@
-/* Known values for every register that a thread can hold while it spins or sleeps (x86_64). */
+/* Known values for every register that a thread can hold while it spins or sleeps.
+ *
+ * Each file of arch/ has
+ *   prepare_registers()        to be called first;
+ *   sleep_with_vectors()     sleeps in a system call, the label vectors_pc is behind it;
+ *   spin()      loops for ever between the labels spin_begin and spin_end, and
+ *                              touches no memory and no register there;
+ *   tell_registers(out)        members of a JSON object: "registers" by name, "vectors" as hex of
+ *                              "vector_bytes" bytes each in memory order, "floats" as integers.
+ */
 #ifndef REGISTERS_H
 #define REGISTERS_H
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
-#define VECTOR_COUNT 16
-#define VECTOR_BYTES 32
+#define KNOWN_VALUE 0x1111111111110000ULL /* plus the register's number */
 
-/* Byte j of vector register i is i * 16 + j (mod 256): every byte tells where it belongs. */
-static uint8_t vector_pattern[VECTOR_COUNT][VECTOR_BYTES];
-
-static inline int fill_pattern(void)
+static inline void tell_known(FILE *out, const char *prefix, const int *numbers, int count)
 {
-    for (int i = 0; i < VECTOR_COUNT; i++)
-        for (int j = 0; j < VECTOR_BYTES; j++)
-            vector_pattern[i][j] = (uint8_t)(i * 16 + j);
-    return __builtin_cpu_supports("avx");
+    fprintf(out, "\"registers\": {");
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s\"%s%d\": %llu", i ? ", " : "", prefix, numbers[i],
+                KNOWN_VALUE + (unsigned)numbers[i]);
+    fprintf(out, "}");
 }
 
-#define LOAD_SSE(i) "movups " #i "*32(%%rax), %%xmm" #i "\n"
-#define LOAD_AVX(i) "vmovups " #i "*32(%%rax), %%ymm" #i "\n"
-#define ALL(LOAD) LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7) \
-    LOAD(8) LOAD(9) LOAD(10) LOAD(11) LOAD(12) LOAD(13) LOAD(14) LOAD(15)
-
-/* rax and rcx, r11 are left out: a system call uses them. rbp and rsp belong to the frame. */
-#define FILL_GPRS \
-    "movabs $0x1111111111110003, %%rbx\n" \
-    "movabs $0x1111111111110002, %%rdx\n" \
-    "movabs $0x1111111111110004, %%rsi\n" \
-    "movabs $0x1111111111110005, %%rdi\n" \
-    "movabs $0x1111111111110008, %%r8\n" \
-    "movabs $0x1111111111110009, %%r9\n" \
-    "movabs $0x111111111111000a, %%r10\n" \
-    "movabs $0x111111111111000c, %%r12\n" \
-    "movabs $0x111111111111000d, %%r13\n" \
-    "movabs $0x111111111111000e, %%r14\n" \
-    "movabs $0x111111111111000f, %%r15\n"
-#define FILL_X87 "fninit\nfld1\nfldpi\n"
-#define CLOBBERS "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", \
-    "r14", "r15", "memory", "cc"
-
-static inline void tell_registers(FILE *out, int avx)
+static inline void tell_vectors(FILE *out, const uint8_t *bytes, int count, int stride, int size)
 {
-    static const char *const names[] = {"rdx", "rbx", "rsi", "rdi", "r8", "r9", "r10",
-                                        "r12", "r13", "r14", "r15"};
-    static const int numbers[] = {2, 3, 4, 5, 8, 9, 10, 12, 13, 14, 15};
-    fprintf(out, "\"registers\": {");
-    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        fprintf(out, "%s\"%s\": %llu", i ? ", " : "", names[i], 0x1111111111110000ULL + numbers[i]);
-    fprintf(out, "}, \"vector_bytes\": %d, \"vectors\": [", avx ? 32 : 16);
-    for (int i = 0; i < VECTOR_COUNT; i++) {
+    fprintf(out, ", \"vector_bytes\": %d, \"vectors\": [", size);
+    for (int i = 0; i < count; i++) {
         fprintf(out, "%s\"", i ? ", " : "");
-        for (int j = 0; j < (avx ? 32 : 16); j++)
-            fprintf(out, "%02x", vector_pattern[i][j]);
+        for (int j = 0; j < size; j++)
+            fprintf(out, "%02x", bytes[i * stride + j]);
         fprintf(out, "\"");
     }
-    fprintf(out, "], \"x87\": {\"st0\": \"pi\", \"st1\": 1.0}");
+    fprintf(out, "]");
 }
+
+static inline void tell_floats(FILE *out, const uint64_t *values, int count)
+{
+    fprintf(out, ", \"floats\": [");
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s%llu", i ? ", " : "", (unsigned long long)values[i]);
+    fprintf(out, "]");
+}
+
+#if defined(__x86_64__)
+#include "arch/x86_64.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64.h"
+#elif defined(__riscv)
+#include "arch/riscv64.h"
+#elif defined(__s390x__)
+#include "arch/s390x.h"
+#elif defined(__powerpc64__)
+#include "arch/ppc64le.h"
+#endif
 #endif

@@ -1,22 +1,21 @@
-/* Sends what the running kernel says about itself down a serial line.
+/* Writes what the running kernel says about itself to a raw disk.
  *
- * Arguments: the line's device, then `-s NAME` for each symbol wanted of /proc/kallsyms. Each
+ * Arguments: the disk's device, then the name of each symbol wanted of /proc/kallsyms. Each
  * piece is a line "FILE path length" followed by so many raw bytes and a newline; the last is
  * "END". The host side (facts.py) makes facts.json of it.
  */
 #include "common.h"
 #include <dirent.h>
 #include <sys/klog.h>
-#include <termios.h>
 
-static FILE *line;
+static FILE *out;
 static char big[1 << 20];
 
 static void send(const char *path, const char *bytes, size_t length)
 {
-    fprintf(line, "FILE %s %zu\n", path, length);
-    fwrite(bytes, 1, length, line);
-    fputc('\n', line);
+    fprintf(out, "FILE %s %zu\n", path, length);
+    fwrite(bytes, 1, length, out);
+    fputc('\n', out);
 }
 
 static void send_file(const char *path)
@@ -101,16 +100,14 @@ int main(int argc, char **argv)
         "/proc/version", "/proc/cmdline", "/proc/modules", "/proc/iomem", "/proc/sys/kernel/osrelease",
         "/sys/devices/system/cpu/online", "/sys/devices/system/cpu/present", "/sys/kernel/vmcoreinfo",
         "/sys/kernel/kexec_crash_size", "/proc/cpuinfo", NULL};
-    struct termios raw;
-    if (argc < 2 || !(line = fopen(argv[1], "w")))
+    if (argc < 2 || !(out = fopen(argv[1], "w"))) {
+        perror("report");
         return 2;
-    tcgetattr(fileno(line), &raw);
-    cfmakeraw(&raw);
-    cfsetospeed(&raw, B115200);
-    tcsetattr(fileno(line), TCSANOW, &raw);
+    }
     for (int i = 0; system_files[i]; i++)
         send_file(system_files[i]);
     send_symbols(argc - 2, argv + 2);
+    send("page_size", big, (size_t)sprintf(big, "%ld", sysconf(_SC_PAGESIZE)));
     int length = klogctl(3, big, sizeof big);
     send("dmesg", big, length > 0 ? (size_t)length : 0);
     DIR *told = opendir("/run/facts");
@@ -122,7 +119,6 @@ int main(int argc, char **argv)
             send_file(path);
     }
     each_number("/proc", send_process);
-    fprintf(line, "END\n");
-    fflush(line);
-    return tcdrain(fileno(line));
+    fprintf(out, "END\n");
+    return fflush(out) || fsync(fileno(out));
 }

@@ -7,22 +7,7 @@
 
 extern const char spin_begin[], spin_end[];
 static volatile int spinner_tid;
-static int has_avx;
 static int cpu;
-
-/* The loop touches no memory and no register, so whatever moment the crash hits, they hold. */
-__attribute__((noinline)) static void spin(void)
-{
-    if (has_avx)
-        __asm__ volatile(ALL(LOAD_AVX) : : "a"(vector_pattern) : "memory");
-    else
-        __asm__ volatile(ALL(LOAD_SSE) : : "a"(vector_pattern) : "memory");
-    __asm__ volatile(FILL_X87 FILL_GPRS
-                     ".globl spin_begin, spin_end\n"
-                     "spin_begin: pause\n"
-                     "jmp spin_begin\n"
-                     "spin_end: nop\n" : : : CLOBBERS);
-}
 
 static void *run(void *unused)
 {
@@ -44,7 +29,7 @@ int main(int argc, char **argv)
     if (argc < 3)
         return 2;
     cpu = atoi(argv[2]);
-    has_avx = fill_pattern();
+    prepare_registers();
     pthread_create(&thread, NULL, run, NULL);
     while (!spinner_tid)
         usleep(1000);
@@ -53,7 +38,7 @@ int main(int argc, char **argv)
     FILE *out = facts_open(argv[1]);
     fprintf(out, "{\"pid\": %d, \"cpu\": %d, \"spinner_tid\": %d, \"spin_begin\": %llu, "
             "\"spin_end\": %llu, ", getpid(), cpu, spinner_tid, ptr(spin_begin), ptr(spin_end));
-    tell_registers(out, has_avx);
+    tell_registers(out);
     fprintf(out, "}\n");
     facts_publish(out, argv[1]);
     pthread_join(thread, NULL);

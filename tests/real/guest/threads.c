@@ -26,20 +26,7 @@ static __thread int tls_number = -1;
 static __thread char tls_text[16] = "initial";
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
-static int pipe_ends[2], has_avx;
-
-/* Sleeps with all vector registers set: they are then in the task's saved state. */
-static void sleep_with_vectors(void)
-{
-    long number = SYS_pause;
-    if (has_avx)
-        __asm__ volatile(ALL(LOAD_AVX) : : "a"(vector_pattern) : "memory");
-    else
-        __asm__ volatile(ALL(LOAD_SSE) : : "a"(vector_pattern) : "memory");
-    __asm__ volatile(FILL_X87 FILL_GPRS "syscall\n"
-                     ".globl vectors_pc\n"
-                     "vectors_pc: nop\n" : "+a"(number) : : CLOBBERS);
-}
+static int pipe_ends[2];
 
 __attribute__((noinline)) static int level3(struct worker *self, long tag)
 {
@@ -118,7 +105,7 @@ static void tell(const char *path, uint64_t *huge)
             HUGE_BYTES, HUGE_KEY);
     tell_list(out, head, &head);
     fprintf(out, ", \"vectors_tid\": %d, ", workers[VECTORS].tid);
-    tell_registers(out, has_avx);
+    tell_registers(out);
     fprintf(out, "}\n");
     facts_publish(out, path);
 }
@@ -128,7 +115,7 @@ int main(int argc, char **argv)
     pthread_t ids[WORKS];
     if (argc < 2 || pipe(pipe_ends))
         return 2;
-    has_avx = fill_pattern();
+    prepare_registers();
     head = make_list(100);
     uint64_t *huge = make_huge();
     for (int i = 0; i < WORKS; i++) {

@@ -62,15 +62,15 @@ def published(final: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def used(folder: Path, prefix: str) -> Path:
-    """Note that `folder` is in use and return it; remove the products of older keys.
+def used(folder: Path) -> Path:
+    """Note that `folder` is in use and return it; remove the products of older keys beside it.
 
-    Those are the folders beside it whose names start with `prefix`, except ones that somebody
-    used within the last hour: a test run of another version may still have them open.
+    Those that somebody used within the last hour stay: a test run of another version may still
+    have them open.
     """
     os.utime(folder)
     for other in folder.parent.iterdir():
-        if other != folder and other.is_dir() and other.name.startswith(prefix):
+        if other != folder and other.is_dir():
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - other.stat().st_mtime > GRACE_S:
                     shutil.rmtree(other, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Turns what the guest sent down its facts line into facts.json.
+"""Turns what the guest wrote to its facts disk into facts.json.
 
 The wire format is that of guest/report.c: `FILE path length`, the raw bytes, a newline, ... `END`.
 All numbers in the result are plain integers; addresses are virtual addresses in the guest.
@@ -27,6 +27,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         "cpus_online": text["/sys/devices/system/cpu/online"].strip(),
         "cpus_present": text["/sys/devices/system/cpu/present"].strip(),
         "vmcoreinfo_note": text.get("/sys/kernel/vmcoreinfo", "").strip(),
+        "page_size": int(text["page_size"]),
         "shell_pid": int(text["/run/facts/shell_pid"]),
         "symbols": _symbols(text["/proc/kallsyms"]),
         "modules": _modules(text["/proc/modules"]),

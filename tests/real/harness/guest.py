@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .initramfs import Initramfs
 from .kernels import GUEST_MODULES, Kernel
-from .packages import fetched
+from .packages import Suite, fetched
 from .programs import Program
 
 # Symbols whose run-time addresses are told in the facts.
@@ -18,10 +18,13 @@ SYMBOLS = (
     "swapper_pg_dir", "kallsyms_names", "page_offset_base", "vmalloc_base", "vmemmap_base",
     "jiffies_64", "modules", "schedule", "ret_from_fork", "entry_SYSCALL_64", "do_syscall_64",
     "__switch_to_asm", "poll_schedule_timeout", "default_idle", "native_safe_halt", "crash_kexec",
+    "cpu_switch_to", "el0_svc", "el0t_64_sync", "cpu_do_idle", "call_on_irq_stack",
 )  # fmt: skip
 
-FACTS_LINE = "/dev/ttyS1"
+FACTS_DISK = "/dev/vda"
+FACTS_DISK_BYTES = 32 << 20
 READY = "HARNESS-READY"
+FACTS_TRIES = 5000  # of 0.02 s and more
 
 _INIT = """\
 #!/bin/busybox sh
@@ -39,8 +42,13 @@ echo 0 > /proc/sys/kernel/kptr_restrict
 echo 1 > /proc/sys/kernel/sysrq
 {before}
 {programs}
+tries=0
 for name in {names}; do
-    while ! [ -e "/run/facts/$name" ]; do sleep 0.02; done
+    while ! [ -e "/run/facts/$name" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt {tries} ] || {{ echo "no facts of $name"; poweroff -f; }}
+        sleep 0.02
+    done
 done
 sh /crash.sh
 """
@@ -48,7 +56,7 @@ sh /crash.sh
 _CRASH = """\
 echo $$ > /run/facts/.shell
 mv /run/facts/.shell /run/facts/shell_pid
-report {line} {symbols}
+report {disk} {symbols} || poweroff -f
 {action}
 """
 
@@ -69,17 +77,18 @@ def main_guest(
     )
     names = shlex.join(program.name for program in programs)
     modules = " ".join(GUEST_MODULES)
-    tree.text("init", _INIT.format(modules=modules, before=before, programs=starts, names=names))
+    tree.text("init", _INIT.format(modules=modules, before=before, programs=starts,
+                                  names=names, tries=FACTS_TRIES))  # fmt: skip
     symbols = shlex.join(SYMBOLS)
-    tree.text("crash.sh", _CRASH.format(line=FACTS_LINE, symbols=symbols, action=action))
+    tree.text("crash.sh", _CRASH.format(disk=FACTS_DISK, symbols=symbols, action=action))
     return tree
 
 
 def basic_guest(kernel: Kernel) -> Initramfs:
     """An initramfs with busybox and the kernel's modules, but no init."""
     tree = Initramfs()
-    # Not the machine's own busybox: that one may need libraries.
-    tree.file(fetched("busybox", ["busybox-static"]) / "bin/busybox", "bin/busybox")
+    suite = Suite(kernel.machine.tools, kernel.machine.debian)
+    tree.file(fetched("busybox", ["busybox-static"], suite) / "bin/busybox", "bin/busybox")
     for name, path in kernel.modules.items():
         tree.file(path, f"modules/{name}.ko", mode=0o644)
     return tree

@@ -13,20 +13,19 @@ import struct
 from pathlib import Path
 
 from . import facts
+from .boot import booted
 from .errors import HarnessError
 from .guest import basic_guest, main_guest
 from .initramfs import Initramfs
 from .kernels import GUEST_MODULES, Kernel
-from .outcome import CRASH, SPINNER_CPU, command_line, save, sparse_copy
+from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
 from .packages import fetched
 from .programs import build, program_list
-from .qemu import Qemu, escaped
 from .recompress import recompress
 from .tools import run
 
-CPUS = 4
 OFFLINE_CPU = 1
-TIMEOUT_S = 400
+DONE = "CAPTURE-DONE"
 DISK_BYTES = 1 << 30
 USER_CODE_SEGMENT = 0x33  # __USER_CS of arch/x86/include/asm/segment.h
 _PT_NOTE, _NT_PRSTATUS, _PRSTATUS_BYTES, _PRSTATUS_CS = 4, 1, 336, 112 + 17 * 8
@@ -53,9 +52,9 @@ for module in {" ".join(GUEST_MODULES)}; do
     [ -e /modules/$module.ko ] && insmod /modules/$module.ko
 done
 echo "VMCORE-BYTES $(stat -c %s /proc/vmcore)"
-if makedumpfile -F -c -d $LEVEL /proc/vmcore > /dev/vda && cat /proc/vmcore > /dev/vdb; then
+if makedumpfile -F -c -d $LEVEL /proc/vmcore > /dev/vdb && cat /proc/vmcore > /dev/vdc; then
     sync
-    echo CAPTURE-DONE
+    echo {DONE}
 fi
 poweroff -f
 """
@@ -69,8 +68,8 @@ echo 0 > /sys/devices/system/cpu/cpu{OFFLINE_CPU}/online
 def make(kernel: Kernel, folder: Path) -> None:
     """Crash `kernel` with a capture kernel loaded; fill `folder` as scenarios.make() does."""
     tools = _crash_tools()
-    programs = program_list(SPINNER_CPU)
-    build(folder / "sysroot", programs)
+    programs = program_list(kernel, SPINNER_CPU)
+    build(kernel.machine, folder / "sysroot", programs)
     dumps = folder / "dumps"
     dumps.mkdir()
     work = folder / "work"
@@ -84,8 +83,8 @@ def make(kernel: Kernel, folder: Path) -> None:
     told = facts.parse((work / "facts").read_bytes())
     told["crash_pid"] = told["shell_pid"]
     save(folder, told, console)
-    sparse_copy(work / "vdb", dumps / "elf", int(console.split("VMCORE-BYTES ")[1].split()[0]))
-    sparse_copy(work / "vda", dumps / "flattened", flattened_size(work / "vda"))
+    sparse_copy(work / "elf", dumps / "elf", int(console.split("VMCORE-BYTES ")[1].split()[0]))
+    sparse_copy(work / "flattened", dumps / "flattened", flattened_size(work / "flattened"))
     shutil.rmtree(work)
     _other_forms(tools, dumps, _level(kernel))
 
@@ -131,23 +130,15 @@ def _crash_in_user_mode(kernel: Kernel, work: Path, attempts: int = 4) -> str:
     """Crash the guest, again if a timer tick had just taken the spinner out of user mode."""
     for _ in range(attempts):
         console = _run(kernel, work)
-        with (work / "vdb").open("rb") as vmcore:
+        with (work / "elf").open("rb") as vmcore:
             if USER_CODE_SEGMENT in code_segments(vmcore.read(1 << 20)):
                 return console
     raise HarnessError(f"no CPU was in user mode in {attempts} crashes")
 
 
 def _run(kernel: Kernel, work: Path) -> str:
-    disks = []
-    for name in ("vda", "vdb"):
-        with (work / name).open("wb") as disk:
-            disk.truncate(DISK_BYTES)
-        drive = f"file={escaped(work / name)},format=raw,if=none,id={name},cache=unsafe"
-        disks += ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
-    with Qemu(kernel.image, work / "initrd", command_line("kdump"), cpus=CPUS,
-              facts=work / "facts", extra=["-device", "vmcoreinfo", *disks]) as guest:  # fmt: skip
-        guest.wait_for("CAPTURE-DONE", TIMEOUT_S)
-        guest.wait_end(30)
+    with booted(kernel, "kdump", work, {"flattened": DISK_BYTES, "elf": DISK_BYTES}, DONE) as guest:
+        guest.wait_end(60)
         return guest.console
 
 

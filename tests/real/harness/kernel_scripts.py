@@ -24,7 +24,7 @@ def kernel_scripts(series: str, release: str) -> Path:
     headers = [f"linux-headers-{release}", f"linux-headers-{release.removesuffix(_FLAVOUR)}-common"]
 
     def build(apt: Apt) -> Path:
-        final = cache_root() / "scripts" / f"{series}-{release}"
+        final = cache_root() / "scripts" / series / release
         if not (final / "vmlinux-gdb.py").exists():
             with published(final) as scratch:
                 for package in (source, *headers):
@@ -34,7 +34,7 @@ def kernel_scripts(series: str, release: str) -> Path:
                 _extract_scripts(scratch / "usr/src" / f"{source}.tar.xz", scratch)
                 _make_constants(scratch, [scratch / "usr/src" / name for name in headers])
                 shutil.rmtree(scratch / "usr")
-        return used(final, f"{series}-")
+        return used(final)
 
     return with_apt(build)
 

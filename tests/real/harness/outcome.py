@@ -10,16 +10,6 @@ CRASH = "echo c > /proc/sysrq-trigger"
 SPINNER_CPU = 2
 _BLOCK = 1 << 16
 
-_COMMAND_LINE = "console=ttyS0 quiet loglevel=3 rdinit=/init no_hash_pointers"
-# The emulated CPU has five levels of page tables and needs no page-table isolation; the scenarios
-# differ in both, so that each kind of address space is met in a real dump.
-_EXTRA = {"panic": "", "live": "pti=on", "kdump": "crashkernel=128M pti=on no5lvl"}
-
-
-def command_line(scenario: str) -> str:
-    """The kernel's command line in `scenario`."""
-    return f"{_COMMAND_LINE} {_EXTRA[scenario]}".strip()
-
 
 def save(folder: Path, told: dict[str, Any], console: str) -> None:
     """Write facts.json and console.log."""

@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,27 +19,56 @@ from .tools import find_tool, run
 
 T = TypeVar("T")
 
+MIRROR = "http://deb.debian.org/debian"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SOURCES = Path("/etc/apt")
+# Their security updates are listed still, but many of the files are gone.
+ARCHIVED = {"bullseye"}
+
 # The lists are asked for again after this time, so that "current kernel" stays true.
 LISTS_MAX_AGE_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A Debian suite (for example "bookworm") for one of Debian's architectures ("arm64")."""
+
+    name: str
+    architecture: str
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.architecture}"
 
 
 class Apt:
     """`apt-get` and `apt-cache` with lists and archives of our own.
 
-    The machine's sources and keys are used, its state is not: so it works for any user, and
-    also where the machine's lists are old or missing.
+    The machine's keys are used, its state is not: so it works for any user, and also where the
+    machine's lists are old or missing. Without a suite the machine's own sources are used, for
+    what must fit the machine's compiler.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
-        """Keep state under `root` (default: the harness's cache)."""
-        self._root = (root or cache_root()) / "apt"
+    def __init__(self, suite: Suite | None = None) -> None:
+        """Keep state in the harness's cache, in a folder of the suite."""
+        self._root = cache_root() / "apt" / (str(suite) if suite else "machine")
         state, archives = self._root / "state", self._root / "cache"
         (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         (archives / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-        self._options = [
-            "-o", f"Dir::State={state}", "-o", f"Dir::Cache={archives}",
-            "-o", "Debug::NoLocking=true", "-o", "APT::Sandbox::User=root",
-        ]  # fmt: skip
+        settings = {
+            "Dir::State": str(state), "Dir::Cache": str(archives),
+            "Debug::NoLocking": "true", "APT::Sandbox::User": "root", "Acquire::Retries": "3",
+        }  # fmt: skip
+        if suite:
+            sources = self._root / "sources.list"
+            sources.write_text("".join(f"{line}\n" for line in source_lines(suite.name)))
+            (state / "status").touch()
+            settings |= {
+                "Dir::State::status": str(state / "status"),
+                "Dir::Etc::sourcelist": str(sources), "Dir::Etc::sourceparts": "/dev/null",
+                "APT::Architecture": suite.architecture,
+                "APT::Architectures": suite.architecture,
+            }  # fmt: skip
+        self._options = [word for pair in settings.items() for word in ("-o", "=".join(pair))]
 
     def refresh(self, force: bool = False) -> None:
         """Fetch the package lists if ours are missing or old, or if told to by `force`.
@@ -103,6 +133,27 @@ class Apt:
         return debs
 
 
+def source_lines(suite: str) -> list[str]:
+    """The lines of a sources.list for `suite`, its security updates and what it is based on."""
+    base = suite.removesuffix("-backports")
+    mirror, security = _mirrors()
+    lines = [(mirror, base), (mirror, suite)]
+    if base not in ARCHIVED:
+        lines.append((security, f"{base}-security"))
+    option = f"[signed-by={KEYRING}]" if KEYRING.exists() else ""
+    return [f"deb {option} {site} {name} main" for site, name in dict.fromkeys(lines)]
+
+
+def _mirrors() -> tuple[str, str]:
+    """Where this machine gets Debian and its security updates from, else Debian's own sites."""
+    files = [SOURCES / "sources.list", *sorted((SOURCES / "sources.list.d").glob("*"))]
+    text = "\n".join(path.read_text(errors="replace") for path in files if path.is_file())
+    sites = re.findall(r"\bhttps?://[^\s\]]+?/debian(?:-security)?(?=/?\s)", text)
+    main = [site for site in sites if not site.endswith("-security")]
+    security = [site for site in sites if site.endswith("-security")]
+    return (main or [MIRROR])[0], (security or [f"{MIRROR}-security"])[0]
+
+
 def unpack(deb: Path, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
     """Unpack those files of `deb` whose path in the package is `wanted` (no leading `./`)."""
     command = [find_tool("dpkg-deb"), "--fsys-tarfile", str(deb)]
@@ -131,14 +182,14 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, ro
         target.chmod(member.mode & 0o755)
 
 
-def with_apt(build: Callable[[Apt], T]) -> T:
-    """Return `build(apt)`; if it fails, once more with new lists.
+def with_apt(build: Callable[[Apt], T], suite: Suite | None = None) -> T:
+    """Return `build(apt)` with the apt of `suite`; if it fails, once more with new lists.
 
     Archives drop a version as soon as the next is there, so lists of yesterday can name files
     that are gone today. Only one process at a time is in here.
     """
     with locked("packages"):
-        apt = Apt()
+        apt = Apt(suite)
         apt.refresh()
         try:
             return build(apt)
@@ -147,16 +198,16 @@ def with_apt(build: Callable[[Apt], T]) -> T:
             return build(apt)
 
 
-def fetched(name: str, packages: list[str]) -> Path:
-    """A folder with the contents of all `packages`, made on first use.
+def fetched(name: str, packages: list[str], suite: Suite | None = None) -> Path:
+    """A folder with the contents of all `packages` of `suite`, made on first use.
 
-    `name` names the folder; the candidate versions of the packages are written down inside in
-    `versions.json`, and the folder is made anew when they change.
+    `name` names the folder (within the suite); the candidate versions of the packages are written
+    down inside in `versions.json`, and the folder is made anew when they change.
     """
 
     def build(apt: Apt) -> Path:
         versions = {fields["Package"]: fields["Version"] for fields in apt.show(*packages)}
-        final = cache_root() / "packages" / name
+        final = cache_root() / "packages" / (f"{name}-{suite}" if suite else name)
         record = final / "versions.json"
         if record.exists() and json.loads(record.read_text()) == versions:
             return final
@@ -169,7 +220,7 @@ def fetched(name: str, packages: list[str]) -> Path:
             (scratch / "versions.json").write_text(json.dumps(versions, indent=1))
         return final
 
-    return with_apt(build)
+    return with_apt(build, suite)
 
 
 def _merge_usr(root: Path) -> None:

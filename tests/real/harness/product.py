@@ -11,10 +11,9 @@ from . import scenarios
 from .cache import cache_root, digest, locked, published, used
 from .errors import HarnessError
 from .kernels import Kernel, kernel
+from .machines import machine
 from .programs import SOURCES
 from .tools import find_tool
-
-SCENARIOS = ("panic", "kdump", "live")
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class RealDump:
     """
 
     dir: Path
+    arch: str
     release: str
     vmlinux: Path
     module_debug: dict[str, Path]
@@ -36,26 +36,37 @@ class RealDump:
     sysroot: Path
 
 
-def real_dump(release: str, scenario: str) -> RealDump:
+def real_dump(release: str, scenario: str, arch: str = "x86_64") -> RealDump:
     """The dump of kernel series `release` ("6.1", "6.12") in `scenario`; made on first use.
 
+    `arch` is one of `machines.MACHINES`, which tell the releases and scenarios that it has.
     Raises HarnessError if it cannot be had here: no QEMU, no packages, a guest that fails.
     """
-    if scenario not in SCENARIOS:
-        raise HarnessError(f"unknown scenario {scenario!r}: known are {', '.join(SCENARIOS)}")
-    dumps, prefix = cache_root() / "dumps", f"{release}-{scenario}-"
-    if not any(dumps.glob(f"{prefix}*")):
-        for tool in ("qemu-system-x86_64", "gcc", "readelf"):
-            find_tool(tool)  # better to fail before hundreds of megabytes are fetched than after
-    wanted = kernel(release)
-    sources = [*Path(__file__).parent.glob("*.py"), *SOURCES.glob("*.[ch]")]
-    key = digest(sources, wanted.release, wanted.version)
-    folder = dumps / f"{prefix}{key}"
-    with locked(f"dump-{release}-{scenario}"):
+    wanted = machine(arch)
+    if scenario not in wanted.scenarios:
+        known = ", ".join(wanted.scenarios)
+        raise HarnessError(f"unknown scenario {scenario!r} for {arch}: known are {known}")
+    dumps = cache_root() / "dumps" / arch / f"{release}-{scenario}"
+    if not dumps.exists():
+        # Better to fail before hundreds of megabytes are fetched than after.
+        find_tool(wanted.qemu, wanted.qemu_package)
+        find_tool("readelf")
+        for compiler in filter(None, (wanted.compiler, wanted.compiler32)):
+            find_tool(compiler.gcc, compiler.packages)
+    source = kernel(wanted, release)
+    folder = dumps / digest(_sources(arch), source.release, source.version)
+    with locked(f"dump-{arch}-{release}-{scenario}"):
         if not (folder / "facts.json").exists():
             with published(folder) as scratch:
-                scenarios.make(wanted, scenario, scratch)
-        return _load(used(folder, prefix), wanted)
+                scenarios.make(source, scenario, scratch)
+        return _load(used(folder), source)
+
+
+def _sources(arch: str) -> list[Path]:
+    """All that makes a dump of `arch` what it is: the harness less the other machines."""
+    here = Path(__file__).parent
+    return [*here.glob("*.py"), here / "machines/base.py", here / f"machines/{arch}.py",
+            *SOURCES.glob("*.[ch]"), SOURCES / f"arch/{arch}.h"]  # fmt: skip
 
 
 def _load(folder: Path, wanted: Kernel) -> RealDump:
@@ -65,5 +76,5 @@ def _load(folder: Path, wanted: Kernel) -> RealDump:
         dumps.setdefault(path.name.split(".")[0], []).append(path)
     sysroot = folder / "sysroot"
     programs = {name: sysroot / "bin" / name for name in facts["programs"]}
-    return RealDump(folder, wanted.release, wanted.vmlinux, wanted.module_debug, dumps, facts,
-                    programs, sysroot)  # fmt: skip
+    return RealDump(folder, wanted.machine.name, wanted.release, wanted.vmlinux,
+                    wanted.module_debug, dumps, facts, programs, sysroot)  # fmt: skip

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import HarnessError
+from .kernels import Kernel
+from .machines import Compiler, Machine
 from .packages import fetched
 from .tools import find_tool, run
 
@@ -32,43 +34,92 @@ class Program:
     bits: int = 64
 
 
-def program_list(spinner_cpu: int) -> list[Program]:
-    """All programs of a guest whose spinner occupies CPU `spinner_cpu`."""
+def program_list(kernel: Kernel, spinner_cpu: int) -> list[Program]:
+    """All programs of a guest of `kernel` whose spinner occupies CPU `spinner_cpu`."""
     library = ("-DWITH_LIBRARY", "-L.", "-lshared")
-    return [
+    programs = [
         Program("threads", "threads.c", ("-fPIE", "-pie")),
         Program("nonpie", "plain.c", ("-fno-pie", "-no-pie", *library)),
         Program("static", "plain.c", ("-fno-pie", "-no-pie", "-static")),
         Program("staticpie", "plain.c", ("-fPIE", "-static-pie")),
-        Program("plain32", "plain.c", ("-m32", "-fPIE", "-pie"), bits=32),
+        Program("plain32", "plain.c", ("-fPIE", "-pie"), bits=32),
         Program(ODD_NAME, "plain.c", ("-fPIE", "-pie", *library), ("1000",)),
         Program("zombies", "zombies.c", ("-fPIE", "-pie")),
         Program("spinner", "spinner.c", ("-fPIE", "-pie"), (str(spinner_cpu),)),
     ]
+    machine = kernel.machine
+    missing = set() if machine.static_pie else {"staticpie"}
+    if not (machine.compiler32 and machine.kernels[kernel.series].runs_32_bits):
+        missing.add("plain32")
+    return [program for program in programs if program.name not in missing]
 
 
-def build(sysroot: Path, programs: list[Program]) -> dict[str, Path]:
+def build(machine: Machine, sysroot: Path, programs: list[Program]) -> None:
     """Compile `programs` into `sysroot`/bin and copy the libraries they load beside them.
 
-    The result tells each program's unstripped file. Raises HarnessError if gcc fails.
+    Raises HarnessError if a compiler is missing or fails.
     """
-    gcc = find_tool("gcc")
+    toolchain = _Toolchain(machine.compiler)
     (sysroot / "bin").mkdir(parents=True)
     (sysroot / "lib").mkdir()
     shared = sysroot / "lib" / "libshared.so"
-    run([gcc, *_FLAGS, "-fPIC", "-shared", "-Wl,-soname,libshared.so", "-o", shared,
-         SOURCES / "shared.c"])  # fmt: skip
-    built = {}
+    toolchain.compile(
+        SOURCES / "shared.c", shared, ["-fPIC", "-shared", "-Wl,-soname,libshared.so"]
+    )
     for program in programs:
         target = sysroot / "bin" / program.name
-        extra = _flags_32() if program.bits == 32 else []
         flags = [f"-L{sysroot / 'lib'}" if flag == "-L." else flag for flag in program.flags]
-        run([gcc, *_FLAGS, SOURCES / program.source, "-o", target, *flags, *extra])
-        built[program.name] = target
-        _copy_libraries(target, sysroot, program.bits)
+        used = toolchain if program.bits == 64 else _toolchain_32(machine)
+        used.compile(SOURCES / program.source, target, flags)
+        used.copy_libraries(target, sysroot)
     for tool in ("report", "kexec_crash"):
-        run([gcc, *_FLAGS, "-static", SOURCES / f"{tool}.c", "-o", sysroot / "bin" / tool])
-    return built
+        toolchain.compile(SOURCES / f"{tool}.c", sysroot / "bin" / tool, ["-static"])
+
+
+class _Toolchain:
+    """A compiler, what it must be told, and where the libraries of its programs are."""
+
+    def __init__(self, compiler: Compiler, extra: list[str] | None = None,
+                 folders: list[Path] | None = None) -> None:  # fmt: skip
+        """Find the compiler, and its C library's folder unless `folders` are told."""
+        self._gcc = find_tool(compiler.gcc, compiler.packages)
+        self._extra = extra or []
+        libc = run([self._gcc, "-print-file-name=libc.so.6"]).strip()
+        self._folders = folders or [Path(libc).resolve().parent, Path("/lib64")]
+
+    def compile(self, source: Path, target: Path, flags: list[str]) -> None:
+        run([self._gcc, *_FLAGS, source, "-o", target, *flags, *self._extra])
+
+    def copy_libraries(self, binary: Path, sysroot: Path) -> None:
+        """Copy the loader and the libraries of `binary` into `sysroot`, to where it looks."""
+        text = run([find_tool("readelf"), "-l", "-d", binary])
+        loader = re.search(r"program interpreter: (\S+)\]", text)
+        if not loader:
+            return
+        path = loader.group(1).lstrip("/")
+        _copy(self._find(Path(path).name), sysroot / path)
+        for name in re.findall(r"\(NEEDED\)\s+Shared library: \[(\S+)\]", text):
+            if not (sysroot / "lib" / name).exists() and name != Path(path).name:
+                _copy(self._find(name), sysroot / self._library_folder() / name)
+
+    def _library_folder(self) -> str:
+        if self._folders[0].name == "lib32":
+            return "lib32"
+        return f"usr/lib/{run([self._gcc, '-print-multiarch']).strip()}"
+
+    def _find(self, name: str) -> Path:
+        for folder in self._folders:
+            if (folder / name).exists():
+                return (folder / name).resolve()
+        raise HarnessError(f"library {name} not found in {', '.join(map(str, self._folders))}")
+
+
+def _toolchain_32(machine: Machine) -> _Toolchain:
+    assert machine.compiler32
+    if machine.compiler32.gcc != machine.compiler.gcc:
+        return _Toolchain(machine.compiler32)
+    root = _root_32()
+    return _Toolchain(machine.compiler32, _flags_32(root), [root / "lib32", root / "lib"])
 
 
 def _root_32() -> Path:
@@ -77,45 +128,16 @@ def _root_32() -> Path:
     return fetched("i386", packages)
 
 
-def _flags_32() -> list[str]:
+def _flags_32(root: Path) -> list[str]:
     """What makes `gcc -m32` find the unpacked 32-bit C library instead of an installed one."""
-    root = _root_32()
     runtime = next((root / "usr/lib/gcc/x86_64-linux-gnu").glob("*/32"), None)
     if runtime is None:
         raise HarnessError("the 32-bit gcc package holds no run-time objects")
     crt = root / "usr" / "lib32"
-    return [f"-B{crt}", f"-B{runtime}", f"-L{crt}", f"-L{runtime}", f"-Wl,-rpath-link,{crt}",
-            f"-Wl,--sysroot={root}", "-idirafter", str(root / "usr/include/x86_64-linux-gnu"),
+    return ["-m32", f"-B{crt}", f"-B{runtime}", f"-L{crt}", f"-L{runtime}",
+            f"-Wl,-rpath-link,{crt}", f"-Wl,--sysroot={root}",
+            "-idirafter", str(root / "usr/include/x86_64-linux-gnu"),
             "-idirafter", "/usr/include/x86_64-linux-gnu"]  # fmt: skip
-
-
-def _copy_libraries(binary: Path, sysroot: Path, bits: int) -> None:
-    """Copy the loader and the libraries of `binary` into `sysroot`, at the paths it asks for."""
-    text = run([find_tool("readelf"), "-l", "-d", binary])
-    loader = re.search(r"program interpreter: (\S+)\]", text)
-    if not loader:
-        return
-    folders = [_root_32() / "lib32"] if bits == 32 else _host_folders()
-    where = "lib32" if bits == 32 else str(folders[0]).lstrip("/")
-    path = loader.group(1).lstrip("/")
-    _copy(_find(Path(path).name, [*folders, Path("/") / Path(path).parent]), sysroot / path)
-    needed = re.findall(r"\(NEEDED\)\s+Shared library: \[(\S+)\]", text)
-    for name in needed:
-        if (sysroot / "lib" / name).exists() or name.startswith("ld-linux"):
-            continue
-        _copy(_find(name, folders), sysroot / where / name)
-
-
-def _host_folders() -> list[Path]:
-    libc = run([find_tool("gcc"), "-print-file-name=libc.so.6"]).strip()
-    return [Path(libc).resolve().parent, Path("/lib/x86_64-linux-gnu"), Path("/lib64")]
-
-
-def _find(name: str, folders: list[Path]) -> Path:
-    for folder in folders:
-        if (folder / name).exists():
-            return (folder / name).resolve()
-    raise HarnessError(f"library {name} not found in {', '.join(map(str, folders))}")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from .errors import HarnessError
+from .machines import Machine, Scenario
 from .tools import find_tool
 
 _PR_SET_PDEATHSIG = 1
@@ -33,28 +34,42 @@ def escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
+def command_line(machine: Machine, scenario: Scenario) -> str:
+    """The command line of a guest's kernel."""
+    words = f"console={machine.console} quiet loglevel=3 rdinit=/init no_hash_pointers"
+    return " ".join(f"{words} {machine.command_line} {scenario.command_line}".split())
+
+
 class Qemu:
     """A running guest, software emulated so that it works without /dev/kvm.
 
-    Use as a context manager; the guest is killed at the end. Its first serial line is the
-    console (kept in memory), its second goes to the file `facts`.
+    Use as a context manager; the guest is killed at the end. Its serial line is the console
+    (kept in memory); what else it has to tell it writes to its disks.
     """
 
     def __init__(
-        self, kernel: Path, initrd: Path, command_line: str, *, cpus: int, facts: Path,
-        memory_mib: int = 512, extra: Sequence[str] = (),
+        self, machine: Machine, scenario: str, image: Path, initrd: Path, disks: Sequence[Path],
     ) -> None:  # fmt: skip
-        """Start the guest. Raises HarnessError if QEMU is missing."""
+        """Start the guest; it knows the files `disks` as vda, vdb, ... in this order.
+
+        Raises HarnessError if QEMU is missing.
+        """
+        how = machine.scenarios[scenario]
         ours, theirs = socket.socketpair()
         command = [
-            find_tool("qemu-system-x86_64"), "-nodefaults", "-display", "none", "-no-reboot",
-            "-accel", "tcg", "-cpu", "max", "-m", str(memory_mib), "-smp", str(cpus),
-            "-kernel", str(kernel), "-initrd", str(initrd), "-append", command_line,
+            find_tool(machine.qemu, machine.qemu_package), *machine.options,
+            "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-cpu", how.cpu,
+            "-m", str(how.memory_mib), "-smp", str(how.cpus), "-action", "panic=pause",
+            "-kernel", str(image), "-initrd", str(initrd), "-append", command_line(machine, how),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-            "-chardev", f"file,id=facts,path={escaped(facts)}", "-serial", "chardev:facts",
             "-chardev", f"socket,id=monitor,fd={theirs.fileno()}",
-            "-mon", "chardev=monitor,mode=control", *extra,
+            "-mon", "chardev=monitor,mode=control",
         ]  # fmt: skip
+        if machine.vmcoreinfo:
+            command += ["-device", "vmcoreinfo"]
+        for number, disk in enumerate(disks):
+            drive = f"file={escaped(disk)},format=raw,if=none,id=disk{number},cache=unsafe"
+            command += ["-drive", drive, "-device", f"{machine.disk},drive=disk{number}"]
         self._console = bytearray()
         self._ended = False
         self._news = threading.Condition()
@@ -121,6 +136,14 @@ class Qemu:
         with self._news:
             if not self._news.wait_for(lambda: self._ended, timeout_s):
                 raise HarnessError(f"still running after {timeout_s:g} s; console:\n{self._tail()}")
+
+    def wait_stopped(self, timeout_s: float) -> None:
+        """Wait until QEMU has stopped the guest because it told of its panic, else HarnessError."""
+        deadline = time.monotonic() + timeout_s
+        while self.qmp("query-status")["running"]:
+            if time.monotonic() > deadline:
+                raise HarnessError(f"not stopped after {timeout_s:g} s; console:\n{self._tail()}")
+            time.sleep(0.1)
 
     def _tail(self) -> str:
         return "\n".join(self._console.decode(errors="replace").splitlines()[-25:])

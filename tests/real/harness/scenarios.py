@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from pathlib import Path
 
 from . import facts, kdump
+from .boot import booted
 from .errors import HarnessError
 from .guest import READY, main_guest
 from .kernels import Kernel
-from .outcome import CRASH, SPINNER_CPU, command_line, save, sparse_copy
+from .machines import Machine
+from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
 from .programs import build, program_list
 from .qemu import Qemu
 
-CPUS = 3
-BOOT_TIMEOUT_S = 180
+PANIC = r"Kernel panic - not syncing: sysrq"
 # The panic's last line shows on the console only once the other CPUs have been stopped.
 PANIC_END = r"end Kernel panic"
-_USER_CODE_SEGMENT = "CS =0033"
+
+# After READY the shell has still to open the pipe that it waits for.
+SETTLE_S = 0.5
 
 # Blocks the shell itself, so that the task list stays as it was told.
 STAY = f"mkfifo /run/never; echo {READY}; read line < /run/never"
@@ -28,47 +33,52 @@ def make(kernel: Kernel, scenario: str, folder: Path) -> None:
     if scenario == "kdump":
         kdump.make(kernel, folder)
         return
+    machine = kernel.machine
     sysroot = folder / "sysroot"
-    programs = program_list(SPINNER_CPU)
-    build(sysroot, programs)
+    programs = program_list(kernel, SPINNER_CPU)
+    build(machine, sysroot, programs)
     (folder / "dumps").mkdir()
     work = folder / "work"
     work.mkdir()
-    action = CRASH if scenario == "panic" else STAY
+    stays = scenario == "live"
+    action = STAY if stays else CRASH
     main_guest(kernel, sysroot, programs, action=action).write(work / "initrd")
-    with Qemu(kernel.image, work / "initrd", command_line(scenario), cpus=CPUS,
-              facts=work / "facts", extra=["-device", "vmcoreinfo"]) as guest:  # fmt: skip
-        guest.wait_for(PANIC_END if scenario == "panic" else READY, BOOT_TIMEOUT_S)
-        if scenario == "live":
-            _stop_in_user_mode(guest, SPINNER_CPU)
+    end = READY if stays else PANIC if machine.panic_stops else PANIC_END
+    with booted(kernel, scenario, work, {}, end) as guest:
+        if stays:
+            time.sleep(SETTLE_S)
+            _stop_in_user_mode(guest, machine, SPINNER_CPU)
+        elif machine.panic_stops:
+            guest.wait_stopped(60)
         else:
             guest.qmp("stop")
-        registers = [guest.cpu_registers(cpu) for cpu in range(CPUS)]
-        _dump_all(guest, work, folder / "dumps", elf_only=scenario == "live")
+        registers = [guest.cpu_registers(cpu) for cpu in range(machine.scenarios[scenario].cpus)]
+        _dump_all(guest, work, folder / "dumps", paging=machine.paging, elf_only=stays)
         told = facts.parse((work / "facts").read_bytes())
-        told["crash_pid"] = told["shell_pid"] if scenario == "panic" else None
+        told["crash_pid"] = None if stays else told["shell_pid"]
         told["qemu_registers"] = registers
         told["qemu"] = guest.qmp("query-version")["package"]
         save(folder, told, guest.console)
     shutil.rmtree(work)
 
 
-def _stop_in_user_mode(guest: Qemu, cpu: int, attempts: int = 200) -> None:
+def _stop_in_user_mode(guest: Qemu, machine: Machine, cpu: int, attempts: int = 200) -> None:
     """Stop the guest at a moment when `cpu` runs user code, as its spinner nearly always does."""
     for _ in range(attempts):
         guest.qmp("stop")
-        if _USER_CODE_SEGMENT in guest.cpu_registers(cpu):
+        if re.search(machine.user_mode, guest.cpu_registers(cpu)):
             return
         guest.qmp("cont")
     raise HarnessError(f"CPU {cpu} was never found in user mode in {attempts} looks")
 
 
-def _dump_all(guest: Qemu, work: Path, target: Path, *, elf_only: bool) -> None:
+def _dump_all(guest: Qemu, work: Path, target: Path, *, paging: bool, elf_only: bool) -> None:
     """Dump the stopped guest in each form that QEMU has; the file is named after the form.
 
     "elf-paging" is the ELF form whose segments carry virtual addresses.
     """
-    for form in ["elf"] if elf_only else ["elf-paging", *guest.dump_formats()]:
+    forms = [*(["elf-paging"] if paging else []), *guest.dump_formats()]
+    for form in ["elf"] if elf_only else forms:
         raw = work / form
         guest.dump(raw, form.removesuffix("-paging"), paging=form.endswith("-paging"))
         sparse_copy(raw, target / form)

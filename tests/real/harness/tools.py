@@ -13,8 +13,6 @@ from typing import IO
 from .errors import HarnessError
 
 PACKAGE_OF = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "gcc": "gcc libc6-dev",
     "readelf": "binutils",
     "apt-get": "apt",
     "apt-cache": "apt",
@@ -22,10 +20,10 @@ PACKAGE_OF = {
 }
 
 
-def find_tool(name: str) -> str:
+def find_tool(name: str, packages: str = "") -> str:
     """The path of program `name`: from PATH, else from `$KDUMP_GDBSERVER_DEBROOT/usr/bin`.
 
-    Raises HarnessError naming the Debian package that has it.
+    Raises HarnessError naming the Debian `packages` that bring it.
     """
     found = shutil.which(name)
     debroot = os.environ.get("KDUMP_GDBSERVER_DEBROOT")
@@ -33,8 +31,8 @@ def find_tool(name: str) -> str:
         folders = [str(Path(debroot) / sub) for sub in ("usr/bin", "bin", "usr/sbin", "sbin")]
         found = shutil.which(name, path=os.pathsep.join(folders))
     if not found:
-        package = PACKAGE_OF.get(name, name)
-        raise HarnessError(f"program {name} not found: install Debian's {package}")
+        packages = packages or PACKAGE_OF.get(name, name)
+        raise HarnessError(f"program {name} not found: install Debian's {packages}")
     return found
 
 
@@ -63,5 +61,5 @@ def run(
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
     """What a failed program said, in one line: its lines marked as errors, else its last ones."""
     lines = (done.stdout + done.stderr).strip().splitlines()
-    marked = [line for line in lines if re.search(r"^E: |\berror\b", line)]
+    marked = [line for line in lines if re.search(r"^E: |\berror\b|undefined|cannot", line)]
     return "; ".join((marked or lines)[-3:])

@@ -1,0 +1,51 @@
+"""What the files given on the command line are, where that has to be said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdump_gdbserver.adapters.kdumpfile.formats.probe import open_file, read_header
+from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, Arch
+from kdump_gdbserver.domain.errors import DumpOpenError, InputError
+from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+GIVE_VMLINUX = "give the vmlinux of the dumped kernel"
+GIVE_EXECUTABLE = "with -j, give the process's executable"
+
+
+def is_vmcore(path: str) -> bool:
+    """Whether a file is a dump in one of the forms that can be opened."""
+    try:
+        file = open_file(path)
+    except DumpOpenError:
+        return False
+    try:
+        return read_header(path, file).form != "unknown"
+    except DumpOpenError:
+        return False
+    finally:
+        os.close(file)
+
+
+def forbid_swapped(files: Sequence[str], vmlinux: str | None) -> None:
+    """Raise `InputError` when a file given as a dump is none, and the one given as vmlinux is."""
+    if vmlinux is None or not is_vmcore(vmlinux):
+        return
+    for file in files:
+        if Path(file).is_file() and not is_vmcore(file):
+            raise InputError(
+                f"-f {file} is no vmcore and -v {vmlinux} is one: they are swapped; give"
+                f" -f {vmlinux} -v {file}"
+            )
+
+
+def require_machine(file: SymbolFile, arch: Arch, advice: str) -> None:
+    """Raise `InputError` when a symbol file is for another architecture."""
+    if file.machine == arch.elf_machine:
+        return
+    known = (*ARCHITECTURES.values(), *COMPAT.values())
+    names = {one.elf_machine: one.name for one in known}
+    name = names.get(file.machine, f"ELF machine {file.machine}")
+    raise InputError(f"{file.path}: is for {name}, not for {arch.name}; {advice}")

@@ -1,0 +1,34 @@
+"""aarch64: with and without pointer authentication, 4 KiB and 16 KiB pages."""
+
+from __future__ import annotations
+
+from .base import Compiler, KernelSource, Machine, Scenario
+
+# "max" has pointer authentication, here with QEMU's own quick algorithm: the kernel cannot tell.
+# cortex-a76 has none, but unlike cortex-a72 it has pages of 16 KiB.
+_WITH_PAC, _WITHOUT_PAC = "max,pauth-impdef=on", "cortex-a76"
+
+AARCH64 = Machine(
+    name="aarch64",
+    debian="arm64",
+    qemu="qemu-system-aarch64",
+    qemu_package="qemu-system-arm",
+    options=("-machine", "virt,gic-version=3"),
+    console="ttyAMA0",
+    disk="virtio-blk-pci",
+    user_mode="EL0t",
+    kernels={
+        "6.1": KernelSource("bookworm", "6.1", "cloud-arm64"),
+        "6.12": KernelSource("bookworm", "6.12", "cloud-arm64"),
+        # Linux runs 32-bit programs on 4 KiB pages only.
+        "6.12-16k": KernelSource("trixie", "6.12", "arm64-16k", runs_32_bits=False),
+    },
+    scenarios={
+        "panic": Scenario(_WITH_PAC),
+        "nopac": Scenario(_WITHOUT_PAC),
+        "live": Scenario(_WITH_PAC),
+        "kdump": Scenario(_WITH_PAC, cpus=4, command_line="crashkernel=192M", memory_mib=768),
+    },
+    compiler=Compiler("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
+    compiler32=Compiler("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
+)
