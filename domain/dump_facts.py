@@ -28,14 +28,15 @@ class FilePlace:
     """Where a page's bytes are: file, offset and length (bytes), and how they are stored.
 
     `codec` names what the page was compressed with, None for one that is stored as it is.
-    `rearranged` says that the offset is not the file's own, but that in the dump which a
-    flattened file makes when it is put together.
+    `inside` is which byte of the page was asked for. `rearranged` says that the offset is not
+    the file's own, but that in the dump which a flattened file makes when it is put together.
     """
 
     path: str
     offset: int
     length: int
     codec: str | None = None
+    inside: int = 0
     rearranged: bool = False
 
 

@@ -63,8 +63,10 @@ class KdumpfileOpener:
             facts, info = read_facts(
                 paths, context, headers, arch=chosen, library=library, replaced=info
             )
-            settle(context, paths[0], vmcoreinfo)
+            page_size = settle(context, paths[0], headers[0], vmcoreinfo, info)
             require_codec(context, library, paths[0], headers[0])
-            dump = KdumpfileDump(context, DumpFiles(files), facts, info, headers)
+            dump = KdumpfileDump(
+                context, DumpFiles(files), facts, info, headers, page_size=page_size
+            )
             undo.pop_all()
         return dump

@@ -8,7 +8,6 @@ what Linux makes of them from arch/arm64/include/asm/pgtable-hwdef.h and pgtable
 from typing import Mapping, Optional, Sequence
 
 from ..address_space import AddressSpace
-from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
 from .model import Arch, Feature, Flags, Process, Register, Union, Vdso, Vector, prstatus
 from .paging import (
@@ -103,7 +102,7 @@ _PROT_NONE = 1 << 58  # PTE_PROT_NONE, until 6.10
 _PRESENT_INVALID = 1 << 11  # PTE_PRESENT_INVALID since 6.10, part of swap entries before
 _ADDRESS = 0x0000_FFFF_FFFF_F000
 _WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
-_IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
+_IMAGE_ALIGN = 1 << 21
 _MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
 
 
@@ -183,17 +182,14 @@ def _permissions(address: int, entries: Sequence[int]) -> str:
 def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     """Return where _text is: at KIMAGE_VADDR (MODULES_END), moved by KASLR.
 
-    Proved by the header of the kernel's image, which is its first 64 bytes.
+    An image begins at a multiple of 2 MiB (MIN_KIMG_ALIGN, arch/arm64/include/asm/boot.h), and
+    _stext follows on its head, which is far smaller. Before 5.8 it began half a MiB later.
     """
     base, moved, code = info.number("MODULES_END"), info.kaslr_offset, info.symbol("_stext")
     if base is None or moved is None or code is None:
         return None
     start = base + moved
-    try:
-        magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))
-    except MemoryFault:
-        return None
-    return start if 0 <= code - start <= _MOST_HEAD and magic == _IMAGE_MAGIC else None
+    return start if start == code & -_IMAGE_ALIGN and code - start <= _MOST_HEAD else None
 
 
 def _pac_mask(info: Vmcoreinfo) -> int:

@@ -147,7 +147,7 @@ def test_vtop_names_levels_large_pages_and_compressed_places() -> None:
     entries = tuple(TableEntry(level, 0x1000 * level, 0x63) for level in (5, 4, 3))
     large = TableEntry(2, 0x5008, 1 << 63 | 0x2000_01E3)
     dump.shown = PageWalk(0, (*entries, large), 1 << 21, 0x20012345, 1 << 21)
-    dump.place = FilePlace("/dump", 0x999, 77, "zlib")
+    dump.place = FilePlace("/dump", 0x999, 77, "zlib", 0x345)
     lines = client(dump).monitor("vtop ffff888000012345").splitlines()
     assert [line.split()[0] for line in lines] == [
         "virtual", "PGD", "P4D", "PUD", "PMD", "physical", "file",
