@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Compiler, KernelSource, Machine, Scenario
+from .base import Compiler, KernelSource, Machine, Scenario, UserMode
 
 RISCV64 = Machine(
     name="riscv64",
@@ -13,9 +13,10 @@ RISCV64 = Machine(
     console="ttyS0",
     disk="virtio-blk-pci",
     user_mode=r"pc +0000[0-7]",
+    user_mode_note=UserMode(112, 1 << 63, 0),
     kernels={
-        "6.12": KernelSource("trixie", "6.12", "riscv64"),
-        "7": KernelSource("forky", "7", "riscv64"),
+        "6.12": KernelSource("trixie", "6.12", "riscv64", tools="trixie"),
+        "7": KernelSource("forky", "7", "riscv64", tools="forky"),
     },
     scenarios={
         "panic": Scenario("rv64"),
@@ -23,8 +24,6 @@ RISCV64 = Machine(
         "kdump": Scenario("rv64", cpus=4, command_line="crashkernel=256M", memory_mib=768),
     },
     compiler=Compiler("riscv64-linux-gnu-gcc", "gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"),
-    # Debian 12 has no riscv64.
-    tools="forky",
     static_pie=False,
     vmcoreinfo=False,
 )
