@@ -47,16 +47,10 @@ fi
 poweroff -f
 """
 
-# kexec wants the address of _text, which not every kernel lists; on aarch64 it is 64 KiB below
-# _stext (arch/arm64/kernel/vmlinux.lds.S), so give kexec a list that has it.
 _BEFORE = """\
-if ! grep -q ' _text$' /proc/kallsyms; then
-    stext=$(sed -n 's/ T _stext$//p' /proc/kallsyms)
-    {{ printf '%x T _text\\n' $((0x$stext - 0x10000)); cat /proc/kallsyms; }} > /run/kallsyms
-    mount -o bind /run/kallsyms /proc/kallsyms
-fi
+{prepare}
 kexec -p --command-line={command_line} --initrd=/capture/initrd /capture/vmlinuz || poweroff -f
-umount /proc/kallsyms 2> /dev/null
+umount /proc/kallsyms /proc/iomem 2> /dev/null
 echo 0 > /sys/devices/system/cpu/cpu{offline}/online
 """
 
@@ -89,7 +83,10 @@ def make(kernel: Kernel, folder: Path) -> None:
 def _write_guest(kernel: Kernel, sysroot: Path, programs: list[Program], work: Path) -> None:
     command_line = (f"console={kernel.machine.console} quiet loglevel=3 rdinit=/init nr_cpus=1 "
                     f"reset_devices irqpoll {kernel.machine.command_line}")  # fmt: skip
-    before = _BEFORE.format(command_line=shlex.quote(command_line), offline=OFFLINE_CPU)
+    before = _BEFORE.format(
+        prepare=kernel.machine.before_kexec, command_line=shlex.quote(command_line),
+        offline=OFFLINE_CPU,
+    )  # fmt: skip
     tree = main_guest(kernel, sysroot, programs, action=CRASH, before=before)
     _capture_guest(kernel).write(work / "capture")
     add_tool(tree, kernel, "kexec")

@@ -8,6 +8,16 @@ from .base import Compiler, KernelSource, Machine, Scenario, UserMode
 # cortex-a76 has none, but unlike cortex-a72 it has pages of 16 KiB.
 _WITH_PAC, _WITHOUT_PAC = "max,pauth-impdef=on", "cortex-a76"
 
+# kexec wants the address of _text, which 6.1 does not list; it is 64 KiB below _stext (the
+# kernel's arch/arm64/kernel/vmlinux.lds.S). Without it the vmcore's headers would be nonsense.
+_BEFORE_KEXEC = """\
+if ! grep -q ' _text$' /proc/kallsyms; then
+    stext=$(sed -n 's/ T _stext$//p' /proc/kallsyms)
+    { printf '%x T _text\\n' $((0x$stext - 0x10000)); cat /proc/kallsyms; } > /run/kallsyms
+    mount -o bind /run/kallsyms /proc/kallsyms
+fi
+"""
+
 AARCH64 = Machine(
     name="aarch64",
     debian="arm64",
@@ -33,6 +43,7 @@ AARCH64 = Machine(
         "live": Scenario(_WITH_PAC),
         "kdump": Scenario(_WITH_PAC, cpus=4, command_line="crashkernel=192M", memory_mib=768),
     },
+    before_kexec=_BEFORE_KEXEC,
     compiler=Compiler("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
     compiler32=Compiler("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
 )

@@ -65,7 +65,8 @@ class Machine:
     `static_pie`: the C library has what such programs start with. `paging`: QEMU can write dumps
     with virtual addresses. `vmcoreinfo`: the machine has the device by which a kernel hands its
     VMCOREINFO note to QEMU. `panic_stops`: a kernel that panics tells the machine, which stops,
-    and says no more on its console.
+    and says no more on its console. `before_kexec` is shell text that mends what kexec-tools of
+    this machine finds in /proc/kallsyms and /proc/iomem; what it mounts there goes again.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Machine:
     vmcoreinfo: bool = True
     panic_stops: bool = False
     command_line: str = ""
+    before_kexec: str = ""
     byte_order: Literal["little", "big"] = "little"
 
     def was_in_user_mode(self, note: bytes) -> bool:

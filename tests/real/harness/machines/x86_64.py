@@ -25,10 +25,10 @@ X86_64 = Machine(
     kernels={
         "5.10": KernelSource("bullseye", "5.10", "cloud-amd64"),
         "6.1": KernelSource("bookworm", "6.1", "cloud-amd64"),
-        # Debian 12's makedumpfile is older than this kernel: level 8 (user pages) takes kernel
+        # The newest makedumpfile is older than these kernels: level 8 (user pages) takes kernel
         # data for user data and leaves it out.
         "6.12": KernelSource("bookworm", "6.12", "cloud-amd64", level=23),
-        "7": KernelSource("trixie-backports", "7", "cloud-amd64", tools="forky"),
+        "7": KernelSource("trixie-backports", "7", "cloud-amd64", tools="forky", level=23),
     },
     scenarios=_SCENARIOS,
     compiler=Compiler("gcc", "gcc libc6-dev"),
