@@ -11,16 +11,13 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
 from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
-
-# Not canonical with four or with five levels of page tables, so no x86_64 kernel can have
-# anything there. The bytes spell "kdump".
-IMAGE_BASE = 0x6B64_756D_7000_0000
 
 _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
@@ -40,19 +37,22 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
     its symbols and stack are, and `gcore` takes hours.
     """
     arch = view.arch
-    image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE)
+    base = arch.spare_address
+    image = entry_unwind_image(survey.memory, survey.symbols, arch, base)
+    if image is None:
+        image = entry_frames_image(survey, base)
     if image is None:
         return dataclasses.replace(view, files=_KernelFiles(b""))
     image = image.ljust(-(-len(image) // _PAGE) * _PAGE, b"\0")  # gdb reads whole pages
-    words = (_AT_SYSINFO_EHDR, IMAGE_BASE, _AT_NULL, 0)
-    end = IMAGE_BASE + len(image)
-    line = f"{IMAGE_BASE:x}-{end:x} r-xp 00000000 00:00 0                  [kernel unwind data]\n"
+    words = (_AT_SYSINFO_EHDR, base, _AT_NULL, 0)
+    end = base + len(image)
+    line = f"{base:x}-{end:x} r-xp 00000000 00:00 0                  [kernel unwind data]\n"
     below = view.open_memory
     return dataclasses.replace(
         view,
         auxv=b"".join(word.to_bytes(arch.pointer_size, arch.byte_order) for word in words),
         files=_KernelFiles(line.encode()),
-        open_memory=lambda: OverlaidAddressSpace(below(), IMAGE_BASE, image),
+        open_memory=lambda: OverlaidAddressSpace(below(), base, image),
     )
 
 

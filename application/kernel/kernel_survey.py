@@ -44,7 +44,8 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     look_up = _runtime_symbols(dump, symbol_file) if symbol_file else None
     symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, look_up)
     # What will be asked for one by one, here and for the views: together it is found sooner.
-    symbols.look_up((*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry_unwind.SYMBOLS))
+    entry = arch.entry_code.names if arch.entry_code else entry_unwind.SYMBOLS
+    symbols.look_up((*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry))
     kernel = Symbols(symbols, kernel_memory(memory, arch), dump.vmcoreinfo.lines)
     cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, kernel)
     if not cpus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,13 @@ class KernelSymbols(Types):
             self._known.update(self._symbol_file(unknown))
         found = ((name, self._known[name]) for name in names)
         return {name: address for name, address in found if address is not None}
+
+    def next_symbol(self, address: int) -> int | None:
+        """Return the first address above one that has a symbol in kallsyms, None without it."""
+        if self._kallsyms is None:
+            return None
+        number = bisect_right(self._kallsyms.addresses, address)
+        return next(iter(self._kallsyms.addresses[number : number + 1]), None)
 
     def _from_kallsyms(self, names: tuple[str, ...]) -> Mapping[str, int]:
         if self._kallsyms is None:

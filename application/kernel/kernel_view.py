@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
@@ -28,13 +30,17 @@ def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> 
 
 def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
     """Return the view of a kernel that has been surveyed."""
-    layout = dump.facts.arch.layout()
+    arch = dump.facts.arch
+    same = arch.machine_registers(dump.vmcoreinfo)
+    layout = arch.layout_for(
+        name for kept in (*(c.registers for c in survey.cpus), same) for name in kept
+    )
     threads = ThreadTable(
-        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout)
+        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, same)
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     view = View(
-        arch=dump.facts.arch,
+        arch=arch,
         layout=layout,
         threads=threads,
         current=threads[survey.panic.index],
@@ -42,20 +48,23 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         current_reason=survey.panic.reason,
         placement=Placement(dump.vmcoreinfo.kaslr_offset, _text_segment(dump, survey, symbol_file)),
         facts=dump.facts,
+        addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
     return with_entry_code(view, survey)
 
 
-def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread:
+def _cpu_thread(
+    cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout, same: Mapping[str, int]
+) -> Thread:
     if cpu.pid is None:
         doing = ""
     else:
         doing = f" pid {cpu.pid}" if cpu.pid else " idle"
     return Thread(
         thread_id,
-        lambda: RegisterSet.from_values(layout, cpu.registers),
+        lambda: RegisterSet.from_values(layout, {**cpu.registers, **same}),
         extra=f"CPU #{cpu.number}{doing}" if cpu.has_note else "no CPU registers in the dump",
         core=cpu.number if cpu.has_note else None,
     )

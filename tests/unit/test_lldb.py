@@ -51,6 +51,13 @@ def test_host_and_process(arch: Arch) -> None:
     assert process["pid"] == "1"
 
 
+def test_the_bits_of_an_address_are_told_where_others_hold_a_code() -> None:
+    assert (
+        fields(lldb(arch=AARCH64, addressing_bits=48).data(b"qHostInfo"))["addressing_bits"] == "48"
+    )
+    assert "addressing_bits" not in fields(lldb(arch=AARCH64).data(b"qHostInfo"))
+
+
 def test_the_stop_reply_names_the_thread_and_lists_all() -> None:
     debugger = lldb(thread_of(1, extra="CPU #0; idle"), thread_of(2, name="sh", extra="pid 2"))
     stop = fields(debugger.data(b"?"))
