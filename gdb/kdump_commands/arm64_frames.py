@@ -3,6 +3,7 @@
 from typing import Any, Dict, Iterator
 
 import gdb
+import gdb.FrameDecorator
 import gdb.unwinder
 
 from ...domain.kernel.arch.aarch64 import Aarch64
@@ -101,6 +102,8 @@ class MeantFrames:
     function. Other architectures' backtraces are left to gdb.
     """
 
+    MOST = 1000
+
     def __init__(self) -> None:
         self.name = "kdump-arm64-frames"
         self.priority = 100
@@ -109,13 +112,18 @@ class MeantFrames:
 
     @property
     def enabled(self) -> bool:
-        """Whether gdb is to ask for the frames."""
+        """Whether gdb is to ask for the frames: gdb's own printing is better than for a filter."""
         try:
-            return self.wanted and bool(
-                gdb.selected_frame().architecture().name() == Aarch64.gdb_name
-            )
+            frame = gdb.newest_frame()
+            if not self.wanted or frame.architecture().name() != Aarch64.gdb_name:
+                return False
+            for _ in range(self.MOST):
+                if frame is None or not is_code(frame):
+                    break
+                frame = frame.older()
+            return frame is not None
         except gdb.error:
-            return False
+            return False  # a task that is dead has no registers
 
     @enabled.setter
     def enabled(self, wanted: bool) -> None:
@@ -124,7 +132,27 @@ class MeantFrames:
     @staticmethod
     def filter(frames: Iterator[Any]) -> Iterator[Any]:
         """Yield all other frames."""
-        return (each for each in frames if is_code(each.inferior_frame()))
+        return (Shown(each) for each in frames if is_code(each.inferior_frame()))
+
+
+class Shown(gdb.FrameDecorator.FrameDecorator):  # type: ignore[misc]
+    """A frame of which gdb prints also an argument that cannot be read."""
+
+    def frame_args(self) -> Any:
+        """Return the arguments; of one that cannot be read its value is what the matter is."""
+        arguments = super().frame_args()
+        return arguments and [readable(each, self.inferior_frame()) for each in arguments]
+
+
+def readable(argument: Any, frame: Any) -> Any:
+    """Return an argument as it is, or with words for its value."""
+    try:
+        argument.symbol().value(frame).fetch_lazy()
+    except gdb.MemoryError as error:
+        return gdb.FrameDecorator.SymValueWrapper(str(argument.symbol()), "<error: %s>" % error)
+    except gdb.error:
+        pass  # gdb has words for it
+    return argument
 
 
 def is_code(frame: Any) -> bool:

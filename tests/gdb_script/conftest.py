@@ -30,6 +30,19 @@ class StandInUnwinder:
         self.name = name
 
 
+class StandInDecorator:
+    """gdb.FrameDecorator.FrameDecorator, likewise."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def inferior_frame(self):
+        return self.base.inferior_frame()
+
+    def frame_args(self):
+        return self.base.frame_args()
+
+
 def stand_in() -> types.ModuleType:
     gdb = types.ModuleType("gdb")
     gdb.Command = StandInCommand
@@ -39,6 +52,9 @@ def stand_in() -> types.ModuleType:
     gdb.MemoryError = type("MemoryError", (gdb.error,), {})
     gdb.GdbError = type("GdbError", (Exception,), {})
     gdb.COMMAND_DATA, gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME, gdb.STDERR = 1, 3, 2, 1
+    gdb.FrameDecorator = types.ModuleType("gdb.FrameDecorator")
+    gdb.FrameDecorator.FrameDecorator = StandInDecorator
+    gdb.FrameDecorator.SymValueWrapper = lambda name, value: (name, value)
     gdb.unwinder = types.ModuleType("gdb.unwinder")
     gdb.unwinder.Unwinder = StandInUnwinder
     gdb.unwinder.registered = []
@@ -53,7 +69,9 @@ def script():
     """Every module that the script loads, by its short name, as the script has loaded it."""
     gdb = stand_in()
     before = dict(sys.modules)
-    sys.modules.update({"gdb": gdb, "gdb.unwinder": gdb.unwinder})
+    sys.modules.update(
+        {"gdb": gdb, "gdb.unwinder": gdb.unwinder, "gdb.FrameDecorator": gdb.FrameDecorator}
+    )
     try:
         runpy.run_path(str(SCRIPT))
         loaded = {name: m for name, m in sys.modules.items() if name.startswith(ROOT + ".")}

@@ -82,8 +82,11 @@ def test_other_architectures_are_left_alone(script, session):
 class Older:
     """gdb.Frame."""
 
-    def __init__(self, pc, older=None, newer=None):
-        self._pc, self._older, self._newer = pc, older, newer
+    def __init__(self, pc, older=None, newer=None, arch="aarch64"):
+        self._pc, self._older, self._newer, self.arch = pc, older, newer, arch
+
+    def architecture(self):
+        return SimpleNamespace(name=lambda: self.arch)
 
     def pc(self):
         return self._pc
@@ -109,23 +112,64 @@ def test_backtraces_leave_out_what_is_no_code(script):
     ]
     decorated = [SimpleNamespace(inferior_frame=lambda frame=frame: frame) for frame in frames]
     kept = list(script.arm64_frames.MeantFrames.filter(iter(decorated)))
-    assert kept == [decorated[0], decorated[2], decorated[3]]
+    assert [each.inferior_frame() for each in kept] == [frames[0], code, frames[3]]
 
 
-def test_the_filter_is_for_arm64_alone(script, monkeypatch):
+@pytest.fixture
+def newest(script, monkeypatch):
+    """Sets gdb's newest frame."""
+
+    def set_to(frame):
+        monkeypatch.setattr(script.target.gdb, "newest_frame", lambda: frame, raising=False)
+
+    return set_to
+
+
+def test_the_filter_is_asked_only_where_it_leaves_out_something(script, newest):
     gdb, made = script.target.gdb, script.arm64_frames.MeantFrames()
     assert gdb.frame_filters[made.name] is made
-    for name, wanted in (("aarch64", True), ("i386:x86-64", False)):
-        arch = SimpleNamespace(name=lambda name=name: name)
-        frame = SimpleNamespace(architecture=lambda arch=arch: arch)
-        monkeypatch.setattr(gdb, "selected_frame", lambda frame=frame: frame, raising=False)
+    code = Older(CODE)
+    signed = Older(CODE, older=Older(SIGNED, older=code))
+    started = Older(CODE, older=Older(0, newer=code))
+    for frame, wanted in (
+        (signed, True),
+        (started, True),
+        (Older(CODE, older=code), False),
+        (Older(CODE, older=Older(SIGNED, older=code), arch="i386:x86-64"), False),
+    ):
+        newest(frame)
         assert made.enabled is wanted
+    newest(signed)
     made.enabled = False
     assert not made.enabled
 
-    def none():
-        raise gdb.error("No frame")
 
-    made.enabled = True
-    monkeypatch.setattr(gdb, "selected_frame", none, raising=False)
+def test_a_dead_task_has_no_backtrace_to_leave_something_out_of(script, monkeypatch):
+    gdb, made = script.target.gdb, script.arm64_frames.MeantFrames()
+
+    def none():
+        raise gdb.error("PC not available")
+
+    monkeypatch.setattr(gdb, "newest_frame", none, raising=False)
     assert not made.enabled
+
+
+def test_an_argument_that_cannot_be_read_does_not_end_the_line(script):
+    gdb = script.target.gdb
+
+    def argument(error):
+        def fetch():
+            if error is not None:
+                raise error
+
+        value = SimpleNamespace(fetch_lazy=fetch)
+        symbol = SimpleNamespace(value=lambda frame: value)
+        return SimpleNamespace(symbol=lambda: symbol)
+
+    given = [argument(None), argument(gdb.MemoryError("no memory")), argument(gdb.error("?"))]
+    base = SimpleNamespace(inferior_frame=lambda: Older(CODE), frame_args=lambda: given)
+    first, second, third = script.arm64_frames.Shown(base).frame_args()
+    assert (first, third) == (given[0], given[2])
+    assert second[1] == "<error: no memory>"
+    base.frame_args = lambda: None
+    assert script.arm64_frames.Shown(base).frame_args() is None
