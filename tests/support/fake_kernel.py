@@ -88,6 +88,8 @@ class FakeKernel:
 def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
     """Return registers for a CPU; no two CPUs have one alike."""
     text = LINK_TEXT[arch.name]
+    assert arch.prstatus is not None
+    noted = {name for name, _, _ in arch.prstatus.registers}
     return {
         slot.register.name: (
             text + 0x1000 * cpu + 8 * slot.number
@@ -95,7 +97,7 @@ def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
             else 0x40 * cpu + slot.number
         )
         for slot in arch.layout().slots
-        if slot.register.bits in (32, 64) and slot.register.group != "float"
+        if slot.register.name in noted
     }
 
 
