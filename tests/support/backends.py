@@ -42,7 +42,7 @@ _OWN_FACTS = ("paths", "format", "arch", "page_size", "cpu_count", "hypervisor")
 
 def reopened(dump: FakeDump, backend: str, folder: Path) -> CrashDump:
     """Return the fake itself, or its machine in a file of `folder`, opened by a backend."""
-    if backend == "fake":
+    if backend == "fake" or dump.facts.arch.name not in PAGINGS:
         return dump
     path = folder / "core"
     path.write_bytes(elf_core_of(dump))
