@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import detect_arch
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
-from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import parts_missing
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
@@ -41,7 +41,7 @@ def read_facts(
         paths=tuple(paths),
         format=attributes.string("file.format") or headers[0].form,
         arch=arch,
-        page_size=vmcoreinfo.page_size or attributes.number("arch.page_size") or 4096,
+        page_size=_page_size(paths[0], arch, attributes, vmcoreinfo),
         cpu_count=attributes.number("cpu.number") or len(cpu_notes(headers[0].notes, arch) or ()),
         hypervisor=_is_hypervisor(headers),
         release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,
@@ -64,6 +64,17 @@ def _vmcoreinfo(raw: bytes | None) -> Vmcoreinfo:
         return Vmcoreinfo.parse(raw) if raw else Vmcoreinfo({})
     except InputError:
         return Vmcoreinfo({})  # damaged: as good as none
+
+
+def _page_size(path: str, arch: Arch, attributes: Attributes, vmcoreinfo: Vmcoreinfo) -> int:
+    """Return the size of the machine's pages in bytes; raise `DumpOpenError` if none tells."""
+    fixed = arch.paging.page_size if arch.paging is not None else 0
+    for size in (fixed, vmcoreinfo.page_size, attributes.number("arch.page_size")):
+        if size in PAGE_SIZES:
+            return size
+    raise DumpOpenError(
+        f"{path}: the page size is not known; give the kernel's VMCOREINFO (--vmcoreinfo)"
+    )
 
 
 def _arch_of_open(

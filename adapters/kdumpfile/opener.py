@@ -63,7 +63,7 @@ class KdumpfileOpener:
             facts, info = read_facts(
                 paths, context, headers, arch=chosen, library=library, replaced=info
             )
-            page_size = settle(context, paths[0], headers[0], vmcoreinfo, info)
+            page_size = settle(context, paths[0], headers[0], facts, vmcoreinfo)
             require_codec(context, library, paths[0], headers[0])
             dump = KdumpfileDump(
                 context, DumpFiles(files), facts, info, headers, page_size=page_size

@@ -255,7 +255,7 @@ X86_64 = Arch(
     vmcoreinfo_marks=("SYMBOL(init_top_pgt)", "NUMBER(pgtable_l5_enabled)"),
     triple="x86_64-unknown-linux-gnu",
     kdumpfile_name="x86_64",
-    paging=Paging(_find_tables, _form, _permissions, of_cpu=_tables_of_cpu),
+    paging=Paging(_find_tables, _form, _permissions, of_cpu=_tables_of_cpu, page_size=4096),
     prstatus=PRSTATUS,
     qemu_note=QEMU_NOTE,
     image_base=_KERNEL_MAP,  # LOAD_OFFSET in arch/x86/kernel/vmlinux.lds.S

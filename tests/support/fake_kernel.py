@@ -19,6 +19,7 @@ LINK_TEXT = {
     "aarch64": 0xFFFF800008000000,
     "riscv64": 0xFFFFFFFF80000000,
 }
+ELSEWHERE = 0xFFFFFFFF80000000  # for kernels of which nothing more is tried
 # What only these kernels have at their beginning: the image's header, and where code follows.
 _HEADS = {
     "aarch64": (b"ARM\x64", 0x10000, "NUMBER(MODULES_END)"),
@@ -87,7 +88,9 @@ class FakeKernel:
 
 def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
     """Return registers for a CPU; no two CPUs have one alike."""
-    text = LINK_TEXT[arch.name]
+    text = LINK_TEXT.get(arch.name, ELSEWHERE)
+    assert arch.prstatus is not None
+    noted = {name for name, _, _ in arch.prstatus.registers}
     return {
         slot.register.name: (
             text + 0x1000 * cpu + 8 * slot.number
@@ -95,7 +98,7 @@ def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
             else 0x40 * cpu + slot.number
         )
         for slot in arch.layout().slots
-        if slot.register.bits in (32, 64) and slot.register.group != "float"
+        if slot.register.name in noted
     }
 
 
@@ -131,7 +134,7 @@ def fake_kernel(
     cpus = range(possible)
     up = sorted(cpus if online is None else online)
     running = {cpu: (pids or {}).get(cpu, 0) for cpu in up}
-    text = LINK_TEXT[arch.name] + kaslr
+    text = LINK_TEXT.get(arch.name, ELSEWHERE) + kaslr
     percpu_start = 0 if absolute else text + _PERCPU
     order, size = arch.byte_order, arch.pointer_size
 
@@ -196,7 +199,7 @@ def fake_kernel(
         kinds={"_text": "T", "_stext": "T", "crash_notes": "B", "nr_cpu_ids": "R"},
     )  # fmt: skip
     lines = ["OSRELEASE=6.6.0-fake", "PAGESIZE=4096", f"SYMBOL(_stext)={text + code:x}"]
-    lines += [f"{link_address}={LINK_TEXT[arch.name]:#x}"] if link_address else []
+    lines += [f"{link_address}={LINK_TEXT.get(arch.name, ELSEWHERE):#x}"] if link_address else []
     lines += [f"KERNELOFFSET={kaslr:x}"]
     at = text + _TABLES
     for name, data in tables.parts().items():

@@ -172,11 +172,14 @@ def test_types_are_gdbs_or_defined_before_use(arch: Arch) -> None:
 
 @every_arch
 def test_a_kernel_of_the_architecture_can_be_told_from_others(arch: Arch) -> None:
-    assert bool(arch.vmcoreinfo_marks) == (arch.name in ARCHITECTURES)
+    assert (arch.prstatus is not None) == (arch.name in ARCHITECTURES)
     for other in ALL.values():
         if other is not arch:
             assert not set(arch.vmcoreinfo_marks) & set(other.vmcoreinfo_marks)
             assert arch.elf_machine != other.elf_machine
+            assert arch.prstatus is None or arch.prstatus != other.prstatus
+            sizes = [each.prstatus.size for each in (arch, other) if each.prstatus]
+            assert len(set(sizes)) == len(sizes)
     assert (1 << 8 * arch.pointer_size) - 1 == arch.pointer_mask
     assert arch.triple.startswith(arch.name)
 

@@ -211,13 +211,25 @@ def test_qemu_s_large_pages_of_an_aarch64_kernel_with_small_ones(tmp_path: Path)
     assert dump.translation is None  # the library would mix tables up
 
 
-@pytest.mark.parametrize("size", [131072, 262144, 5000, 64])
-def test_a_page_size_that_no_machine_has_is_refused(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("size", [131072, 262144, 64, 0])
+def test_a_page_size_that_no_machine_has_is_not_believed(tmp_path: Path, size: int) -> None:
     """libkdumpfile would write a whole page of it into our buffer."""
     lines = {**MACHINE.vmcoreinfo, "PAGESIZE": str(size)}
     core = elf_core([Segment(0, bytes(MACHINE.memory))], MACHINE.registers + vmcoreinfo(lines))
-    with pytest.raises(DumpOpenError, match=r"pages have|libkdumpfile cannot open it"):
-        KdumpfileOpener().open([write(tmp_path, flatten(core))])
+    for data in (core, flatten(core)):
+        dump = KdumpfileOpener().open([write(tmp_path, data)])
+        assert dump.facts.page_size == PAGE
+        kernel = DumpMemory(dump).kernel()
+        assert kernel.read(MACHINE.TEXT, 3 * PAGE) == MACHINE.memory[0x100000:0x103000]
+
+
+@pytest.mark.parametrize("size", [1 << 17, 1 << 18, 12345])
+def test_a_kdump_file_whose_pages_are_of_such_a_size_is_refused(tmp_path: Path, size: int) -> None:
+    data = bytearray(kdump(MACHINE.pages(), len(MACHINE.pages()), Kdump(notes=MACHINE.notes)))
+    struct.pack_into("<i", data, 424 + 4, size)
+    with pytest.raises(DumpOpenError) as caught:
+        KdumpfileOpener().open([write(tmp_path, bytes(data))])
+    assert "\n" not in str(caught.value)
 
 
 def test_facts_are_typed_and_frozen(tmp_path: Path) -> None:

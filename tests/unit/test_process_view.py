@@ -135,6 +135,7 @@ def test_memory_is_the_process_s_and_the_kernel_half_an_error() -> None:
             memory.read(address, 1)
 
 
+@pytest.mark.fake_alone
 def test_a_page_table_that_is_none_is_a_sidecar_error() -> None:
     image = dataclasses.replace(image_of(thread(100, {})), rootpgt=0x7000)
     with pytest.raises(SidecarError, match=r"p\.json: rootpgt: 0x7000 is no page table") as caught:

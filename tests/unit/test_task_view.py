@@ -96,6 +96,7 @@ def test_cpus_come_first_then_the_tasks_of_the_sidecar() -> None:
     assert [t.name for t in view.threads] == [None] * 5
 
 
+@pytest.mark.fake_alone
 def test_a_running_task_has_its_cpus_registers_and_no_others() -> None:
     view = open_task_view(Dump(0, 386), tasks(task(386, "sh", cpu=1), swapper(0, cpu=0)))
     on_cpu = view.threads[1].registers

@@ -9,6 +9,9 @@ from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
 from kdump_gdbserver.domain.cpu_notes import Note
 
+# Those of all machines that Linux runs on with pages of 64 KiB at most.
+PAGE_SIZES = tuple(1 << shift for shift in range(12, 17))
+
 
 class UnusableFileError(ValueError):
     """A file is no dump that can be opened; the message says why, without the path."""
