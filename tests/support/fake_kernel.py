@@ -34,6 +34,7 @@ _NOTE_AT, _CURRENT_AT = 0x18000, 0x1FC00  # in a per-CPU area
 _RUNQUEUE_AT, _RQ_CURR_AT, _RQ_CPU_AT = 0x1E000, 0x18, 0x40  # in a per-CPU area; in it
 _PID_AT, _COMM_AT = 0x4E8, 0x7A0  # in task_struct
 _TASK_CPU_AT, _ON_CPU_AT, _LIST_AT = 0x10 + 4, 0x34, 0x400
+_TGID_AT, _THREADS_AT, _SIGNAL_AT = 0x4EC, 0x5A8, 0x6D0
 _PRSTATUS_SIZE, _PRSTATUS_REGISTERS = 336, 112
 
 # Names a real kernel has beside the wanted ones; some begin or end like those.
@@ -164,6 +165,7 @@ def fake_kernel(
     elif current_variable not in (None, "init_task"):
         symbols[current_variable] = percpu_start + _CURRENT_AT
     symbols["init_task"] = text + _TASKS - _TASK_SIZE
+    symbols["init_pid_ns"] = symbols["init_task"] - 0x100
 
     registers = {cpu: registers_of(arch, cpu) for cpu in cpus}
     for cpu in cpus:
@@ -241,6 +243,9 @@ def _btf(order: ByteOrder) -> bytes:
     writer.add(7, "task_struct")  # declared before it is defined
     members = [("thread_info", info, _TASK_CPU_AT - 4), ("on_cpu", number, _ON_CPU_AT)]
     members += [("tasks", listed, _LIST_AT), ("pid", number, _PID_AT), ("comm", name, _COMM_AT)]
+    members += [("tgid", number, _TGID_AT), ("signal", pointer, _SIGNAL_AT)]
+    members += [("thread_node", listed, _THREADS_AT)]
+    writer.struct("signal_struct", 0x400, [("thread_head", listed, 8 * 0x10)])
     writer.struct("task_struct", _TASK_SIZE, [(n, t, 8 * at) for n, t, at in members])
     queue = [("curr", pointer, 8 * _RQ_CURR_AT), ("cpu", number, 8 * _RQ_CPU_AT)]
     writer.struct("rq", _RQ_CPU_AT + 64, queue)
@@ -252,6 +257,7 @@ def _task(arch: Arch, pid: int, cpu: int, on_cpu: bool, link: bytes) -> bytes:
     task[_LIST_AT : _LIST_AT + len(link)] = link
     task[_TASK_CPU_AT : _TASK_CPU_AT + 4] = cpu.to_bytes(4, arch.byte_order)
     task[_ON_CPU_AT : _ON_CPU_AT + 4] = on_cpu.to_bytes(4, arch.byte_order)
-    task[_PID_AT : _PID_AT + 4] = pid.to_bytes(4, arch.byte_order)
+    for at in (_PID_AT, _TGID_AT):
+        task[at : at + 4] = pid.to_bytes(4, arch.byte_order)
     task[_COMM_AT : _COMM_AT + 4] = b"task"
     return bytes(task)

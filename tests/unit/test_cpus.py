@@ -129,9 +129,10 @@ def test_a_hypervisors_notes_are_in_order_and_pids_come_from_the_tasks(
 
 
 @every_arch
-@given(st.dictionaries(st.integers(0, 5), st.integers(0, 1 << 22)))
-def test_where_only_the_tasks_tell_idle_cpus_stay_unknown(arch: Arch, pids: dict[int, int]) -> None:
+@given(st.lists(st.integers(0, 1 << 22), unique=True, max_size=6))
+def test_where_only_the_tasks_tell_idle_cpus_stay_unknown(arch: Arch, of_cpus: list[int]) -> None:
     """Tasks have their CPU in them; an idle task is on no list."""
+    pids = dict(enumerate(of_cpus))
     kernel = fake_kernel(
         arch, possible=6, pids=pids, hypervisor=True, current_variable="init_task"
     )  # fmt: skip
