@@ -104,6 +104,7 @@ _PRESENT_INVALID = 1 << 11  # PTE_PRESENT_INVALID since 6.10, part of swap entri
 _ADDRESS = 0x0000_FFFF_FFFF_F000
 _WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
 _IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
+_PAGE = 1 << 12  # the smallest
 _MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
 
 
@@ -183,17 +184,22 @@ def _permissions(address: int, entries: Sequence[int]) -> str:
 def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     """Return where _text is: at KIMAGE_VADDR (MODULES_END), moved by KASLR.
 
-    Proved by the header of the kernel's image, which is its first 64 bytes.
+    Proved by _stext, which comes from another place in the kernel: it is where the head of the
+    image ends, some pages above. Where the head can be read, the image's header must be in it;
+    a running kernel does not always map it, and gives its memory away.
     """
-    base, moved, code = info.number("MODULES_END"), info.kaslr_offset, info.symbol("_stext")
-    if base is None or moved is None or code is None:
+    base, code = info.number("MODULES_END"), info.symbol("_stext")
+    if base is None or code is None:
         return None
-    start = base + moved
+    start = base + (info.kaslr_offset or 0)
+    head = code - start
+    if not 0 < head <= _MOST_HEAD or head % _PAGE:
+        return None
     try:
         magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))
     except MemoryFault:
-        return None
-    return start if 0 <= code - start <= _MOST_HEAD and magic == _IMAGE_MAGIC else None
+        return start
+    return start if magic == _IMAGE_MAGIC else None
 
 
 def _pac_mask(info: Vmcoreinfo) -> int:
