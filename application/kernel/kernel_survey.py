@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from kdump_gdbserver.application.kernel import cpus as cpu_numbers
 from kdump_gdbserver.application.kernel import entry_unwind, panic_cpu
@@ -48,4 +48,15 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     if not cpus:
         # gdb cannot attach without a thread that has a pc; the dump has memory to look at.
         cpus = [Cpu(0, None, {arch.pc: 0}, has_note=False)]
-    return KernelSurvey(dump_memory, memory, symbols, cpus, find_panic_cpu(cpus, kernel))
+    panic = find_panic_cpu(cpus, kernel, lambda: _log(dump, memory))
+    if panic.pid is not None:
+        cpus[panic.index] = replace(cpus[panic.index], pid=panic.pid)
+    return KernelSurvey(dump_memory, memory, symbols, cpus, panic)
+
+
+def _log(dump: CrashDump, memory: AddressSpace) -> Iterator[str]:
+    from kdump_gdbserver.domain.printk import kernel_log
+
+    for record in kernel_log(memory, dump.vmcoreinfo, dump.facts.arch):
+        if record is not None:
+            yield record.text

@@ -12,6 +12,7 @@ SYMBOLS = ("current_task", "init_task", "pcpu_hot", "runqueues")
 
 TASK = "struct task_struct"
 RUNQUEUE = "struct rq"
+_LEAST_STACK = 1 << 14  # THREAD_SIZE is no less on any 64-bit architecture
 
 
 class CurrentTasks:
@@ -43,9 +44,13 @@ class CurrentTasks:
         return pid if pid is not None and pid <= PID_LIMIT else None
 
     def stack(self, cpu: int) -> Optional[range]:
-        """Return the addresses of the stack of a CPU's task, None if the dump does not tell."""
-        start, size = self._member(cpu, "stack"), self.symbols.types.size("union thread_union")
-        return None if start is None or size is None else range(start, start + size)
+        """Return the addresses of the stack of a CPU's task, None if the dump does not tell.
+
+        Where its size is not known they are the first ones.
+        """
+        start = self._member(cpu, "stack")
+        size = self.symbols.types.size("union thread_union") or _LEAST_STACK
+        return None if start is None else range(start, start + size)
 
     def _member(self, cpu: int, name: str) -> Optional[int]:
         try:
