@@ -59,7 +59,7 @@ def entry_unwind_image(
     if not arch.has_orc:
         return None
     try:
-        return unwind_image(_rows(memory, symbols.look_up(SYMBOLS)), base)
+        return unwind_image(_rows(memory, symbols.symbols(SYMBOLS)), base)
     except (MemoryFault, LookupError, ValueError):
         return None
 

@@ -65,10 +65,7 @@ def _text_segment(
     dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None
 ) -> int | None:
     """Return where the vmlinux's first PT_LOAD is at run time, None where nothing proves it."""
-    info, arch = dump.vmcoreinfo, dump.facts.arch
-    if symbol_file is not None and info.kaslr_offset is not None:
-        return (symbol_file.first_segment + info.kaslr_offset) & arch.pointer_mask
-    known = survey.symbols.addresses.get(arch.first_symbol)
-    if known is not None or arch.first_segment is None:
-        return known
-    return arch.first_segment(info, survey.memory)
+    offset, arch = dump.vmcoreinfo.kaslr_offset, dump.facts.arch
+    if symbol_file is not None and offset is not None:
+        return (symbol_file.first_segment + offset) & arch.pointer_mask
+    return survey.symbols.symbol(arch.first_symbol)

@@ -102,7 +102,8 @@ _PROT_NONE = 1 << 58  # PTE_PROT_NONE, until 6.10
 _PRESENT_INVALID = 1 << 11  # PTE_PRESENT_INVALID since 6.10, part of swap entries before
 _ADDRESS = 0x0000_FFFF_FFFF_F000
 _WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
-_IMAGE_ALIGN = 1 << 21
+_IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
+_PAGE = 1 << 12  # the smallest
 _MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
 
 
@@ -182,14 +183,22 @@ def _permissions(address: int, entries: Sequence[int]) -> str:
 def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     """Return where _text is: at KIMAGE_VADDR (MODULES_END), moved by KASLR.
 
-    An image begins at a multiple of 2 MiB (MIN_KIMG_ALIGN, arch/arm64/include/asm/boot.h), and
-    _stext follows on its head, which is far smaller. Before 5.8 it began half a MiB later.
+    Proved by _stext, which comes from another place in the kernel: it is where the head of the
+    image ends, some pages above. Where the head can be read, the image's header must be in it;
+    a running kernel does not always map it, and gives its memory away.
     """
-    base, moved, code = info.number("MODULES_END"), info.kaslr_offset, info.symbol("_stext")
-    if base is None or moved is None or code is None:
+    base, code = info.number("MODULES_END"), info.symbol("_stext")
+    if base is None or code is None:
         return None
-    start = base + moved
-    return start if start == code & -_IMAGE_ALIGN and code - start <= _MOST_HEAD else None
+    start = base + (info.kaslr_offset or 0)
+    head = code - start
+    if not 0 < head <= _MOST_HEAD or head % _PAGE:
+        return None
+    try:
+        magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))
+    except MemoryFault:
+        return start
+    return start if magic == _IMAGE_MAGIC else None
 
 
 def _pac_mask(info: Vmcoreinfo) -> int:

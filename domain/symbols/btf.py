@@ -355,16 +355,3 @@ class Btf:
         if size > _MAX_SIZE:
             raise ValueError(f"BTF: type {number} is too large")
         return size
-
-    def member_offsets(self, type_name: str) -> dict[str, int]:
-        """Return the byte offsets of the named members of a struct; empty if there is none.
-
-        Bit fields are left out, members of anonymous structs inside it too.
-        """
-        for number in self.find(type_name, Kind.STRUCT):
-            return {
-                member.name: member.bit_offset // 8
-                for member in self.members(number)
-                if member.name and not member.bits
-            }
-        return {}

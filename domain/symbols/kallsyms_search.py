@@ -83,7 +83,9 @@ def find_kallsyms(
     start = info.symbol("_stext")
     if start is None:
         raise ValueError("kallsyms: VMCOREINFO does not tell where the kernel is")
-    return search_kallsyms(memory, byte_order, start, start + SEARCH_SPAN, anchors)
+    symbols = search_kallsyms(memory, byte_order, start, start + SEARCH_SPAN, anchors)
+    symbols.find(first)
+    return symbols
 
 
 def read_kallsyms(

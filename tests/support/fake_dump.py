@@ -5,12 +5,13 @@ It has no page tables: its `translation` knows where everything is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts, FilePlace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.page_tables import Translator
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
@@ -174,7 +175,28 @@ class FakeSymbolFile:
         self.asked = 0
         self._symbols = symbols
 
-    def symbols(self, names: object) -> Mapping[str, int]:
-        self.asked += 1
-        assert isinstance(names, tuple)
+    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
         return {name: self._symbols[name] for name in names if name in self._symbols}
+
+    def types(self, load_offset: int) -> Types:
+        self.asked += 1
+        return _MovedSymbols(self, load_offset)
+
+
+class _MovedSymbols(Types):
+    """The symbols of a file; those below its first segment are per-CPU ones and do not move."""
+
+    def __init__(self, file: FakeSymbolFile, offset: int) -> None:
+        self._file, self._offset = file, offset
+
+    def symbol(self, name: str) -> int | None:
+        address = self._file.symbols((name,)).get(name)
+        if address is None or address < self._file.first_segment:
+            return address
+        return address + self._offset
+
+    def size(self, type_name: str) -> int | None:
+        return None
+
+    def member(self, type_name: str, path: str) -> Member | None:
+        return None

@@ -35,6 +35,7 @@ _NOTE_AT, _CURRENT_AT = 0x18000, 0x1FC00  # in a per-CPU area
 _RUNQUEUE_AT, _RQ_CURR_AT, _RQ_CPU_AT = 0x1E000, 0x18, 0x40  # in a per-CPU area; in it
 _PID_AT, _COMM_AT = 0x4E8, 0x7A0  # in task_struct
 _TASK_CPU_AT, _ON_CPU_AT, _LIST_AT = 0x10 + 4, 0x34, 0x400
+_TGID_AT, _THREADS_AT, _SIGNAL_AT, _STACK_AT = 0x4EC, 0x5A8, 0x6D0, 0x20
 _PRSTATUS_SIZE, _PRSTATUS_REGISTERS = 336, 112
 
 # Names a real kernel has beside the wanted ones; some begin or end like those.
@@ -167,6 +168,7 @@ def fake_kernel(
     elif current_variable not in (None, "init_task"):
         symbols[current_variable] = percpu_start + _CURRENT_AT
     symbols["init_task"] = text + _TASKS - _TASK_SIZE
+    symbols["init_pid_ns"] = symbols["init_task"] - 0x100
 
     registers = {cpu: registers_of(arch, cpu) for cpu in cpus}
     for cpu in cpus:
@@ -184,7 +186,8 @@ def fake_kernel(
     for cpu in (-1, *cpus):
         task = text + _TASKS + cpu * _TASK_SIZE
         link = pack(following.get(task, task) + _LIST_AT)
-        content = _task(arch, running.get(cpu, 0), max(cpu, 0), by_tasks and cpu in listed, link)
+        on_cpu = by_tasks and cpu in listed
+        content = _task(arch, running.get(cpu, 0), max(cpu, 0), on_cpu, link + pack(task))
         segments[f"task {cpu}" if cpu >= 0 else "init_task"] = (task, content)
 
     btf = _btf(order)
@@ -244,17 +247,25 @@ def _btf(order: ByteOrder) -> bytes:
     writer.add(7, "task_struct")  # declared before it is defined
     members = [("thread_info", info, _TASK_CPU_AT - 4), ("on_cpu", number, _ON_CPU_AT)]
     members += [("tasks", listed, _LIST_AT), ("pid", number, _PID_AT), ("comm", name, _COMM_AT)]
+    members += [("tgid", number, _TGID_AT), ("signal", pointer, _SIGNAL_AT)]
+    members += [("thread_node", listed, _THREADS_AT), ("stack", pointer, _STACK_AT)]
+    writer.struct("thread_union", _TASK_SIZE, [("stack", pointer, 0)], union=True)
+    writer.struct("signal_struct", 0x400, [("thread_head", listed, 8 * 0x10)])
     writer.struct("task_struct", _TASK_SIZE, [(n, t, 8 * at) for n, t, at in members])
     queue = [("curr", pointer, 8 * _RQ_CURR_AT), ("cpu", number, 8 * _RQ_CPU_AT)]
     writer.struct("rq", _RQ_CPU_AT + 64, queue)
     return writer.blob()
 
 
-def _task(arch: Arch, pid: int, cpu: int, on_cpu: bool, link: bytes) -> bytes:
+def _task(arch: Arch, pid: int, cpu: int, on_cpu: bool, pointers: bytes) -> bytes:
+    """Return a task; `pointers` are its link in the list of tasks, and its stack."""
+    link, stack = pointers[: len(pointers) // 2], pointers[len(pointers) // 2 :]
     task = bytearray(_COMM_AT + 16)
     task[_LIST_AT : _LIST_AT + len(link)] = link
+    task[_STACK_AT : _STACK_AT + len(stack)] = stack
     task[_TASK_CPU_AT : _TASK_CPU_AT + 4] = cpu.to_bytes(4, arch.byte_order)
     task[_ON_CPU_AT : _ON_CPU_AT + 4] = on_cpu.to_bytes(4, arch.byte_order)
-    task[_PID_AT : _PID_AT + 4] = pid.to_bytes(4, arch.byte_order)
+    for at in (_PID_AT, _TGID_AT):
+        task[at : at + 4] = pid.to_bytes(4, arch.byte_order)
     task[_COMM_AT : _COMM_AT + 4] = b"task"
     return bytes(task)

@@ -13,8 +13,9 @@ from kdump_gdbserver.domain.kernel.errors import KdumpError
 from kdump_gdbserver.domain.kernel.memory import Layout, Memory
 from kdump_gdbserver.domain.kernel.percpu import MAX_CPUS, PerCpu
 from kdump_gdbserver.domain.kernel.snapshot import Snapshot, read_tasks
+from kdump_gdbserver.domain.kernel.symbols import Symbols
 from kdump_gdbserver.domain.kernel.types import Member
-from tests.support.task_kernel import TaskKernel
+from tests.support.task_kernel import TableTypes, TaskKernel
 
 GROUPS = [[1], [2], [105, 131, 134], [106, 122], [300], [4711]]
 
@@ -107,6 +108,46 @@ def test_both_ways_to_a_cpus_task_agree() -> None:
     by_snapshot = {task.cpu: task.pid for task in read_tasks(kernel).tasks if task.cpu is not None}
     assert {cpu: current.pid(cpu) for cpu in range(4)} == by_snapshot
     assert current.pid(4) is None
+
+
+def without_runqueues(*groups: list[int]) -> TaskKernel:
+    """A kernel whose symbols are `init_task` alone, as found by its looks."""
+    made = TaskKernel(groups)
+    made.kernel()
+    for name in set(made.symbols) - {"init_task"}:
+        del made.symbols[name]
+    return made
+
+
+def current_of(made: TaskKernel) -> CurrentTasks:
+    types = TableTypes(made.symbols)
+    symbols = Symbols(types, Memory(made.fetch))
+    return CurrentTasks(symbols, PerCpu(symbols))
+
+
+def test_a_thread_on_a_cpu_is_found_by_its_own_word() -> None:
+    made = without_runqueues([10], [20, 21, 22])
+    made.set("task_struct", made.task[22], on_cpu=1, thread_info__cpu=3)
+    current = current_of(made)
+    assert (current.cpus(), current.pid(3), current.pid(0)) == ([3], 22, None)
+
+
+def test_tasks_lead_to_the_runqueues_and_these_to_idle_tasks() -> None:
+    made = without_runqueues([10], [20, 21, 22])
+    made.add_fair_queues({10: 1, 20: 0, 21: 2, 22: 2})
+    made.set("task_struct", made.task[21], on_cpu=1)  # about to leave its CPU
+    current = current_of(made)
+    assert [current.pid(cpu) for cpu in range(4)] == [0, 10, 0, None]
+    assert current.cpus() == [0, 1, 2]
+    assert current.stack(1) == range(made.task[10] + 0xB00, made.task[10] + 0xB00 + 0x4000)
+
+
+def test_a_queue_that_runs_another_cpus_task_is_not_believed() -> None:
+    made = without_runqueues([10], [20])
+    made.add_fair_queues({10: 1, 20: 1})
+    assert current_of(made).pid(1) == 10
+    made.set("task_struct", made.task[10], thread_info__cpu=5)
+    assert (current_of(made).cpus(), current_of(made).pid(1)) == ([], None)
 
 
 def test_cpus_that_can_be_are_those_of_the_mask_or_all_below_the_count() -> None:

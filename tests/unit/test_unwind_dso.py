@@ -19,6 +19,7 @@ from kdump_gdbserver.domain.symbols.orc import OrcFormat, OrcKind, OrcRegister, 
 from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.cfi_machine import RSP, Caller, Machine, UnwindTable
+from tests.support.fake_dump import FakeSymbolFile
 from tests.support.orc_writer import write_orc, write_tables
 
 BASE = 0x6B64_756D_7000_0000
@@ -261,9 +262,9 @@ def kernel(
 def symbols_of(memory: AddressSpace, symbols: dict[str, int]) -> KernelSymbols:
     return KernelSymbols(
         memory,
-        Vmcoreinfo.parse(b"OSRELEASE=6.6.0\n"),
+        Vmcoreinfo.parse(f"SYMBOL(_stext)={TEXT:x}\n".encode()),
         X86_64,
-        lambda names: {name: symbols[name] for name in names if name in symbols},
+        FakeSymbolFile({**symbols, "_stext": TEXT}),
     )
 
 
