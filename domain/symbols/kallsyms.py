@@ -106,7 +106,7 @@ class KallsymsTables:
         stands for several addresses is left out.
         """
         names = {*wanted, *(anchor[:1] if anchor else ())}
-        symbols = Kallsyms.proved(self, dict([anchor] if anchor else []))
+        symbols = Kallsyms.proved(self, dict([anchor] if anchor else []), names)
         found = symbols.find(names)
         if anchor and anchor[0] not in found:
             raise ValueError(f"kallsyms has no {anchor[0]}")
@@ -129,15 +129,18 @@ class Kallsyms:
         self.encoding = encoding
 
     @classmethod
-    def proved(cls, tables: KallsymsTables, anchors: Mapping[str, int]) -> Kallsyms:
+    def proved(
+        cls, tables: KallsymsTables, anchors: Mapping[str, int], first: Collection[str] = ()
+    ) -> Kallsyms:
         """Return the symbols, read in the way that places all `anchors` right.
 
         `anchors` are symbols whose addresses are known; those that the table has not got
-        prove nothing. Raises `ValueError` when there is no such way: the tables are not to
-        be trusted.
+        prove nothing. The names in `first` are looked up together with them, so that asking
+        for them takes no more time. Raises `ValueError` when there is no such way: the tables
+        are not to be trusted.
         """
         names = KallsymsNames(tables.names, tables.tokens, tables.count())
-        found = list(names.find(anchors))
+        found = names.find({*anchors, *first})
         reason = misplaced = ""
         for encoding in tables.encodings():
             try:
@@ -145,9 +148,11 @@ class Kallsyms:
             except ValueError as error:
                 reason = str(error)
                 continue
-            addresses = symbols.addresses
-            right = {name for name, number in found if addresses[number] == anchors[name]}
-            wrong = [name for name, _ in found if name not in right]
+            wrong = [
+                name
+                for name, address in anchors.items()
+                if name in found and address not in [symbols.addresses[n] for n in found[name]]
+            ]
             if not wrong:
                 return symbols
             misplaced = f"kallsyms does not place {wrong[0]} right"
@@ -162,10 +167,10 @@ class Kallsyms:
         Static functions and variables may share a name: it stands for several addresses
         then, in ascending order.
         """
-        found: dict[str, set[int]] = {}
-        for name, number in self.names.find(wanted):
-            found.setdefault(name, set()).add(self.addresses[number])
-        return {name: tuple(sorted(at)) for name, at in found.items()}
+        return {
+            name: tuple(sorted({self.addresses[number] for number in numbers}))
+            for name, numbers in self.names.find(wanted).items()
+        }
 
     def address(self, name: str) -> int | None:
         """Return the address of a symbol; None if there is none, or the name is no one's own."""

@@ -49,9 +49,14 @@ class KallsymsNames:
         self._packed = packed
         self._count = count
         self.markers, coded, self.size = _split(packed, count)
+        # Numbers that are not needed stand for nothing.
+        nothing = "".join(chr(number) for number, token in enumerate(tokens) if not token)
+        if nothing and any(not entry.strip(nothing) for entry in coded):
+            raise ValueError("kallsyms: there is a symbol without a name")
         # Together they take a quarter of the memory.
         self._coded = _SEPARATOR.join(coded)
         self._text: str | None = None
+        self._known: dict[str, list[int]] = {}
         self._searches = 0
 
     def __len__(self) -> int:
@@ -63,19 +68,24 @@ class KallsymsNames:
         packed = self._packed[self.markers[block] :]
         return self._spell(_split(packed, rest + 1)[1][rest])
 
-    def find(self, wanted: Collection[str]) -> Iterator[tuple[str, int]]:
-        """Iterate over those of the `wanted` names that there are, with their symbols' numbers.
+    def find(self, wanted: Collection[str]) -> dict[str, list[int]]:
+        """Return the numbers of those symbols that have one of the `wanted` names.
 
-        A name may come more than once: static functions and variables can share theirs. The
-        first few calls take 40 ms each for any number of names; then all are spelled out, and
-        each name takes 1 ms.
+        There may be several: static functions and variables can share theirs. What has been
+        found is remembered. The first few calls take 40 ms each for any number of names; then
+        all are spelled out, and each name takes 1 ms.
         """
-        names = {name for name in wanted if "\n" not in name}
-        self._searches += 1
-        if self._searches == _FEW + 1:
-            with contextlib.suppress(ValueError):  # too much text: found as before
-                self.spell_all()
-        return self._find_packed(names) if self._text is None else self._find_spelled(names)
+        unknown = {name for name in wanted if name not in self._known and "\n" not in name}
+        if unknown:
+            self._searches += 1
+            if self._searches == _FEW + 1:
+                with contextlib.suppress(ValueError):  # too much text: found as before
+                    self.spell_all()
+            self._known.update((name, []) for name in unknown)
+            search = self._find_packed if self._text is None else self._find_spelled
+            for name, number in search(unknown):
+                self._known[name].append(number)
+        return {name: self._known[name] for name in wanted if self._known.get(name)}
 
     def spell_all(self) -> None:
         """Spell all names out at once; raises `ValueError` as `all` does."""
@@ -101,7 +111,7 @@ class KallsymsNames:
         firsts, lasts, tokens = set(), set(), []
         for number, token in enumerate(self._tokens):
             tokens.append(token if len(token) <= longest else "\n")
-            if token[:1].isalpha() and any(name.startswith(token[1:]) for name in wanted):
+            if any(name.startswith(token[1:]) for name in wanted):
                 firsts.add(chr(number))
             if any(token.endswith(name) or name.endswith(token) for name in wanted):
                 lasts.add(chr(number))

@@ -21,7 +21,7 @@ import itertools
 import operator
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder
@@ -65,16 +65,19 @@ def anchors_of(info: Vmcoreinfo) -> dict[str, int]:
     }
 
 
-def find_kallsyms(memory: AddressSpace, info: Vmcoreinfo, byte_order: ByteOrder) -> Kallsyms:
+def find_kallsyms(
+    memory: AddressSpace, info: Vmcoreinfo, byte_order: ByteOrder, first: Collection[str] = ()
+) -> Kallsyms:
     """Return the kernel's symbols: from where VMCOREINFO says they are, else by a search.
 
-    Raises `ValueError`, which says why, when there are none to be believed.
+    `first` are names that will be asked for, as in `Kallsyms.proved`. Raises `ValueError`,
+    which says why, when there are none to be believed.
     """
     anchors = anchors_of(info)
     told = info.symbol("kallsyms_names")
     if told is not None:
         try:
-            return read_kallsyms(memory, info, byte_order)
+            return read_kallsyms(memory, info, byte_order, first)
         except MemoryFault as error:
             raise ValueError(f"kallsyms: {error}") from error
     start = info.symbol("_stext")
@@ -83,7 +86,9 @@ def find_kallsyms(memory: AddressSpace, info: Vmcoreinfo, byte_order: ByteOrder)
     return search_kallsyms(memory, byte_order, start, start + SEARCH_SPAN, anchors)
 
 
-def read_kallsyms(memory: AddressSpace, info: Vmcoreinfo, byte_order: ByteOrder) -> Kallsyms:
+def read_kallsyms(
+    memory: AddressSpace, info: Vmcoreinfo, byte_order: ByteOrder, first: Collection[str] = ()
+) -> Kallsyms:
     """Return the symbols from where VMCOREINFO says they are.
 
     Raises `ValueError` when it does not, or they are not there; `MemoryFault` when that
@@ -112,7 +117,7 @@ def read_kallsyms(memory: AddressSpace, info: Vmcoreinfo, byte_order: ByteOrder)
         byte_order,
         at["offsets"] if base_at is None else None,
     )
-    return Kallsyms.proved(tables, anchors_of(info))
+    return Kallsyms.proved(tables, anchors_of(info), first)
 
 
 def search_kallsyms(

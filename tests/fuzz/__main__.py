@@ -23,9 +23,12 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-# Mutants of each seed in a short run, and steps of the fuzzer: some 20 seconds in all.
+# Mutants of each seed in a short run, and steps of the fuzzer: some 30 seconds in all.
 MUTANTS = 500
-STEPS = {"codec": 20_000, "dispatcher": 8_000, "sidecar": 25_000, "vmcoreinfo": 40_000}
+STEPS = {
+    "codec": 20_000, "dispatcher": 8_000, "sidecar": 25_000, "vmcoreinfo": 40_000, "btf": 5_000,
+    "kallsyms": 10_000,
+}  # fmt: skip
 _LIMITS = ("-timeout=60", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1")
 
 

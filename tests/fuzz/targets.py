@@ -25,15 +25,21 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.framing import (
 )
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import View
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.errors import InputError, SidecarError
+from kdump_gdbserver.domain.symbols.btf import Btf
+from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms, KallsymsTables, parse_tokens
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.fake_kernel import FakeKernel, fake_kernel
 from tests.support.sidecar_writer import write_kernel_tasks, write_process
+from tests.support.symbol_questions import ask_btf, ask_kallsyms
 
 CORPUS = Path(__file__).parent / "corpus"
 SCRATCH = "KDUMP_GDBSERVER_FUZZ_SCRATCH"  # names a folder to write to; the fuzzer removes none
 _kept: list[tempfile.TemporaryDirectory[str]] = []
+BYTE_ORDERS: tuple[ByteOrder, ByteOrder] = ("little", "big")
+_BASE = 0xFFFFFFFF81000000
 _FRAME = re.compile(rb"\$([^#$]*)#([0-9a-f]{2})", re.DOTALL)
 # Answers of one input that are looked at; a search through nothing is left to its own bound.
 _PARTS = 200
@@ -166,11 +172,45 @@ def vmcoreinfo(data: bytes) -> None:
     assert isinstance((info.crash_time, info.page_size, info.release), tuple)
 
 
+def btf(data: bytes) -> None:
+    """Types are read, and all their records, or there is a ValueError."""
+    for order in BYTE_ORDERS:
+        try:
+            read = Btf.parse(data, order)
+        except ValueError as error:
+            _one_line(error)
+        else:
+            ask_btf(read)
+
+
+def kallsyms(data: bytes) -> None:
+    """The kernel's symbol table is read, each symbol found by its name, or a ValueError says why.
+
+    The parts: one byte of options, two for the length of the names, the names, the index of
+    tokens, the number of symbols and their offsets, the tokens.
+    """
+    order = BYTE_ORDERS[data[0] & 1] if data else "little"
+    length = int.from_bytes(data[1:3])
+    names, rest = data[3 : 3 + length], data[3 + length :]
+    index, rest = rest[:512], rest[512:]
+    size = 4 * rest[0] if rest else 0
+    offsets, token_table = rest[1 : 1 + size], rest[1 + size :]
+    placed = bool(data and data[0] & 2)
+    try:
+        tokens = parse_tokens(token_table, index.ljust(512, b"\0"), order)
+        tables = KallsymsTables(
+            names, tokens, offsets, None if placed else _BASE, order, _BASE if placed else None
+        )
+        ask_kallsyms(Kallsyms.proved(tables, {}))
+    except ValueError as error:
+        _one_line(error)
+
+
 def _one_line(error: Exception) -> None:
     assert str(error).strip()
     assert "\n" not in str(error)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (codec, dispatcher, sidecar, vmcoreinfo)
+    each.__name__: each for each in (codec, dispatcher, sidecar, vmcoreinfo, btf, kallsyms)
 }

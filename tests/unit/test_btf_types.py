@@ -15,6 +15,7 @@ from kdump_gdbserver.domain.kernel.types import Member
 from kdump_gdbserver.domain.symbols.btf import Btf, BtfMember, BtfType, Kind
 from kdump_gdbserver.domain.symbols.btf_types import BtfTypes, find_btf
 from tests.support.btf_writer import BtfWriter, write_btf
+from tests.support.symbol_questions import ask_btf
 
 orders: st.SearchStrategy[ByteOrder] = st.sampled_from(["little", "big"])
 byte_orders = pytest.mark.parametrize("order", ["little", "big"])
@@ -272,24 +273,6 @@ def test_types_that_lead_nowhere_are_not_known() -> None:
     assert time.thread_time() - started < 1  # measured: 2 ms
 
 
-def ask_everything(btf: Btf) -> None:
-    """Ask all there is to ask; nothing but ValueError may come of it."""
-    types = BtfTypes(btf)
-    for name in ("struct task_struct", "task_t", "union thread_union", "pid_t", "enum wide"):
-        types.size(name)
-        for path in ("pid", "thread.b", "grid", "a"):
-            member = types.member(name, path)
-            assert member is None or (0 <= member.offset < 1 << 32 and member.size >= 0)
-    for number in (*btf.numbers(), 0, len(btf) + 1):
-        for ask in (btf.__getitem__, btf.members, btf.enumerators, btf.parameters, btf.variables,
-                    btf.array, btf.integer, btf.linkage, btf.component, btf.resolve,
-                    btf.size):  # fmt: skip
-            try:
-                ask(number)
-            except ValueError as error:
-                assert str(error).startswith("BTF")
-
-
 @given(st.data(), orders)
 @settings(max_examples=150)
 def test_damaged_btf_gives_answers_or_a_value_error(data: st.DataObject, order: ByteOrder) -> None:
@@ -300,7 +283,7 @@ def test_damaged_btf_gives_answers_or_a_value_error(data: st.DataObject, order: 
         btf = Btf.parse(bytes(blob[: data.draw(st.integers(len(blob) // 2, len(blob)))]), order)
     except ValueError:
         return
-    ask_everything(btf)
+    ask_btf(btf)
 
 
 @pytest.mark.parametrize(

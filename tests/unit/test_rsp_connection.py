@@ -114,6 +114,15 @@ def test_a_wrong_checksum_is_refused_in_ack_mode_and_borne_without() -> None:
     assert debugger.connection.receive(b"$qC#00") == b"$QC1#c5"
 
 
+def test_checksums_do_not_count_from_the_agreement_on() -> None:
+    """Also when the next packet comes in the same bytes as the one that agrees on it."""
+    agree, wrong = packet(b"QStartNoAckMode"), b"$qC#00"
+    for pieces in ([agree + wrong], [agree, wrong], [agree[:5], agree[5:] + wrong]):
+        connection = Debugger(view_of()).connection
+        answers = b"".join(connection.receive(piece) for piece in pieces)
+        assert answers == b"+$OK#9a" + packet(b"QC1")
+
+
 def test_no_ack_mode_begins_after_its_own_reply() -> None:
     connection = Debugger(rich_view()).connection
     assert connection.receive(packet(b"QStartNoAckMode")) == b"+$OK#9a"

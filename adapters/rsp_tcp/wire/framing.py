@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kdump_gdbserver.adapters.rsp_tcp.wire.checksum import checksum
 
@@ -36,9 +36,14 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A packet that is rejected: too long, or its checksum is wrong."""
+    """A packet that is too long, or whose checksum is wrong; then `payload` is what it says.
+
+    Both ends may have agreed by then that checksums do not count: the packet that agrees on it
+    can come in the same bytes.
+    """
 
     reason: str
+    payload: bytes | None = field(default=None, compare=False)
 
 
 class Signal(enum.Enum):
@@ -168,5 +173,6 @@ class PacketReader:
             except ValueError:
                 sent = -1
             if sent != checksum(payload):
-                return Malformed(f"checksum is {checksum(payload):02x}, packet says {digits!r}")
+                reason = f"checksum is {checksum(payload):02x}, packet says {digits!r}"
+                return Malformed(reason, unescape(payload))
         return Packet(unescape(payload))
