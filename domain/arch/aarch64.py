@@ -8,6 +8,7 @@ what Linux makes of them from arch/arm64/include/asm/pgtable-hwdef.h and pgtable
 from typing import Mapping, Optional, Sequence
 
 from ..address_space import AddressSpace
+from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
 from .model import Arch, Feature, Flags, Process, Register, Union, Vdso, Vector, prstatus
 from .paging import (

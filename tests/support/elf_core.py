@@ -89,6 +89,10 @@ class ElfCoreDump:
 class ElfCoreOpener:
     """Implements `ports.crash_dump.CrashDumpOpener`."""
 
+    def describe(self) -> str:
+        """See `CrashDumpOpener.describe`."""
+        return "plain ELF cores, without libkdumpfile"
+
     def open(
         self,
         paths: Sequence[str],
