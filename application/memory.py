@@ -64,7 +64,7 @@ class DumpMemory:
         if self.tables is not None:
             if where is None:
                 return self._kernel_walker.walk(address)
-            return self._page_tables(self.tables, self.dump.physical(), where).walk(address)
+            return self._page_tables(self.tables, self._for_tables, where).walk(address)
         if self.dump.translation is None:
             raise MemoryFault(address, FaultReason.UNMAPPED, _UNKNOWN)
         return self.dump.translation.walk(address, where)
@@ -78,13 +78,18 @@ class DumpMemory:
         return _UNKNOWN if translation is None else translation.trouble
 
     @functools.cached_property
+    def _for_tables(self) -> AddressSpace:
+        """Physical memory for single walks, which need no space of their own."""
+        return self.dump.physical()
+
+    @functools.cached_property
     def tables(self) -> KernelTables | None:
         """The kernel's page tables, None where they cannot be found."""
         dump = self.dump
         paging = dump.facts.arch.paging
         if paging is None or dump.facts.xen:
             return None
-        found = paging.find(dump.vmcoreinfo, dump.physical())
+        found = paging.find(dump.vmcoreinfo, self._for_tables)
         if found is not None and self._lead_to(found, found.mapped_at, found.root):
             return found
         return self._tables_of_cpus()
@@ -108,7 +113,7 @@ class DumpMemory:
         """
         if address is None:
             return True
-        walk = self._page_tables(tables, self.dump.physical(), None).walk(address)
+        walk = self._page_tables(tables, self._for_tables, None).walk(address)
         if walk.physical is None:
             facts = self.dump.facts
             is_whole = not facts.truncated and not facts.parts_missing
@@ -119,7 +124,7 @@ class DumpMemory:
     @functools.cached_property
     def _kernel_walker(self) -> PageTables:
         assert self.tables is not None
-        return self._page_tables(self.tables, self.dump.physical(), None)
+        return self._page_tables(self.tables, self._for_tables, None)
 
     def _page_tables(
         self, tables: KernelTables, physical: AddressSpace, process: int | None
@@ -147,7 +152,7 @@ class DumpMemory:
         """Return the physical address of a top page table."""
         if not root.is_virtual:
             return root.address
-        translator = self._kernel_translator(self.dump.physical())
+        translator = self._kernel_translator(self._for_tables)
         return translator.run(root.address, root.address + 1)[0]
 
 
