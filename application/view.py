@@ -28,7 +28,8 @@ class View(Inferior):
     With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
-    shown. `build_id` is that of the process's executable, where the dump has it.
+    shown. `build_id` is that of the process's executable, where the dump has it. `unwind_data`
+    says what debuggers are given to unwind by, or why they are not.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -39,6 +40,7 @@ class View(Inferior):
     memory_map: MemoryMap | None = None
     title: str = "the kernel"
     build_id: str | None = None
+    unwind_data: str = ""
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -74,6 +76,7 @@ class ViewSession:
                 root_table=view.root_table,
                 shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
+                unwind_data=view.unwind_data,
             )
         )
 

@@ -11,7 +11,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
+from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
@@ -40,9 +40,11 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
     its symbols and stack are, and `gcore` takes hours.
     """
     arch = view.arch
-    image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE)
-    if image is None:
-        return dataclasses.replace(view, files=_KernelFiles(b""))
+    try:
+        image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE)
+    except NoUnwindDataError as reason:
+        missing = f"none for entry code: {reason}" if str(reason) else ""
+        return dataclasses.replace(view, files=_KernelFiles(b""), unwind_data=missing)
     image = image.ljust(-(-len(image) // _PAGE) * _PAGE, b"\0")  # gdb reads whole pages
     words = (_AT_SYSINFO_EHDR, IMAGE_BASE, _AT_NULL, 0)
     end = IMAGE_BASE + len(image)
@@ -52,6 +54,7 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
         view,
         auxv=b"".join(word.to_bytes(arch.pointer_size, arch.byte_order) for word in words),
         files=_KernelFiles(line.encode()),
+        unwind_data="for entry code, by the kernel's ORC tables",
         open_memory=lambda: OverlaidAddressSpace(below(), IMAGE_BASE, image),
     )
 

@@ -54,6 +54,7 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("page size", f"{facts.page_size} bytes"),
         ("crash time", _crash_time(vmcoreinfo_)),
         ("panic", panic),
+        ("unwind data", target.unwind_data),
         ("read by", facts.library or None),
         ("trouble", target.memory.trouble),
     ):

@@ -31,7 +31,8 @@ class Readable(Protocol):
 class MonitorTarget:
     """A session on a dump's memory; `root_table` is its process's page table, None the kernel's.
 
-    `shown` says in words what the session shows, `current` which thread is current and why.
+    `shown` says in words what the session shows, `current` which thread is current and why,
+    `unwind_data` what debuggers are given to unwind by.
     """
 
     session: Readable
@@ -40,6 +41,7 @@ class MonitorTarget:
     root_table: RootTable | None
     shown: str
     current: str
+    unwind_data: str = ""
 
     @property
     def dump(self) -> CrashDump:

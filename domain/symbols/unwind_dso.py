@@ -20,14 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from kdump_gdbserver.domain.kernel.orc import OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols import dwarf_cfi as cfi
 from kdump_gdbserver.domain.symbols.elf_writer import CODE_OFFSET, Function, elf_image
-from kdump_gdbserver.domain.symbols.orc import OrcKind, OrcRegister, OrcRow
+from kdump_gdbserver.domain.symbols.orc import OrcRow
 
 _EM_X86_64 = 62
 # DWARF register numbers of the psABI for AMD64, figure 3.36.
 _RBP, _RSP, _RETURN_ADDRESS, _RFLAGS, _CS, _SS = 6, 7, 16, 49, 51, 52
 _DWARF = {
+    OrcRegister.AX: 0,
     OrcRegister.DX: 1,
     OrcRegister.DI: 5,
     OrcRegister.BP: _RBP,

@@ -11,16 +11,17 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
+from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, X86_64
-from kdump_gdbserver.domain.symbols.orc import OrcFormat, OrcKind, OrcRegister, OrcRow
+from kdump_gdbserver.domain.kernel.orc import OrcFormat, OrcKind, OrcRegister
+from kdump_gdbserver.domain.symbols.orc import OrcRow
 from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.cfi_machine import RSP, Caller, Machine, UnwindTable
 from tests.support.fake_dump import FakeSymbolFile
-from tests.support.orc_writer import write_orc, write_tables
+from tests.support.orc_writer import HEADERS, write_orc, write_tables
 
 BASE = 0x6B64_756D_7000_0000
 TEXT = 0xFFFFFFFF81C00000
@@ -39,6 +40,7 @@ PT_REGS = (
 ).split()
 KERNEL_CS, USER_CS = 0x10, 0x33
 BASES = {
+    OrcRegister.AX: "rax",
     OrcRegister.DX: "rdx",
     OrcRegister.DI: "rdi",
     OrcRegister.BP: "rbp",
@@ -235,12 +237,16 @@ FUNCTIONS = {  # name: rows of 16 bytes each, with padding after them
     "some_c_function": (CALL, CALL),
 }
 IN_ENTRY_TEXT = 3
+HEADER_AT = 0xFFFFFFFF82C00000
 
 
 def kernel(
-    orc_format: OrcFormat, names: dict[str, str] | None = None
+    orc_format: OrcFormat, names: dict[str, str] | None = None, header: bytes | None = None
 ) -> tuple[dict[int, bytes], dict[str, int]]:
-    """Return memory segments and symbols; `names` renames functions."""
+    """Return memory segments and symbols; `names` renames functions.
+
+    `header` is the ORC header, by default that of the format, where it can have one.
+    """
     rows: list[OrcRow] = []
     symbols: dict[str, int] = {}
     at = TEXT
@@ -254,6 +260,10 @@ def kernel(
     segments, ips, entries = write_orc(rows, orc_format)
     symbols |= {"__start_orc_unwind_ip": ips[0], "__stop_orc_unwind_ip": ips[1]}
     symbols |= {"__start_orc_unwind": entries[0], "__stop_orc_unwind": entries[1]}
+    header = HEADERS.get(orc_format) if header is None else header
+    if header is not None:
+        symbols["__start_orc_header"] = HEADER_AT
+        segments[HEADER_AT] = header
     size = IN_ENTRY_TEXT * (0x20 + PADDING)
     symbols |= {"__entry_text_start": TEXT, "__entry_text_end": TEXT + size}
     return segments, symbols
@@ -270,7 +280,26 @@ def symbols_of(memory: AddressSpace, symbols: dict[str, int]) -> KernelSymbols:
 
 def image_of(segments: dict[int, bytes], symbols: dict[str, int]) -> bytes | None:
     memory = SegmentedAddressSpace(segments)
-    return entry_unwind_image(memory, symbols_of(memory, symbols), X86_64, BASE)
+    try:
+        return entry_unwind_image(memory, symbols_of(memory, symbols), X86_64, BASE)
+    except NoUnwindDataError:
+        return None
+
+
+@pytest.mark.parametrize("orc_format", [OrcFormat.SIGNAL_END, OrcFormat.TYPES])
+def test_without_a_header_the_format_is_known_by_the_entries(orc_format: OrcFormat) -> None:
+    segments, symbols = kernel(orc_format)
+    with_header = image_of(segments, symbols)
+    assert with_header is not None
+    del symbols["__start_orc_header"]
+    assert image_of(segments, symbols) == with_header
+
+
+def test_an_unknown_header_is_no_cause_to_guess() -> None:
+    segments, symbols = kernel(OrcFormat.TYPES, header=b"kdump" * 4)
+    memory = SegmentedAddressSpace(segments)
+    with pytest.raises(NoUnwindDataError, match=f"unknown format, {b'kdump'.hex() * 4}"):
+        entry_unwind_image(memory, symbols_of(memory, symbols), X86_64, BASE)
 
 
 @pytest.mark.parametrize("orc_format", OrcFormat)
@@ -316,7 +345,8 @@ def test_without_the_tables_or_the_entry_code_there_is_no_image(name: str) -> No
 def test_other_architectures_have_no_image() -> None:
     segments, symbols = kernel(OrcFormat.TYPES)
     memory = SegmentedAddressSpace(segments)
-    assert entry_unwind_image(memory, symbols_of(memory, symbols), AARCH64, BASE) is None
+    with pytest.raises(NoUnwindDataError, match=r"^$"):
+        entry_unwind_image(memory, symbols_of(memory, symbols), AARCH64, BASE)
 
 
 @given(st.data(), st.sampled_from(OrcFormat))
