@@ -162,17 +162,16 @@ def _records(reader: _Reader) -> Iterator[LogRecord]:
     text_length_at = reader.offset("printk_log.text_len", "log.text_len")
     if size > MAX_BUFFER:
         raise InputError("the kernel log's header is damaged")
-    left = size // max(header, 1) + 2  # more records than fit mean a loop
-    while at != end and left > 0:
-        left -= 1
+    wrapped = False
+    while at != end:
         try:
             raw = reader.memory.read_exact(buffer + at, header)
             length = reader.field(raw, length_at, 2)
-            if length == 0 and at:  # the rest did not fit; the next record is at the start
-                at = 0
-                continue
             if length == 0:
-                return  # damaged: a record of no length leads to itself
+                if wrapped:
+                    return  # damaged: the log goes round once at most
+                at, wrapped = 0, True  # the rest did not fit; the next record is at the start
+                continue
             text = reader.memory.read_exact(
                 buffer + at + header, reader.field(raw, text_length_at, 2)
             )
@@ -181,7 +180,9 @@ def _records(reader: _Reader) -> Iterator[LogRecord]:
         yield LogRecord(reader.field(raw, time_at, 8), _decode(text))
         at += length
         if at >= size:
-            at = 0
+            if wrapped:
+                return
+            at, wrapped = 0, True
 
 
 def _plain_text(reader: _Reader) -> Iterator[LogRecord]:
