@@ -45,7 +45,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
-    return with_entry_code(view, survey)
+    return with_entry_code(view, survey, dump.vmcoreinfo)
 
 
 def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread:
