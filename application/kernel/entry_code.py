@@ -2,7 +2,9 @@
 
 gdb looks for AT_SYSINFO_EHDR in the auxiliary vector, for the mapping that starts there in
 /proc/PID/task/TID/maps, and reads the ELF image from memory (gdb/linux-tdep.c,
-linux_vsyscall_range; gdb/symfile-mem.c).
+linux_vsyscall_range; gdb/symfile-mem.c). It does so only if it has a program by then, and it
+asks the server for one if it has none: so there is one, of nothing but the kernel's build-id.
+With that gdb also compares the vmlinux that it has, and warns of another kernel's.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
+from kdump_gdbserver.domain.symbols.elf_writer import identity_file
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
 
 # Not canonical with four or with five levels of page tables, so no x86_64 kernel can have
@@ -24,6 +28,9 @@ IMAGE_BASE = 0x6B64_756D_7000_0000
 
 _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
+# What gdb calls the kernel when it has no vmlinux, or another kernel's.
+KERNEL_FILE = "/kernel-of-the-vmcore"
+_MOST_BUILD_ID = 64  # bytes; a linker's has 20
 _MAPS = re.compile(r"/proc/1/(?:task/\d+/)?maps")
 # Only `gcore` asks for it (gdb/linux-tdep.c, linux_find_memory_regions_full).
 _SMAPS = "/proc/1/smaps"
@@ -33,18 +40,20 @@ _NO_CORE_FILE = (
 )
 
 
-def with_entry_code(view: View, survey: KernelSurvey) -> View:
-    """Return the view with the unwind image in it, if the dump yields one.
+def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
+    """Return the view with the kernel's identity and, if the dump yields one, the unwind image.
 
     Mappings it has in any case, if none at all: gdb else looks for a program's memory where
     its symbols and stack are, and `gcore` takes hours.
     """
     arch = view.arch
+    identity = identity_file(arch.elf_machine, arch.byte_order, _build_id(info))
+    view = dataclasses.replace(view, exec_file=KERNEL_FILE, files=_KernelFiles(identity))
     try:
         image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE)
     except NoUnwindDataError as reason:
         missing = f"none for entry code: {reason}" if str(reason) else ""
-        return dataclasses.replace(view, files=_KernelFiles(b""), unwind_data=missing)
+        return dataclasses.replace(view, unwind_data=missing)
     image = image.ljust(-(-len(image) // _PAGE) * _PAGE, b"\0")  # gdb reads whole pages
     words = (_AT_SYSINFO_EHDR, IMAGE_BASE, _AT_NULL, 0)
     end = IMAGE_BASE + len(image)
@@ -53,24 +62,34 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
     return dataclasses.replace(
         view,
         auxv=b"".join(word.to_bytes(arch.pointer_size, arch.byte_order) for word in words),
-        files=_KernelFiles(line.encode()),
+        files=_KernelFiles(identity, line.encode()),
         unwind_data="for entry code, by the kernel's ORC tables",
         open_memory=lambda: OverlaidAddressSpace(below(), IMAGE_BASE, image),
     )
 
 
+def _build_id(info: Vmcoreinfo) -> bytes:
+    try:
+        return bytes.fromhex(info.build_id or "")[:_MOST_BUILD_ID]
+    except ValueError:
+        return b""
+
+
 @dataclass(frozen=True, slots=True)
 class _KernelFiles:
-    """The files of the kernel's inferior: its mappings, and what keeps gdb from a core file.
+    """The kernel's identity, its mappings, and what keeps gdb from writing a core file.
 
     gdb would save the unwind image alone and say that all is well.
     """
 
-    maps: bytes
+    identity: bytes
+    maps: bytes = b""
 
     def open(self, path: str) -> RemoteFile | None:
         if path == _SMAPS:
             return _Refused()
+        if path == KERNEL_FILE:
+            return MadeFile(self.identity)
         return MadeFile(self.maps) if _MAPS.fullmatch(path) else None
 
     def read_link(self, path: str) -> str | None:

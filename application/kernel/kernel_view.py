@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
@@ -28,9 +30,16 @@ def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> 
 
 def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
     """Return the view of a kernel that has been surveyed."""
-    layout = dump.facts.arch.layout()
+    # QEMU has a note for each CPU, in order.
+    notes = dump.cpu_notes() if dump.facts.hypervisor else ()
+    control = {note.index: note.control for note in notes}
+    layout = dump.facts.arch.layout_for(
+        name
+        for values in (*(cpu.registers for cpu in survey.cpus), *control.values())
+        for name in values
+    )
     threads = ThreadTable(
-        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout)
+        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, control.get(cpu.number, {}))
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     view = View(
@@ -45,17 +54,19 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
-    return with_entry_code(view, survey)
+    return with_entry_code(view, survey, dump.vmcoreinfo)
 
 
-def _cpu_thread(cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout) -> Thread:
+def _cpu_thread(
+    cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout, control: Mapping[str, int]
+) -> Thread:
     if cpu.pid is None:
         doing = ""
     else:
         doing = f" pid {cpu.pid}" if cpu.pid else " idle"
     return Thread(
         thread_id,
-        lambda: RegisterSet.from_values(layout, cpu.registers),
+        lambda: RegisterSet.from_values(layout, {**cpu.registers, **control}),
         extra=f"CPU #{cpu.number}{doing}" if cpu.has_note else "no CPU registers in the dump",
         core=cpu.number if cpu.has_note else None,
     )

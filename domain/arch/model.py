@@ -1,6 +1,6 @@
 """How an architecture is declared: registers, target-description features, layouts."""
 
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from typing import Union as Either
 
 from ..address_space import AddressSpace, ByteOrder
@@ -262,6 +262,19 @@ class Arch:
             features = self.features + tuple(self.optional[name] for name in optional)
             self._layouts[optional] = RegisterLayout(features, self.byte_order)
         return self._layouts[optional]
+
+    def layout_for(self, names: Iterable[str]) -> RegisterLayout:
+        """Return the layout with those optional features that have one of the named registers.
+
+        A feature whose registers extend another's comes with that one.
+        """
+        there = set(names)
+        wanted: List[str] = []
+        for key, feature in reversed(list(self.optional.items())):
+            has_some = any(register.name in there for register in feature.registers)
+            if has_some or any(self.extends.get(other) == key for other in wanted):
+                wanted.insert(0, key)
+        return self.layout(*wanted)
 
     def gdb_register(self, name: str) -> str:
         """Return gdb's name of a register that a dump or a sidecar calls `name`."""

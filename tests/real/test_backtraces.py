@@ -118,3 +118,31 @@ def test_every_stack_ends_where_nothing_called_it(stacks: Stacks) -> None:
         assert chain["end"] == ("value is not available" if dead else "outermost"), (key, chain)
         assert all(name for name, *_ in chain["frames"]), (key, chain)
         assert bool(chain["frames"]) is not dead
+
+
+def test_symbols_may_be_loaded_after_connecting(stacks: Stacks) -> None:
+    """By the printed line: the same backtrace, through entry code to its end."""
+    dump = stacks.dump
+    with serve(dump.dumps["elf"], "-v", str(dump.vmlinux)) as server:
+        before = gdb(server, "bt", before=[server.file_command])
+        after = gdb(server, server.file_command, "bt", ugly=True)
+    shown = re.findall("^#.*$", before, re.MULTILINE)
+    assert len(shown) > 5
+    assert re.findall("^#.*$", after, re.MULTILINE) == shown
+    assert re.findall("^warning: .*", after, re.MULTILINE) in (
+        [],
+        # The one for any file that a server hands over; there is no other way to give it.
+        ['warning: File transfers from remote targets can be slow. Use "set sysroot" to access'
+         " files locally instead."],
+    )  # fmt: skip
+
+
+def test_another_kernels_vmlinux_is_warned_about_in_gdb(stacks: Stacks) -> None:
+    """And the right one is not; gdb takes the symbols away, which would only mislead."""
+    other = get_dump("6.1" if stacks.dump.release.startswith("6.12") else "6.12", "panic")
+    with serve(stacks.dump.dumps["elf"]) as server:
+        text = gdb(server, "bt", before=[f"file {other.vmlinux}"], ugly=True)
+        right = gdb(server, "bt", before=[f"file {stacks.dump.vmlinux}"])
+    assert f"Build ID mismatch between current exec-file {other.vmlinux}" in text
+    assert "exec-file /kernel-of-the-vmcore" in text
+    assert "warning" not in right

@@ -58,7 +58,7 @@ DUMP_NAMES = {
     "arm": {"x0": "r0", "x12": "r12", "x13": "sp", "x14": "lr", "pstate": "cpsr", "pc": "pc"},
 }
 OPTIONAL_SIZES = {
-    "x86_64": {"avx": 16 * 16},
+    "x86_64": {"avx": 16 * 16, "control": 5 * 8},
     "aarch64": {"fpu": 32 * 16 + 8, "tls": 8, "pauth": 16},
     "riscv64": {},
     "loongarch64": {"fpu": 32 * 8 + 8 * 1 + 4},

@@ -47,6 +47,20 @@ def test_a_register_the_note_lacks_is_unavailable(arch: Arch) -> None:
     assert arch.sp not in view.current.registers
 
 
+def test_control_registers_are_there_where_notes_have_them() -> None:
+    """As QEMU's do for each CPU; a kernel's own notes are not of each CPU, and have none."""
+    kernel = fake_kernel(X86_64, hypervisor=True)
+    control = {"cr0": 0x80050033, "cr2": 8, "cr3": 0x1E0E000, "cr4": 0x751EF0, "k_gs_base": 0}
+    notes = [dataclasses.replace(note, control=control) for note in kernel.notes]
+    view = open_kernel_view(dataclasses.replace(kernel, notes=notes).dump())
+    for thread, note in zip(view.threads, notes, strict=True):
+        found = {name: thread.registers[name] for name in thread.registers}
+        assert found == {**note.registers, **control}
+    without = open_kernel_view(kernel.dump())
+    assert "cr3" not in without.layout.by_name
+    assert without.layout.features == X86_64.layout().features
+
+
 @every_arch
 def test_the_text_segment_is_where_the_kernel_runs(arch: Arch) -> None:
     kernel = fake_kernel(arch)
