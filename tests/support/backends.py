@@ -14,7 +14,7 @@ from pathlib import Path
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.domain.arch import AARCH64, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
-from kdump_gdbserver.ports.crash_dump import CrashDump
+from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from tests.support.elf_core import ElfCoreOpener
 from tests.support.fake_dump import FakeDump
 from tests.support.page_table_writer import (
@@ -26,7 +26,7 @@ from tests.support.page_table_writer import (
 )
 
 BACKENDS = ("fake", "elf core", "kdumpfile")
-_OPENERS = {"elf core": ElfCoreOpener(), "kdumpfile": KdumpfileOpener()}
+_OPENERS: dict[str, CrashDumpOpener] = {"elf core": ElfCoreOpener(), "kdumpfile": KdumpfileOpener()}
 _PAGE = 4096
 _PHYSICAL = (1 << 48) - 1
 _TABLES, _TABLES_MAPPED_AT = 0x6000_0000_0000, 0xFFFF_FFFF_F000_0000

@@ -71,7 +71,7 @@ def test_info_tells_what_is_known() -> None:
     assert lines["KASLR offset"] == "0x1000000"
     assert lines["panic"] == "Kernel panic - not syncing: just so"
     assert lines["crash time"] == "2023-11-14 22:13:20 UTC"
-    assert lines["dump level"] == "17 (without zero pages, free pages)"
+    assert lines["dump level"] == "17 (without free pages)"
     assert lines["taken by"] == "a hypervisor (QEMU)"
     assert lines["memory"].endswith("MiB in the dump")
     assert lines["architecture"] == "x86_64"
