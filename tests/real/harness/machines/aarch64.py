@@ -44,6 +44,7 @@ AARCH64 = Machine(
         "kdump": Scenario(_WITH_PAC, cpus=4, command_line="crashkernel=192M", memory_mib=768),
     },
     before_kexec=_BEFORE_KEXEC,
+    everyday=("6.1-panic", "6.1-nopac", "6.1-live", "6.1-kdump"),
     compiler=Compiler("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
     compiler32=Compiler("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
 )

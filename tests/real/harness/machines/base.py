@@ -11,15 +11,16 @@ from typing import Literal
 class KernelSource:
     """Where a kernel series comes from: the newest of `flavour` in Debian's suite `suite`.
 
-    The image packages are called linux-image-`series`SOMETHING-`flavour`. `runs_32_bits`: it
-    runs 32-bit programs, if the machine has a compiler for them. `tools` is the suite of busybox,
-    kexec and makedumpfile in its guests, `level` the dump level up to which that makedumpfile
-    knows this kernel, None if it does not know it at all.
+    The image packages are called linux-image-`series`SOMETHING-`flavour`. `listed`: its dumps are
+    in catalogue(). `runs_32_bits`: it runs 32-bit programs, if the machine has a compiler for
+    them. `tools` is the suite of busybox, kexec and makedumpfile in its guests, `level` the dump
+    level up to which that makedumpfile knows this kernel, None if it does not know it at all.
     """
 
     suite: str
     series: str
     flavour: str
+    listed: bool = True
     runs_32_bits: bool = True
     tools: str = "bookworm"
     level: int | None = 31
@@ -61,12 +62,13 @@ class Machine:
 
     `debian` is Debian's name of it. `options` choose QEMU's machine, `disk` the device by which it
     shows a disk. `user_mode` is a regular expression that QEMU's "info registers" of a CPU in user
-    mode matches; `user_mode_note` tells the same of a note. `compiler32` builds `plain32`.
-    `static_pie`: the C library has what such programs start with. `paging`: QEMU can write dumps
-    with virtual addresses. `vmcoreinfo`: the machine has the device by which a kernel hands its
-    VMCOREINFO note to QEMU. `panic_stops`: a kernel that panics tells the machine, which stops,
-    and says no more on its console. `before_kexec` is shell text that mends what kexec-tools of
-    this machine finds in /proc/kallsyms and /proc/iomem; what it mounts there goes again.
+    mode matches; `user_mode_note` tells the same of a note. `everyday` names the dumps that the
+    everyday tests use, as "6.1-panic". `compiler32` builds `plain32`. `static_pie`: the C library
+    has what such programs start with. `paging`: QEMU can write dumps with virtual addresses.
+    `vmcoreinfo`: the machine has the device by which a kernel hands its VMCOREINFO note to QEMU.
+    `panic_stops`: a kernel that panics tells the machine, which stops, and says no more on its
+    console. `before_kexec` is shell text that mends what kexec-tools of this machine finds in
+    /proc/kallsyms and /proc/iomem; what it mounts there goes again.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Machine:
     kernels: Mapping[str, KernelSource]
     scenarios: Mapping[str, Scenario]
     compiler: Compiler
+    everyday: tuple[str, ...] = ()
     compiler32: Compiler | None = None
     static_pie: bool = True
     paging: bool = False

@@ -17,6 +17,7 @@ PPC64LE = Machine(
     kernels={"6.1": KernelSource("bookworm", "6.1", "powerpc64le")},
     scenarios={
         "panic": Scenario("power9", memory_mib=1024),
+        "live": Scenario("power9", memory_mib=1024),
         "kdump": Scenario("power9", cpus=4, command_line="crashkernel=384M", memory_mib=1024),
     },
     compiler=Compiler(

@@ -22,7 +22,7 @@ RISCV64 = Machine(
     user_mode=r"pc +0000[0-7]",
     user_mode_note=UserMode(112, 1 << 63, 0),
     kernels={
-        "6.12": KernelSource("trixie", "6.12", "riscv64", tools="trixie"),
+        "6.12": KernelSource("trixie", "6.12", "riscv64", tools="trixie", listed=False),
         # The newest makedumpfile knows no more of this kernel than which pages are zero.
         "7": KernelSource("forky", "7", "riscv64", tools="forky", level=1),
     },

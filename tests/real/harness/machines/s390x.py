@@ -18,6 +18,7 @@ S390X = Machine(
     # Debian builds this kernel without CONFIG_CRASH_DUMP: no true kdump.
     scenarios={
         "panic": Scenario("max"),
+        "live": Scenario("max"),
     },
     compiler=Compiler("s390x-linux-gnu-gcc", "gcc-s390x-linux-gnu libc6-dev-s390x-cross"),
     vmcoreinfo=False,

@@ -31,6 +31,7 @@ X86_64 = Machine(
         "7": KernelSource("trixie-backports", "7", "cloud-amd64", tools="forky", level=23),
     },
     scenarios=_SCENARIOS,
+    everyday=("6.1-panic", "6.1-kdump", "6.1-live", "6.12-panic", "6.12-kdump"),
     compiler=Compiler("gcc", "gcc libc6-dev"),
     compiler32=Compiler("gcc", "gcc libc6-dev"),
     paging=True,
