@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +31,8 @@ class Readable(Protocol):
 class MonitorTarget:
     """A session on a dump's memory; `root_table` is its process's page table, None the kernel's.
 
-    `shown` says in words what the session shows, `current` which thread is current and why.
+    `shown` says in words what the session shows, `current` which thread is current and why,
+    `text` where the kernel's image is, `symbols` where its symbols and types are from.
     """
 
     session: Readable
@@ -40,6 +41,8 @@ class MonitorTarget:
     root_table: RootTable | None
     shown: str
     current: str
+    text: str | None = None
+    symbols: Callable[[], str] | None = None
 
     @property
     def dump(self) -> CrashDump:
