@@ -104,13 +104,16 @@ class DumpMemory:
     def _lead_to(self, tables: KernelTables, address: int | None, physical: int | None) -> bool:
         """Whether page tables map an address, to a physical one if that is given.
 
-        What cannot be told, as they are not in the dump, is no reason against them.
+        What cannot be told, as the dump lacks a part of them, is no reason against them.
         """
         if address is None:
             return True
         walk = self._page_tables(tables, self.dump.physical(), None).walk(address)
         if walk.physical is None:
-            return physical is not None and walk.fault not in _TOLD
+            facts = self.dump.facts
+            is_whole = not facts.truncated and not facts.parts_missing
+            told = walk.fault in _TOLD or (walk.fault is FaultReason.EXCLUDED and is_whole)
+            return physical is not None and not told
         return physical is None or walk.physical == physical
 
     @functools.cached_property

@@ -28,14 +28,15 @@ class FilePlace:
     """Where a page's bytes are: file, offset and length (bytes), and how they are stored.
 
     `codec` names what the page was compressed with, None for one that is stored as it is.
-    `rearranged` says that the offset is not the file's own, but that in the dump which a
-    flattened file makes when it is put together.
+    `inside` is which byte of the page was asked for. `rearranged` says that the offset is not
+    the file's own, but that in the dump which a flattened file makes when it is put together.
     """
 
     path: str
     offset: int
     length: int
     codec: str | None = None
+    inside: int = 0
     rearranged: bool = False
 
 
@@ -81,13 +82,11 @@ class DumpFacts:
             return "the file is truncated"
         if self.parts_missing:
             return "not all parts of the split dump were given"
-        if self.dump_level:
-            return "filtered out by makedumpfile: " + ", ".join(dump_level_classes(self.dump_level))
-        return None
+        classes = dump_level_classes(self.dump_level or 0)
+        return f"filtered out by makedumpfile: {', '.join(classes)}" if classes else None
 
 
 _LEVEL_CLASSES = (
-    (1, "zero pages"),
     (2, "cache pages"),
     (4, "private cache pages"),
     (8, "user pages"),
@@ -96,5 +95,9 @@ _LEVEL_CLASSES = (
 
 
 def dump_level_classes(level: int) -> list[str]:
-    """Name the page classes that makedumpfile's `-d LEVEL` leaves out (makedumpfile(8))."""
+    """Name the page classes that makedumpfile's `-d LEVEL` leaves out (makedumpfile(8)).
+
+    Pages of zeros, level 1, are not among them: only kdump-compressed files tell their level,
+    and these keep one page of zeros for all (makedumpfile.c, write_kdump_pages_cyclic).
+    """
     return [name for bit, name in _LEVEL_CLASSES if level & bit]

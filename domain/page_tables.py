@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 from typing import Union as Either
 
 from .address_space import AddressSpace, ByteOrder
-from .arch.paging import EntryKind, TableForm
+from .arch.paging import NOWHERE, Decoded, EntryKind, TableForm
 from .errors import FaultReason, MemoryFault
 from .page_walk import PageWalk, TableEntry
 
@@ -74,8 +74,9 @@ class TableCache:
 class PageTables(Translator):
     """The page tables of the kernel or of one process, below the top table at `root`.
 
-    `root` is a physical address, and `physical` the machine's memory. `upper` says which half's
-    tables they are where each half has its own (`TableForm.split`). A walk takes as many steps
+    `root` is a physical address, and `physical` the machine's memory. `upper` says that it is
+    the kernel's half that is looked at: the kernel has no page swapped out, nor hidden from the
+    hardware. A walk takes as many steps
     as there are levels, wherever the entries of a damaged dump may lead.
     """
 
@@ -95,6 +96,7 @@ class PageTables(Translator):
         self._physical = physical
         self._byte_order: ByteOrder = byte_order
         self._upper = upper
+        self._decode = self._decode_kernel if upper else form.decode
         self._cache = cache or TableCache()
         # By address without the bits that a lowest table looks at: that table, or the physical
         # address where a large page has the first byte of them.
@@ -117,7 +119,7 @@ class PageTables(Translator):
         if index >= len(leaf):
             return self._translate(address), 1
         entry = leaf[index]
-        kind, start, size = form.decode(entry, 1)
+        kind, start, size = self._decode(entry, 1)
         if kind is not EntryKind.PAGE and kind is not EntryKind.HIDDEN:
             return self._translate(address), 1
         inside = address % size
@@ -156,7 +158,7 @@ class PageTables(Translator):
                 detail = f"the page table's entry at {fault.address:#x}"
                 return PageWalk(address, tuple(entries), span, None, None, fault.reason, detail)
             entries.append(TableEntry(level, place, entry))
-            kind, start, size = form.decode(entry, level)
+            kind, start, size = self._decode(entry, level)
             if kind is EntryKind.TABLE:
                 table = start
                 continue
@@ -168,6 +170,10 @@ class PageTables(Translator):
         what, name = _WORDS[level]
         detail = f"{what} not present: {name}[{index}] = {entry:#x}"
         return PageWalk(address, tuple(entries), step, None, None, reason, detail)
+
+    def _decode_kernel(self, entry: int, level: int) -> Decoded:
+        found = self.form.decode(entry, level)
+        return NOWHERE if found[0] in (EntryKind.HIDDEN, EntryKind.SWAPPED) else found
 
     def _translate(self, address: int) -> int:
         """Return the physical address by a walk; raise `MemoryFault` with its words."""
@@ -191,7 +197,7 @@ class PageTables(Translator):
         try:
             for level in range(form.levels, 1, -1):
                 entry = self._entry(table, level, self._index(address, level))
-                kind, table, size = form.decode(entry, level)
+                kind, table, size = self._decode(entry, level)
                 if kind is EntryKind.PAGE or kind is EntryKind.HIDDEN:
                     return self._remember(region, table + first % size)
                 if kind is not EntryKind.TABLE:

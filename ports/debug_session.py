@@ -10,6 +10,7 @@ from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.placement import UNKNOWN, Placement
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
+from kdump_gdbserver.ports.libraries import Library
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
 from kdump_gdbserver.ports.os_tables import OsTable
@@ -26,6 +27,7 @@ class Inferior:
     shows first. `placement` is that of the symbol file. `facts` are the dump's. None stands for
     what the view does not have: `auxv`, the auxiliary vector as the kernel lays it out;
     `exec_file`, the executable's path on its machine; `files`, those of the dumped machine.
+    `libraries` are told only where the debugger cannot find them in memory.
     """
 
     arch: Arch
@@ -38,6 +40,7 @@ class Inferior:
     exec_file: str | None = None
     files: RemoteFiles | None = None
     os_tables: Sequence[OsTable] = ()
+    libraries: Sequence[Library] = ()
 
 
 class DebugSession(Protocol):

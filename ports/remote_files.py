@@ -5,6 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 
+class RefusedError(Exception):
+    """A file must not be read; the message is one line that says why and what to do instead.
+
+    A client is to give up what it is doing, which it does not for a file that is not there.
+    """
+
+
 class RemoteFile(Protocol):
     """A file that is open for reading; sizes and offsets are in bytes."""
 
@@ -13,7 +20,10 @@ class RemoteFile(Protocol):
         """How long the file is."""
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return at most `count` bytes from `offset` on, none at the end; raises `OSError`."""
+        """Return at most `count` bytes from `offset` on, none at the end.
+
+        Raises `OSError`, and `RefusedError`.
+        """
 
     def close(self) -> None:
         """Let the file go."""

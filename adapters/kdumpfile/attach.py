@@ -13,10 +13,12 @@ from kdump_gdbserver.adapters.kdumpfile.library.context import Context
 from kdump_gdbserver.adapters.kdumpfile.library.loading import Library
 from kdump_gdbserver.domain.arch import Arch
 from kdump_gdbserver.domain.errors import DumpOpenError
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 # Decompressed pages that libkdumpfile keeps. It searches them one by one (see PageCache),
 # but needs a few for each context that is in the middle of a page table.
 _CACHED_PAGES = 512
+_PAGE_SIZES = [1 << shift for shift in range(12, 17)]
 
 
 def attach(
@@ -49,22 +51,40 @@ def attach(
     return context
 
 
-def settle(context: Context, path: str, vmcoreinfo: bytes | None) -> None:
-    """Make an attached context ready for reading.
+def settle(
+    context: Context,
+    path: str,
+    header: FileHeader,
+    replaced: bytes | None,
+    vmcoreinfo: Vmcoreinfo,
+) -> int:
+    """Make an attached context ready for reading; return the size of the file's pages.
 
-    Raises `DumpOpenError` when libkdumpfile does not know the page size: it would read
-    through a null pointer.
+    Raises `DumpOpenError` when it is not known, or none that a machine can have: libkdumpfile
+    would read through a null pointer, or write behind the end of a buffer.
     """
     attributes = Attributes(context)
-    if vmcoreinfo is not None:
+    if replaced is not None:
         # Only works once the files are open: opening sets it anew.
-        attributes.set_blob("linux.vmcoreinfo.raw", vmcoreinfo)
+        attributes.set_blob("linux.vmcoreinfo.raw", replaced)
     page_size = attributes.number("arch.page_size")
+    if header.block_size and page_size != header.block_size:
+        # QEMU writes aarch64's memory in pages of 64 KiB, but VMCOREINFO has the kernel's size.
+        attributes.set_number("arch.page_size", header.block_size)
+        page_size = header.block_size
+    if not page_size and header.is_plain_elf:  # the library is not asked for its memory
+        page_size = vmcoreinfo.page_size
+    if page_size and page_size not in _PAGE_SIZES:
+        raise DumpOpenError(
+            f"{path}: its pages have {page_size} bytes, by its own word, which no machine has; "
+            "the dump, or its VMCOREINFO, is damaged"
+        )
     if not page_size:
         raise DumpOpenError(
             f"{path}: the page size is not known to this libkdumpfile; give the kernel's "
             "VMCOREINFO (--vmcoreinfo), or use a newer library ('pip install drgn')"
         )
+    return page_size
 
 
 def require_codec(context: Context, library: Library, path: str, header: FileHeader) -> None:

@@ -44,30 +44,33 @@ class KdumpfileDump:
         facts: DumpFacts,
         vmcoreinfo: Vmcoreinfo,
         headers: Sequence[FileHeader],
+        *,
+        page_size: int,
     ) -> None:
-        """Take over the context and the files."""
+        """Take over the context and the files, whose pages have so many bytes."""
         self._context = context
         self.facts = facts
         self.vmcoreinfo = vmcoreinfo
         self._headers = headers
-        self._cache = PageCache(facts.page_size)
-        self._bounds = _bounds(headers, facts.page_size)
+        self._cache = PageCache(page_size)
+        self._bounds = _bounds(headers, page_size)
         self._notes: tuple[CpuNote, ...] | None = None
         self._files = context.files = files
         self._spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self.places = KdumpFilePlaces(files, facts.paths, headers, facts.page_size)
+        self.places = KdumpFilePlaces(files, facts.paths, headers, page_size)
         truncated = any(header.truncated for header in headers)
         self.translation = (
             KdumpTranslation(
                 context,
                 facts.arch,
-                facts.page_size,
+                page_size,
                 self._bounds,
                 truncated=truncated,
                 is_cut=lambda: truncated or files.have_shrunk(),
             )
-            if can_translate(context.functions, facts.arch)
+            # It reads tables in pages of the machine's size, and mixes them up in larger ones.
+            if can_translate(context.functions, facts.arch) and page_size == facts.page_size
             else None
         )
 
@@ -85,7 +88,7 @@ class KdumpfileDump:
             self._files.require_open()
             extents = self._headers[0].extents
             space: _Space
-            if extents is not None and not self._headers[0].flattened:
+            if extents is not None and self._headers[0].is_plain_elf:
                 space = ElfMemory(self._files, extents)
             else:
                 # Machine-physical, as kernel-physical addresses need a working translation.

@@ -41,7 +41,7 @@ def read_facts(
         paths=tuple(paths),
         format=attributes.string("file.format") or headers[0].form,
         arch=arch,
-        page_size=attributes.number("arch.page_size") or vmcoreinfo.page_size or 4096,
+        page_size=vmcoreinfo.page_size or attributes.number("arch.page_size") or 4096,
         cpu_count=attributes.number("cpu.number") or len(cpu_notes(headers[0].notes, arch) or ()),
         hypervisor=_is_hypervisor(headers),
         release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,

@@ -23,16 +23,20 @@ from kdump_gdbserver.ports.crash_dump import CrashDump
 
 if TYPE_CHECKING:
     from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+    from kdump_gdbserver.adapters.kdumpfile.library.context import Context
+    from kdump_gdbserver.domain.dump_facts import DumpFacts
     from kdump_gdbserver.domain.vmcoreinfo_search import FoundVmcoreinfo
 
 
 def _search(
-    dump: KdumpfileDump, headers: Sequence[FileHeader], attributes: Attributes
+    context: Context, files: DumpFiles, facts: DumpFacts, headers: Sequence[FileHeader]
 ) -> FoundVmcoreinfo | None:
     """Look for the VMCOREINFO that the files do not carry in the memory that they do."""
     from kdump_gdbserver.domain.vmcoreinfo_search import find_vmcoreinfo
 
-    page_size = dump.facts.page_size
+    nothing, page_size = Vmcoreinfo({}), facts.page_size
+    if not headers[0].is_plain_elf:  # else memory is read without the library
+        page_size = settle(context, facts.paths[0], headers[0], None, nothing)
     ranges: list[tuple[int, int]] = []
     for header in headers:
         if header.held is not None:
@@ -40,11 +44,12 @@ def _search(
         elif header.extents is not None:
             ranges += [(extent.start, extent.end) for extent in header.extents]
         else:
-            ranges.append((0, (attributes.number("max_pfn") or 0) * page_size))
+            ranges.append((0, (Attributes(context).number("max_pfn") or 0) * page_size))
+    bare = KdumpfileDump(context, files, facts, nothing, headers, page_size=page_size)
     try:
-        return find_vmcoreinfo(dump.physical(), ranges, dump.facts.arch)
+        return find_vmcoreinfo(bare.physical(), ranges, facts.arch)
     finally:
-        dump.close_spaces()
+        bare.close_spaces()
 
 
 class KdumpfileOpener:
@@ -95,19 +100,16 @@ class KdumpfileOpener:
             facts, info = read_facts(
                 paths, context, headers, arch=chosen, library=library, replaced=info
             )
-            if headers[0].extents is None or headers[0].flattened:
-                settle(context, paths[0], vmcoreinfo)  # else memory is read without the library
             if not info.lines and not facts.xen:
-                bare = KdumpfileDump(context, open_files, facts, info, headers)
-                found = _search(bare, headers, Attributes(context))
+                found = _search(context, open_files, facts, headers)
                 if found is not None:
                     vmcoreinfo, chosen = found.text, facts.arch
                     facts, info = read_facts(
                         paths, context, headers, arch=chosen, library=library, replaced=found.info
                     )
                     facts = replace(facts, vmcoreinfo_at=found.address)
-            settle(context, paths[0], vmcoreinfo)
+            page_size = settle(context, paths[0], headers[0], vmcoreinfo, info)
             require_codec(context, library, paths[0], headers[0])
-            dump = KdumpfileDump(context, open_files, facts, info, headers)
+            dump = KdumpfileDump(context, open_files, facts, info, headers, page_size=page_size)
             undo.pop_all()
         return dump

@@ -16,7 +16,7 @@ from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
-from kdump_gdbserver.ports.remote_files import RemoteFile
+from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
 
 # Not canonical with four or with five levels of page tables, so no x86_64 kernel can have
 # anything there. The bytes spell "kdump".
@@ -25,6 +25,12 @@ IMAGE_BASE = 0x6B64_756D_7000_0000
 _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
 _MAPS = re.compile(r"/proc/1/(?:task/\d+/)?maps")
+# Only `gcore` asks for it (gdb/linux-tdep.c, linux_find_memory_regions_full).
+_SMAPS = "/proc/1/smaps"
+_NO_CORE_FILE = (
+    "gcore is for processes (-j): a core file of the kernel would be all its memory once more;"
+    " copy the vmcore, or save a range with gdb's dump binary memory FILE START END"
+)
 
 
 def with_entry_code(view: View, survey: KernelSurvey) -> View:
@@ -52,12 +58,27 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
 
 @dataclass(frozen=True, slots=True)
 class _KernelFiles:
-    """The one file of the kernel's inferior: its mappings."""
+    """The files of the kernel's inferior: its mappings, and what keeps gdb from a core file.
+
+    gdb would save the unwind image alone and say that all is well.
+    """
 
     maps: bytes
 
     def open(self, path: str) -> RemoteFile | None:
+        if path == _SMAPS:
+            return _Refused()
         return MadeFile(self.maps) if _MAPS.fullmatch(path) else None
 
     def read_link(self, path: str) -> str | None:
         return None
+
+
+class _Refused:
+    size = 0
+
+    def read(self, offset: int, count: int) -> bytes:
+        raise RefusedError(_NO_CORE_FILE)
+
+    def close(self) -> None:
+        pass

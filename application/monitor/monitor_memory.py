@@ -72,8 +72,9 @@ def _place(target: MonitorTarget, physical: int) -> Iterator[str]:
     if place.codec is None:
         stored = f"{place.length:#x} bytes, as it is"
     else:
-        at = physical % target.dump.facts.page_size
-        stored = f"byte {at:#x} of a page, {place.length} bytes compressed with {place.codec}"
+        stored = (
+            f"byte {place.inside:#x} of a page, {place.length} bytes compressed with {place.codec}"
+        )
     if place.rearranged:
         stored += ", at this offset of the rearranged dump"
     yield f"file      {place.path} at {place.offset:#x} ({stored})"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
 from kdump_gdbserver.application.memory import DumpMemory
+from kdump_gdbserver.application.process.libraries import find_libraries
 from kdump_gdbserver.application.process.load_offset import find_load_offset
 from kdump_gdbserver.application.process.mapped_files import Mappings
 from kdump_gdbserver.application.process.os_tables import process_tables
@@ -125,6 +126,7 @@ def _process_view(
         dump_memory=dump_memory,
         root_table=image.root_table,
         memory_map=mappings if image.vmas else None,
+        libraries=find_libraries(image, mappings, open_memory(), arch, page_size),
         os_tables=(*process_tables(image, cpus), cpu_table(survey.cpus)),
         title=f'process {image.pid} "{printable(image.comm)}"',
         build_id=_build_id(image, mappings, open_memory()),

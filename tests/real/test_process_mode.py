@@ -559,6 +559,33 @@ def test_filtered_pages_of_files_come_from_the_sysroot_or_not_at_all(
         assert "Cannot access memory at address" in text.split("main>:")[1], text
 
 
+@pytest.mark.parametrize("program", ["threads", "plain32"])
+def test_libraries_are_found_where_their_list_was_filtered(
+    save: Save, tmp_path: Path, program: str
+) -> None:
+    """A dump without user pages has no stack and no link_map; the frame that runs has its name."""
+    dump = get_dump("6.1", "kdump")
+    sidecar = save(dump, program)
+    vmas: list[dict[str, Any]] = json.loads(sidecar.read_text())["vmas"]
+    modified = next(vma["file_mtime"] for vma in vmas if vma.get("path") == f"/bin/{program}")
+    good = sysroot_as_in_the_guest(dump, tmp_path / "good", modified)
+    commands = ("info sharedlibrary", "thread apply all bt 1", "x/i $pc")
+    libraries = {vma["path"]: vma["start"] for vma in reversed(vmas) if ".so" in vma["path"]}
+    for form, options in (
+        ("d31-zlib", ("--sysroot", str(good))), ("elf", ("--sysroot", str(good))), ("d31-zlib", ()),
+    ):  # fmt: skip
+        text = ask(dump, sidecar, program, *commands, form=form, options=options, ugly=True)
+        shown = re.findall(r"^0x\w+ +0x\w+ +Yes\S* +(?:\(\*\) +)?(\S+)$", text, re.MULTILINE)
+        told = {f"{dump.sysroot}{path}" for path in libraries}
+        if not options:
+            assert set(shown) < told  # nothing proves whose code it is
+            continue
+        assert set(shown) == told, text
+        pcs = re.findall(r"^#0 .*", text, re.MULTILINE)
+        assert len(pcs) == (6 if program == "threads" else 2)
+        assert not any("?? ()" in pc for pc in pcs), text
+
+
 def test_a_sidecar_of_another_dump_is_refused(save: Save) -> None:
     sidecar = save(get_dump("6.1", "panic"), "threads")
     other = get_dump("6.12", "panic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.domain.errors import MemoryFault
 from tests.real.conftest import get_dump
 from tests.real.harness import RealDump
 from tests.real.test_kernel_mode import current_pids
@@ -136,8 +139,27 @@ def test_why_explains_pages_that_makedumpfile_left_out() -> None:
             before=[f"file {dump.vmlinux}"],
         )
     assert re.search(r"cannot be read: page is not in the dump", text), text
-    assert "filtered out by makedumpfile: zero pages, cache pages" in text
+    assert "filtered out by makedumpfile: cache pages, private cache pages, user" in text
     assert "the page tables say that it is at physical address 0x" in text
+
+
+def test_pages_of_zeros_are_not_said_to_be_filtered() -> None:
+    """Those that are not free can be read at level 31: the file keeps one page for all."""
+    dump = get_dump("6.1", "kdump")
+    opener = KdumpfileOpener()
+    whole = opener.open([str(path) for path in dump.dumps["d0-zlib"]]).physical()
+    filtered = opener.open([str(path) for path in dump.dumps["d31-zlib"]])
+    memory, zeros = filtered.physical(), bytes(4096)
+    readable = 0
+    for address in range(0, 0x2000_0000, 4096):
+        with contextlib.suppress(MemoryFault):
+            if memory.read(address, 4096) == zeros:
+                assert whole.read(address, 4096) == zeros
+                readable += 1
+    assert readable > 1000
+    assert filtered.facts.dump_level == 31
+    assert filtered.facts.missing_pages is not None
+    assert "zero" not in filtered.facts.missing_pages
 
 
 def _timed_find(server: Server, dump: RealDump) -> tuple[str, float]:

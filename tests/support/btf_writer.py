@@ -19,10 +19,10 @@ class BtfWriter:
     def __init__(self, byte_order: ByteOrder = "little", base: BtfWriter | None = None) -> None:
         self.prefix = "<" if byte_order == "little" else ">"
         self.byte_order: ByteOrder = byte_order
-        self.count = base.count if base else 0
+        self.count: int = base.count if base else 0
         self._base = base
         self._first_string: int = base._first_string + len(base._strings) if base else 0
-        self._strings = bytearray(b"" if base else b"\0")
+        self._strings: bytearray = bytearray(b"" if base else b"\0")
         self._known: dict[str, int] = {}
         self._types = b""
 

@@ -70,15 +70,17 @@ class UnwindTable:
                 registers[register] = self._value(each, register, cfa, machine)
         ended = pc_rule.type == RegisterRule.UNDEFINED
         caller = None if ended else registers.pop(RETURN_ADDRESS)
+        assert fde.cie is not None
         return Caller(registers, cfa, caller, b"S" in fde.cie["augmentation"])
 
     def _value(self, rule: RegisterRule, register: int, cfa: int, machine: Machine) -> int:
         if rule.type == RegisterRule.SAME_VALUE:
             return machine.registers[register]
-        if rule.type == RegisterRule.OFFSET:
-            return machine.word(cfa + rule.arg)
-        if rule.type == RegisterRule.VAL_OFFSET:
-            return int(cfa + rule.arg) & _MASK
+        if rule.type in (RegisterRule.OFFSET, RegisterRule.VAL_OFFSET):
+            assert isinstance(rule.arg, int)
+            value = cfa + rule.arg & _MASK
+            return machine.word(value) if rule.type == RegisterRule.OFFSET else value
+        assert isinstance(rule.arg, list)
         value = self._evaluate(rule.arg, machine, [cfa])
         return machine.word(value) if rule.type == RegisterRule.EXPRESSION else value
 

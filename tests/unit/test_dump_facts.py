@@ -14,9 +14,9 @@ from tests.support.fake_dump import facts_of
     ("level", "expected"),
     [
         (0, []),
-        (1, ["zero pages"]),
-        (17, ["zero pages", "free pages"]),
-        (31, ["zero pages", "cache pages", "private cache pages", "user pages", "free pages"]),
+        (1, []),
+        (17, ["free pages"]),
+        (31, ["cache pages", "private cache pages", "user pages", "free pages"]),
     ],
 )
 def test_dump_levels_are_named_as_makedumpfile_does(level: int, expected: list[str]) -> None:
@@ -28,6 +28,7 @@ def test_the_reason_for_missing_pages() -> None:
     assert facts.missing_pages is None
     assert dataclasses.replace(facts, dump_level=0).missing_pages is None
     filtered = dataclasses.replace(facts, dump_level=9)
-    assert filtered.missing_pages == "filtered out by makedumpfile: zero pages, user pages"
+    assert filtered.missing_pages == "filtered out by makedumpfile: user pages"
+    assert dataclasses.replace(facts, dump_level=1).missing_pages is None
     truncated = dataclasses.replace(filtered, truncated=True)
     assert truncated.missing_pages == "the file is truncated"

@@ -14,6 +14,7 @@ from kdump_gdbserver.application.view import DeferredTarget, View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch import ARCHITECTURES, X86_64, Arch
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
+from kdump_gdbserver.ports.remote_files import RefusedError
 from tests.support import damage
 from tests.support.fake_dump import FakeDump, FakeSymbolFile
 from tests.support.fake_kernel import FakeKernel, fake_kernel, registers_of
@@ -104,7 +105,11 @@ def test_there_are_mappings_if_none_at_all() -> None:
         maps = files.open(path)
         assert maps is not None
         assert (maps.size, maps.read(0, 99)) == (0, b"")
-    assert files.open("/proc/1/smaps") is None
+    smaps = files.open("/proc/1/smaps")
+    assert smaps is not None
+    with pytest.raises(RefusedError, match=r"^gcore is for processes .*copy the vmcore"):
+        smaps.read(0, 99)
+    assert files.open("/proc/1/task/1/smaps") is None
     assert files.open("/etc/passwd") is None
 
 

@@ -68,7 +68,7 @@ def test_info_tells_what_is_known() -> None:
     assert lines["KASLR offset"] == "0x1000000"
     assert lines["panic"] == "Kernel panic - not syncing: just so"
     assert lines["crash time"] == "2023-11-14 22:13:20 UTC"
-    assert lines["dump level"] == "17 (without zero pages, free pages)"
+    assert lines["dump level"] == "17 (without free pages)"
     assert lines["taken by"] == "a hypervisor (QEMU)"
     assert lines["memory"].endswith("MiB in the dump")
     assert lines["architecture"] == "x86_64"
@@ -147,7 +147,7 @@ def test_vtop_names_levels_large_pages_and_compressed_places() -> None:
     entries = tuple(TableEntry(level, 0x1000 * level, 0x63) for level in (5, 4, 3))
     large = TableEntry(2, 0x5008, 1 << 63 | 0x2000_01E3)
     dump.shown = PageWalk(0, (*entries, large), 1 << 21, 0x20012345, 1 << 21)
-    dump.place = FilePlace("/dump", 0x999, 77, "zlib")
+    dump.place = FilePlace("/dump", 0x999, 77, "zlib", 0x345)
     lines = client(dump).monitor("vtop ffff888000012345").splitlines()
     assert [line.split()[0] for line in lines] == [
         "virtual", "PGD", "P4D", "PUD", "PMD", "physical", "file",

@@ -183,18 +183,30 @@ def test_entries_that_the_hardware_refuses_lead_nowhere(
 
 def test_swapped_and_hidden_pages_are_told_apart() -> None:
     paging = x86_64_paging(4)
-    base = kernel_address(paging.form, 0x40_0000)
+    base = 0x40_0000
     writer = TableWriter(paging, ROOT)
     writer.put(base, 0x1234_0000_0000_0E02)
     for page in (1, 2):  # hidden ones count down: they are inverted
         writer.put(base + page * 4096, ~(0x5000 - page * 4096) & 0x000F_FFFF_FFFF_F000 | 0x100)
     writer.put(base + (1 << 21), ~0x4020_0000 & 0x000F_FFFF_FFFF_F000 | 0x180, level=2)
-    tables = tables_of(writer)
+    tables = tables_of(writer, upper=False)
     with pytest.raises(MemoryFault, match=r"swapped out \(Page not present: pte\[0\] = 0x1234"):
         tables.run(base, base + 4096)
     assert tables.run(base + 4096 + 5, base + 12288) == (0x4005, 4096 - 5)
     assert tables.run(base + 2 * 4096, base + 12288) == (0x3000, 4096)
     assert tables.run(base + (1 << 21) + 9, base + (1 << 22))[0] == 0x4020_0009
+
+
+def test_of_the_kernel_no_page_is_swapped_out_or_hidden() -> None:
+    """What it frees of itself keeps entries that look like those, without the present bit."""
+    paging = x86_64_paging(4)
+    base = kernel_address(paging.form, 0x40_0000)
+    writer = TableWriter(paging, ROOT)
+    for page, entry in enumerate((0x8000_0000_1234_5062, ~0x5000 & 0x000F_FFFF_FFFF_F000 | 0x100)):
+        writer.put(base + page * 4096, entry)
+        with pytest.raises(MemoryFault) as caught:
+            tables_of(writer).run(base + page * 4096, ALL)
+        assert caught.value.reason is FaultReason.UNMAPPED
 
 
 @every_paging

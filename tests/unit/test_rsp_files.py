@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
+from kdump_gdbserver.adapters.rsp_tcp.packets.exchange_log import MOST_REFUSED
+from kdump_gdbserver.ports.remote_files import RefusedError
 from tests.support.sessions import Debugger, FakeFiles, view_of
 
 ENOENT, EIO, EBADF, EINVAL, EMFILE, EROFS = (
@@ -54,6 +57,26 @@ def test_a_piece_fits_the_packet_however_it_is_escaped() -> None:
     assert reply is not None
     assert PACKET_SIZE // 2 < len(reply) <= PACKET_SIZE
     assert debugger.data(b"vFile:pread:3,10,ffffffffffffffff") == b"F0;"
+
+
+def test_a_refusal_stops_the_client_and_its_reason_is_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an error number gdb would only make that there is no such file."""
+    debugger, files = debugger_of()
+    number = opened(debugger)
+
+    def refuse(*arguments: object) -> bytes:
+        raise RefusedError("not that one; take another")
+
+    monkeypatch.setattr(files.opened[0], "read", refuse)
+    with capture_logs() as entries:
+        for _ in range(2 * MOST_REFUSED):
+            assert debugger.data(b"vFile:pread:%b,64,0" % number) == b"F1;"
+    assert [(entry["event"], entry["reason"]) for entry in entries] == [
+        ("refused", "not that one; take another")
+    ] * MOST_REFUSED
+    assert debugger.data(b"vFile:close:" + number) == b"F0"
 
 
 @pytest.mark.parametrize("operation", [b"stat", b"lstat", b"fstat"])

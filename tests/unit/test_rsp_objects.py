@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import xml.etree.ElementTree as ET
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, object_slice
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import unescape
+from kdump_gdbserver.ports.libraries import Library
 from tests.support.sessions import GDB, Debugger, thread_of, view_of
 
 
@@ -51,6 +55,26 @@ def test_an_object_can_be_read_from_anywhere_and_again() -> None:
     assert b"l" + bytes(range(60, 100)) == debugger.data(b"qXfer:auxv:read::3c,64")
     assert debugger.data(b"qXfer:auxv:read::0,1") == b"m\0"
     assert debugger.data(b"qXfer:auxv:read::64,1") == b"l"
+
+
+def test_libraries_are_told_where_there_are_any() -> None:
+    odd = 'a"b<&>\x01.so'
+    libraries = [Library("/lib/libc.so.6", 0x7F00, 0x7F10), Library(odd, 0, 1)]
+    debugger = Debugger(dataclasses.replace(view_of(), libraries=libraries))
+    assert b"qXfer:libraries-svr4:read+" in debugger.start(*GDB).split(b";")
+    root = ET.fromstring(debugger.object(b"libraries-svr4").decode())
+    assert (root.tag, root.attrib["version"]) == ("library-list-svr4", "1.0")
+    assert [dict(library.attrib) for library in root] == [
+        {
+            "name": "/lib/libc.so.6",
+            "lm": "0x0",
+            "l_addr": "0x7f00",
+            "l_ld": "0x7f10",
+            "lmid": "0x0",
+        },
+        {"name": 'a"b<&>?.so', "lm": "0x0", "l_addr": "0x0", "l_ld": "0x1", "lmid": "0x0"},
+    ]
+    assert b"libraries" not in Debugger(view_of()).start(*GDB)
 
 
 def test_the_signal_of_the_selected_thread() -> None:

@@ -65,4 +65,5 @@ def _in_kdump(path: str, header: FileHeader, page_size: int, address: int) -> Fi
         return None
     offset, size, flags = descriptor
     codec = next((name for bit, name in CODECS if flags & bit), None)
-    return FilePlace(path, offset, size, codec, rearranged=header.flattened)
+    inside = address % page_size
+    return FilePlace(path, offset, size, codec, inside, rearranged=header.flattened)

@@ -21,6 +21,7 @@ class FileHeader:
     `machine` is uname's or ELF's name of the machine, None when the file does not tell.
     `codec` names the compression of the pages, `extents` the physical memory that an
     ELF dump holds, `held` the pages of a kdump-compressed one; `pages` reads their table.
+    `block_size` is that of a kdump-compressed file's pages, which need not be the machine's.
     `frames` are the first page frame of this file, the one behind the last, and how many
     the whole dump has; `identity` is the same in all parts of a dump.
     """
@@ -36,8 +37,14 @@ class FileHeader:
     extents: Extents | None = None
     held: HeldPages | None = None
     pages: Callable[[], Pages] | None = None
+    block_size: int = 0
     frames: tuple[int, int, int] = (0, 0, 0)
     identity: bytes = b""
+
+    @property
+    def is_plain_elf(self) -> bool:
+        """Whether the file itself is an ELF core, so that memory is read from it as it is."""
+        return self.extents is not None and not self.flattened
 
     @property
     def from_qemu(self) -> bool:

@@ -47,6 +47,7 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     header.truncated = bool(status & _INCOMPLETE)
     if header.machine is not None and arch_named(header.machine) is None:
         return header  # the layout may be another
+    header.block_size = block_size
     header.frames = 0, pages, pages
     if version >= 1:
         _read_sub_header(header, read_at, block_size, version)

@@ -50,7 +50,8 @@ class PageWalker(LibraryTranslator):
             method.pgt.root.addr = root
             method.pgt.root.as_ = KPHYSADDR
         self._method = method
-        self._form = form_of(arch, method)
+        # Of the kernel no page is swapped out, nor hidden from the hardware.
+        self._form = None if root is None else form_of(arch, method)
         form = method.pgt.pf
         # Bits of an address that an entry of each level stands for; level 0 is the page's own.
         self._bits = [sum(form.fieldsz[: level + 1]) for level in range(form.nfields)]

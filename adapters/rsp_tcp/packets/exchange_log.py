@@ -6,9 +6,10 @@ from typing import Any
 
 # Bytes of a packet that are shown.
 _SHOWN = 120
-# Malformed packets, and bugs, logged for each client, so that no client fills the disk with them.
+# What is logged of each kind for each client, so that no client fills the disk with it.
 MOST_MALFORMED = 20
 MOST_BUGS = 20
+MOST_REFUSED = 20
 
 
 def _shown(payload: bytes) -> str:
@@ -24,6 +25,7 @@ class ExchangeLog:
         self.enabled = enabled
         self._malformed = 0
         self._bugs = 0
+        self._refused = 0
 
     def exchange(
         self, request: bytes, reply: bytes | None, nanoseconds: int, error: str | None = None
@@ -57,6 +59,12 @@ class ExchangeLog:
             self._logger.exception("internal error: this is a bug", request=_shown(request))
             if self._bugs == MOST_BUGS:
                 self._logger.error("this client's further internal errors are not logged")
+
+    def refused(self, reason: str) -> None:
+        """Log why a client does not get what it asked for; the protocol has no words for it."""
+        self._refused += 1
+        if self._refused <= MOST_REFUSED:
+            self._logger.warning("refused", reason=reason)
 
     def out_of_step(self) -> None:
         """Log that a client went on without an answer and is disconnected for that."""

@@ -18,7 +18,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     parse_hex_bytes,
 )
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape
-from kdump_gdbserver.ports.remote_files import RemoteFile
+from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
 
 # Error numbers of the protocol (GDB manual, "Errno Values").
 _ENOENT, _EIO, _EBADF, _EINVAL, _EMFILE, _EROFS = 2, 5, 9, 22, 24, 30
@@ -84,6 +84,9 @@ def _read(client: Client, arguments: list[bytes]) -> Data:
         part = file.read(offset, min(count, PACKET_SIZE // 2 - 32))
     except OSError:
         return _failed(_EIO)
+    except RefusedError as refusal:
+        client.log.refused(str(refusal))
+        return _STOP
     return _attached(part)
 
 
@@ -120,6 +123,9 @@ def _refuse_change(client: Client, arguments: list[bytes]) -> Data:
 
 
 _BAD = _failed(_EBADF)
+# gdb takes every error number for a file that is not there, and goes on. A byte that is promised
+# and not sent ends its command with an error (gdb/remote.c, remote_hostio_pread).
+_STOP = Data(b"F1;")
 
 # Each operation with the least number of its arguments.
 _OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data], int]] = {

@@ -32,6 +32,8 @@ def supported(client: Client, arguments: bytes) -> Data:
         features.append(b"qXfer:auxv:read+")
     if client.inferior.exec_file is not None:
         features.append(b"qXfer:exec-file:read+")
+    if client.inferior.libraries:
+        features.append(b"qXfer:libraries-svr4:read+")
     if any(thread.siginfo is not None for thread in client.inferior.threads):
         features.append(b"qXfer:siginfo:read+")
     if client.multiprocess:

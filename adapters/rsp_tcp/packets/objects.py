@@ -48,6 +48,25 @@ def _siginfo(client: Client, annex: str) -> bytes:
     return siginfo
 
 
+def _libraries(client: Client, annex: str) -> bytes:
+    """Return the libraries (GDB manual, "Library List Format for SVR4 Targets").
+
+    They are told where the dynamic linker's own list is not to be had, so none has a link_map.
+    """
+    lines = ['<library-list-svr4 version="1.0">']
+    lines += [
+        f'<library name="{_attribute(path)}" lm="0x0" l_addr="{offset:#x}" l_ld="{dynamic:#x}"'
+        ' lmid="0x0"/>'
+        for path, offset, dynamic in client.inferior.libraries
+    ]
+    lines.append("</library-list-svr4>\n")
+    return "\n".join(lines).encode()
+
+
+def _attribute(text: str) -> str:
+    return xml_text(text).replace('"', "&quot;")
+
+
 def _os_data(client: Client, annex: str) -> bytes:
     """Return a table for `info os` (GDB manual, "Operating System Information").
 
@@ -78,6 +97,7 @@ def _document(kind: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 _OBJECTS: dict[str, Callable[[Client, str], bytes]] = {
     "features": _features,
+    "libraries-svr4": _libraries,
     "threads": _threads,
     "auxv": _auxv,
     "exec-file": _exec_file,

@@ -87,7 +87,7 @@ def main_guest(
 def basic_guest(kernel: Kernel) -> Initramfs:
     """An initramfs with busybox and the kernel's modules, but no init."""
     tree = Initramfs()
-    suite = Suite(kernel.machine.tools, kernel.machine.debian)
+    suite = Suite(kernel.source.tools, kernel.machine.debian)
     tree.file(fetched("busybox", ["busybox-static"], suite) / "bin/busybox", "bin/busybox")
     for name, path in kernel.modules.items():
         tree.file(path, f"modules/{name}.ko", mode=0o644)

@@ -1,8 +1,8 @@
 """The scenario of a real kdump: a capture kernel runs makedumpfile on /proc/vmcore.
 
-The crashed kernel's memory leaves the guest over two raw virtio disks: one takes makedumpfile's
-flattened stream, the other a copy of /proc/vmcore. All other forms are made from those two by the
-same makedumpfile on the host.
+The crashed kernel's memory leaves the guest over two raw disks: one takes makedumpfile's
+flattened stream, the other a copy of /proc/vmcore. On x86_64 all other forms are made from those
+two by the same makedumpfile on the host.
 """
 
 from __future__ import annotations
@@ -10,120 +10,99 @@ from __future__ import annotations
 import shlex
 import shutil
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import facts
 from .boot import booted
+from .crash_tools import HostMakedumpfile, add_tool
 from .errors import HarnessError
 from .guest import basic_guest, main_guest
 from .initramfs import Initramfs
 from .kernels import GUEST_MODULES, Kernel
+from .machines import X86_64
 from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
-from .packages import fetched
-from .programs import build, program_list
-from .recompress import recompress
-from .tools import run
+from .programs import Program, build, program_list
 
 OFFLINE_CPU = 1
 DONE = "CAPTURE-DONE"
-DISK_BYTES = 1 << 30
-USER_CODE_SEGMENT = 0x33  # __USER_CS of arch/x86/include/asm/segment.h
-_PT_NOTE, _NT_PRSTATUS, _PRSTATUS_BYTES, _PRSTATUS_CS = 4, 1, 336, 112 + 17 * 8
+DISK_BYTES = 2 << 30
+_PT_NOTE, _NT_PRSTATUS = 4, 1
 
-_PACKAGES = ["makedumpfile", "libc6", "libdw1", "libelf1", "zlib1g", "liblzo2-2", "libbz2-1.0",
-             "liblzma5", "libzstd1", "libsnappy1v5", "libstdc++6", "libgcc-s1"]  # fmt: skip
-_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
-_CAPTURE_COMMAND_LINE = (
-    "console=ttyS0 quiet loglevel=3 rdinit=/init nr_cpus=1 reset_devices irqpoll"
-)
-
-# Debian's makedumpfile is older than 6.12: there its level 8 (user pages) takes kernel data for
-# user data and leaves it out, so the good dumps of that kernel stop at the other levels.
-LEVELS = {"6.1": 31, "6.12": 23}
-
-_CAPTURE_INIT = f"""\
+_CAPTURE_INIT = """\
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin:/usr/bin
+export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-for module in {" ".join(GUEST_MODULES)}; do
+for module in {modules}; do
     [ -e /modules/$module.ko ] && insmod /modules/$module.ko
 done
 echo "VMCORE-BYTES $(stat -c %s /proc/vmcore)"
-if makedumpfile -F -c -d $LEVEL /proc/vmcore > /dev/vdb && cat /proc/vmcore > /dev/vdc; then
+if {save} && cat /proc/vmcore > /dev/vdc; then
     sync
-    echo {DONE}
+    echo {done}
 fi
 poweroff -f
 """
 
-_BEFORE = f"""\
-kexec_crash /capture/vmlinuz /capture/initrd {shlex.quote(_CAPTURE_COMMAND_LINE)}
-echo 0 > /sys/devices/system/cpu/cpu{OFFLINE_CPU}/online
+_BEFORE = """\
+{prepare}
+kexec -p --command-line={command_line} --initrd=/capture/initrd /capture/vmlinuz || poweroff -f
+umount /proc/kallsyms /proc/iomem 2> /dev/null
+echo 0 > /sys/devices/system/cpu/cpu{offline}/online
 """
 
 
 def make(kernel: Kernel, folder: Path) -> None:
     """Crash `kernel` with a capture kernel loaded; fill `folder` as scenarios.make() does."""
-    tools = _crash_tools()
     programs = program_list(kernel, SPINNER_CPU)
     build(kernel.machine, folder / "sysroot", programs)
     dumps = folder / "dumps"
     dumps.mkdir()
     work = folder / "work"
     work.mkdir()
-    tree = main_guest(kernel, folder / "sysroot", programs, action=CRASH, before=_BEFORE)
-    _capture_guest(kernel, tools).write(work / "capture")
-    tree.file(kernel.image, "capture/vmlinuz")
-    tree.file(work / "capture", "capture/initrd")
-    tree.write(work / "initrd")
+    _write_guest(kernel, folder / "sysroot", programs, work)
     console = _crash_in_user_mode(kernel, work)
     told = facts.parse((work / "facts").read_bytes())
     told["crash_pid"] = told["shell_pid"]
     save(folder, told, console)
+    level = kernel.source.level
     sparse_copy(work / "elf", dumps / "elf", int(console.split("VMCORE-BYTES ")[1].split()[0]))
-    sparse_copy(work / "flattened", dumps / "flattened", flattened_size(work / "flattened"))
+    if level is not None:
+        flattened = dumps / "flattened"
+        sparse_copy(work / "flattened", flattened, flattened_size(work / "flattened"))
+        makedumpfile = HostMakedumpfile(kernel.source.tools)
+        makedumpfile.rearrange(flattened, dumps / f"d{level}-zlib")
+        if kernel.machine is X86_64:
+            makedumpfile.other_forms(dumps, level)
     shutil.rmtree(work)
-    _other_forms(tools, dumps, _level(kernel))
 
 
-def _crash_tools() -> Path:
-    try:
-        return fetched("crash-tools", _PACKAGES)
-    except HarnessError:
-        # Debian 13's names for two of them, after the change to 64-bit time.
-        renamed = {"libdw1": "libdw1t64", "libelf1": "libelf1t64"}
-        return fetched("crash-tools", [renamed.get(name, name) for name in _PACKAGES])
+def _write_guest(kernel: Kernel, sysroot: Path, programs: list[Program], work: Path) -> None:
+    command_line = (f"console={kernel.machine.console} quiet loglevel=3 rdinit=/init nr_cpus=1 "
+                    f"reset_devices irqpoll {kernel.machine.command_line}")  # fmt: skip
+    before = _BEFORE.format(
+        prepare=kernel.machine.before_kexec, command_line=shlex.quote(command_line),
+        offline=OFFLINE_CPU,
+    )  # fmt: skip
+    tree = main_guest(kernel, sysroot, programs, action=CRASH, before=before)
+    _capture_guest(kernel).write(work / "capture")
+    add_tool(tree, kernel, "kexec")
+    tree.file(kernel.image, "capture/vmlinuz")
+    tree.file(work / "capture", "capture/initrd")
+    tree.write(work / "initrd")
 
 
-def _capture_guest(kernel: Kernel, tools: Path) -> Initramfs:
+def _capture_guest(kernel: Kernel) -> Initramfs:
     tree = basic_guest(kernel)
-    tree.text("init", _CAPTURE_INIT.replace("$LEVEL", str(_level(kernel))))
-    tree.file(tools / "usr/bin/makedumpfile", "usr/bin/makedumpfile")
-    tree.file(_loader(tools), "lib64/ld-linux-x86-64.so.2")
-    for library in ("libdw.so.1", "libelf.so.1", "libz.so.1", "liblzo2.so.2", "libbz2.so.1.0",
-                    "liblzma.so.5", "libzstd.so.1", "libc.so.6"):  # fmt: skip
-        tree.file(_library(tools, library), f"{_LIBRARIES}/{library}")
+    level = kernel.source.level
+    save = "true" if level is None else f"makedumpfile -F -c -d {level} /proc/vmcore > /dev/vdb"
+    modules = " ".join(GUEST_MODULES)
+    tree.text("init", _CAPTURE_INIT.format(modules=modules, save=save, done=DONE))
+    add_tool(tree, kernel, "makedumpfile")
     return tree
-
-
-def _level(kernel: Kernel) -> int:
-    return LEVELS[".".join(kernel.release.split(".")[:2])]
-
-
-def _library(tools: Path, name: str) -> Path:
-    """The file of library `name`: Debian's packages still spread over /lib and /usr/lib."""
-    for folder in (_LIBRARIES, "/lib/x86_64-linux-gnu"):
-        path = tools / folder.lstrip("/") / name
-        if path.exists():
-            return path.resolve()
-    raise HarnessError(f"the packages unpacked in {tools} hold no {name}")
-
-
-def _loader(tools: Path) -> Path:
-    return _library(tools, "ld-linux-x86-64.so.2")
 
 
 def _crash_in_user_mode(kernel: Kernel, work: Path, attempts: int = 4) -> str:
@@ -131,7 +110,8 @@ def _crash_in_user_mode(kernel: Kernel, work: Path, attempts: int = 4) -> str:
     for _ in range(attempts):
         console = _run(kernel, work)
         with (work / "elf").open("rb") as vmcore:
-            if USER_CODE_SEGMENT in code_segments(vmcore.read(1 << 20)):
+            notes = prstatus_notes(vmcore.read(1 << 20))
+            if any(kernel.machine.was_in_user_mode(note) for note in notes):
                 return console
     raise HarnessError(f"no CPU was in user mode in {attempts} crashes")
 
@@ -142,23 +122,22 @@ def _run(kernel: Kernel, work: Path) -> str:
         return guest.console
 
 
-def code_segments(head: bytes) -> list[int]:
-    """The cs register of each NT_PRSTATUS note, from the first bytes of a 64-bit ELF vmcore.
-
-    Offsets: elf(5), and struct elf_prstatus of the kernel's include/linux/elfcore.h on x86_64.
-    """
-    first, count = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<H", head, 56)[0]
-    found = []
+def prstatus_notes(head: bytes) -> Iterator[bytes]:
+    """The contents of each NT_PRSTATUS note, from the first bytes of a 64-bit ELF vmcore."""
+    order = ">" if head[5] == 2 else "<"
+    [first] = struct.unpack_from(f"{order}Q", head, 32)
+    [count] = struct.unpack_from(f"{order}H", head, 56)
     for index in range(count):
-        kind, _flags, at, _va, _pa, size = struct.unpack_from("<IIQQQQ", head, first + 56 * index)
+        kind, _flags, at, _va, _pa, size = struct.unpack_from(
+            f"{order}IIQQQQ", head, first + 56 * index
+        )
         end = at + size
         while kind == _PT_NOTE and at < end:
-            name_size, size, note = struct.unpack_from("<III", head, at)
+            name_size, size, note = struct.unpack_from(f"{order}III", head, at)
             at += 12 + (name_size + 3 & ~3)
-            if note == _NT_PRSTATUS and size == _PRSTATUS_BYTES:
-                found.append(struct.unpack_from("<Q", head, at + _PRSTATUS_CS)[0])
+            if note == _NT_PRSTATUS:
+                yield head[at : at + size]
             at += size + 3 & ~3
-    return found
 
 
 def flattened_size(path: Path) -> int:
@@ -176,22 +155,3 @@ def flattened_size(path: Path) -> int:
             if size < 0:
                 return stream.tell()
             stream.seek(size, 1)
-
-
-def _other_forms(tools: Path, dumps: Path, level: int) -> None:
-    folders = [tools / _LIBRARIES.lstrip("/"), tools / "lib/x86_64-linux-gnu"]
-    start: list[str | Path] = [_loader(tools), "--library-path", ":".join(map(str, folders)),
-                               tools / "usr/bin/makedumpfile"]  # fmt: skip
-    elf, zlib = dumps / "elf", dumps / f"d{level}-zlib"
-    with (dumps / "flattened").open("rb") as stream:
-        run([*start, "-R", zlib], stdin=stream)
-    run([*start, "-c", "-d", "0", elf, dumps / "d0-zlib"])
-    run([*start, "-l", "-d", str(level), elf, dumps / f"d{level}-lzo"])
-    run([*start, "-E", "-d", str(level), elf, dumps / f"elf-d{level}"])
-    if level != 31:
-        run([*start, "-c", "-d", "31", elf, dumps / "damaged"])
-    # The default block of 1 GiB would put all of a small guest's memory into the first file.
-    split = ["-c", "-d", str(level), "--split", "--splitblock-size", "16"]
-    run([*start, *split, elf, dumps / "split.1", dumps / "split.2"])
-    for method, name in (("zstd", "libzstd.so.1"), ("snappy", "libsnappy.so.1")):
-        recompress(zlib, dumps / f"d{level}-{method}", method, _library(tools, name))

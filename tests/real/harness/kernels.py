@@ -36,6 +36,11 @@ class Kernel:
     modules: dict[str, Path]
     module_debug: dict[str, Path]
 
+    @property
+    def source(self) -> KernelSource:
+        """Where the kernel came from."""
+        return self.machine.kernels[self.series]
+
 
 def kernel(machine: Machine, series: str) -> Kernel:
     """The newest kernel of `series` (one of `machine.kernels`), downloaded on first use.

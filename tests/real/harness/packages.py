@@ -118,6 +118,19 @@ class Apt:
             raise HarnessError(f"apt does not offer {', '.join(sorted(lost))}: check its sources")
         return found
 
+    def with_libraries(self, *packages: str) -> list[str]:
+        """`packages` and the library packages that they need, directly or not.
+
+        Of alternatives the first is taken. Libraries are what is called lib-something or zlib.
+        """
+        wanted = list(packages)
+        for name in wanted:
+            depends = self.show(name)[0].get("Depends", "")
+            for need in re.findall(r"(?:^|, )((?:lib|zlib)[^ ,:|]*)", depends):
+                if need not in wanted:
+                    wanted.append(need)
+        return wanted
+
     def names(self, pattern: str) -> list[str]:
         """Names of known packages that match the regular expression `pattern`."""
         text = run([find_tool("apt-cache"), "pkgnames", *self._options])
@@ -198,21 +211,26 @@ def with_apt(build: Callable[[Apt], T], suite: Suite | None = None) -> T:
             return build(apt)
 
 
-def fetched(name: str, packages: list[str], suite: Suite | None = None) -> Path:
+def fetched(
+    name: str, packages: list[str], suite: Suite | None = None, *, libraries: bool = False
+) -> Path:
     """A folder with the contents of all `packages` of `suite`, made on first use.
+
+    With `libraries` those of the library packages that they need are there too.
 
     `name` names the folder (within the suite); the candidate versions of the packages are written
     down inside in `versions.json`, and the folder is made anew when they change.
     """
 
     def build(apt: Apt) -> Path:
-        versions = {fields["Package"]: fields["Version"] for fields in apt.show(*packages)}
+        names = apt.with_libraries(*packages) if libraries else packages
+        versions = {fields["Package"]: fields["Version"] for fields in apt.show(*names)}
         final = cache_root() / "packages" / (f"{name}-{suite}" if suite else name)
         record = final / "versions.json"
         if record.exists() and json.loads(record.read_text()) == versions:
             return final
         with published(final) as scratch:
-            for deb in apt.download(scratch, *packages):
+            for deb in apt.download(scratch, *names):
                 unpack(deb, scratch)
                 deb.unlink()
             _make_links_relative(scratch)

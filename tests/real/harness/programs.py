@@ -49,7 +49,7 @@ def program_list(kernel: Kernel, spinner_cpu: int) -> list[Program]:
     ]
     machine = kernel.machine
     missing = set() if machine.static_pie else {"staticpie"}
-    if not (machine.compiler32 and machine.kernels[kernel.series].runs_32_bits):
+    if not (machine.compiler32 and kernel.source.runs_32_bits):
         missing.add("plain32")
     return [program for program in programs if program.name not in missing]
 
@@ -72,8 +72,7 @@ def build(machine: Machine, sysroot: Path, programs: list[Program]) -> None:
         used = toolchain if program.bits == 64 else _toolchain_32(machine)
         used.compile(SOURCES / program.source, target, flags)
         used.copy_libraries(target, sysroot)
-    for tool in ("report", "kexec_crash"):
-        toolchain.compile(SOURCES / f"{tool}.c", sysroot / "bin" / tool, ["-static"])
+    toolchain.compile(SOURCES / "report.c", sysroot / "bin/report", ["-static"])
 
 
 class _Toolchain:

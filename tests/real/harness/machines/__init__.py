@@ -22,4 +22,4 @@ def machine(name: str) -> Machine:
     return MACHINES[name]
 
 
-__all__ = ["MACHINES", "Compiler", "KernelSource", "Machine", "Scenario", "machine"]
+__all__ = ["MACHINES", "X86_64", "Compiler", "KernelSource", "Machine", "Scenario", "machine"]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from .base import Compiler, KernelSource, Machine, Scenario
+from .base import Compiler, KernelSource, Machine, Scenario, UserMode
 
 # "max" has pointer authentication, here with QEMU's own quick algorithm: the kernel cannot tell.
 # cortex-a76 has none, but unlike cortex-a72 it has pages of 16 KiB.
 _WITH_PAC, _WITHOUT_PAC = "max,pauth-impdef=on", "cortex-a76"
+
+# kexec wants the address of _text, which 6.1 does not list; it is 64 KiB below _stext (the
+# kernel's arch/arm64/kernel/vmlinux.lds.S). Without it the vmcore's headers would be nonsense.
+_BEFORE_KEXEC = """\
+if ! grep -q ' _text$' /proc/kallsyms; then
+    stext=$(sed -n 's/ T _stext$//p' /proc/kallsyms)
+    { printf '%x T _text\\n' $((0x$stext - 0x10000)); cat /proc/kallsyms; } > /run/kallsyms
+    mount -o bind /run/kallsyms /proc/kallsyms
+fi
+"""
 
 AARCH64 = Machine(
     name="aarch64",
@@ -17,11 +27,15 @@ AARCH64 = Machine(
     console="ttyAMA0",
     disk="virtio-blk-pci",
     user_mode="EL0t",
+    user_mode_note=UserMode(112 + 8 * 33, 0xF, 0),
     kernels={
         "6.1": KernelSource("bookworm", "6.1", "cloud-arm64"),
-        "6.12": KernelSource("bookworm", "6.12", "cloud-arm64"),
+        # No makedumpfile up to 1.7.8 knows virtual addresses of 52 bits.
+        "6.12": KernelSource("bookworm", "6.12", "cloud-arm64", level=None),
         # Linux runs 32-bit programs on 4 KiB pages only.
-        "6.12-16k": KernelSource("trixie", "6.12", "arm64-16k", runs_32_bits=False),
+        "6.12-16k": KernelSource(
+            "trixie", "6.12", "arm64-16k", runs_32_bits=False, tools="trixie", level=None
+        ),
     },
     scenarios={
         "panic": Scenario(_WITH_PAC),
@@ -29,6 +43,7 @@ AARCH64 = Machine(
         "live": Scenario(_WITH_PAC),
         "kdump": Scenario(_WITH_PAC, cpus=4, command_line="crashkernel=192M", memory_mib=768),
     },
+    before_kexec=_BEFORE_KEXEC,
     compiler=Compiler("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
     compiler32=Compiler("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Compiler, KernelSource, Machine, Scenario
+from .base import Compiler, KernelSource, Machine, Scenario, UserMode
 
 # The emulated CPU has five levels of page tables and needs no page-table isolation; the scenarios
 # differ in both, so that each kind of address space is met in a real dump.
@@ -21,11 +21,14 @@ X86_64 = Machine(
     console="ttyS0",
     disk="virtio-blk-pci",
     user_mode="CS =0033",
+    user_mode_note=UserMode(112 + 8 * 17, 0xFFFF, 0x33),
     kernels={
         "5.10": KernelSource("bullseye", "5.10", "cloud-amd64"),
         "6.1": KernelSource("bookworm", "6.1", "cloud-amd64"),
-        "6.12": KernelSource("bookworm", "6.12", "cloud-amd64"),
-        "7": KernelSource("trixie-backports", "7", "cloud-amd64"),
+        # The newest makedumpfile is older than these kernels: level 8 (user pages) takes kernel
+        # data for user data and leaves it out.
+        "6.12": KernelSource("bookworm", "6.12", "cloud-amd64", level=23),
+        "7": KernelSource("trixie-backports", "7", "cloud-amd64", tools="forky", level=23),
     },
     scenarios=_SCENARIOS,
     compiler=Compiler("gcc", "gcc libc6-dev"),
