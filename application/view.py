@@ -28,8 +28,9 @@ class View(Inferior):
     With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
-    shown. `build_id` is that of the process's executable, where the dump has it. `unwind_data`
-    says what debuggers are given to unwind by, or why they are not.
+    shown, `text` where the kernel's image is, and `symbols` where its symbols are from.
+    `build_id` is that of the process's executable, where the dump has it. `unwind_data` says
+    what debuggers are given to unwind by, or why they are not.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -38,6 +39,8 @@ class View(Inferior):
     dump_memory: DumpMemory | None = None
     root_table: RootTable | None = None
     memory_map: MemoryMap | None = None
+    text: str | None = None
+    symbols: Callable[[], str] | None = None
     title: str = "the kernel"
     build_id: str | None = None
     unwind_data: str = ""
@@ -75,6 +78,8 @@ class ViewSession:
                 memory=view.dump_memory,
                 root_table=view.root_table,
                 shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
+                text=view.text,
+                symbols=view.symbols,
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
                 unwind_data=view.unwind_data,
             )

@@ -121,6 +121,11 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
         )
     if dump.facts.cpu_count == 0:
         lines.append("the dump has no CPU registers: gdb will show one thread with pc 0")
+    if dump.facts.vmcoreinfo_at is not None:
+        lines.append(
+            "the dump does not carry VMCOREINFO; the kernel's own was found in its memory, and its"
+            " page tables and release agree with it"
+        )
     if not dump.vmcoreinfo.lines:
         lines.append(
             "the dump has no VMCOREINFO, so kernel addresses may not be readable;"

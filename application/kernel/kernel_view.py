@@ -42,6 +42,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, control.get(cpu.number, {}))
         for number, cpu in enumerate(survey.cpus, start=1)
     )
+    text = _text_segment(dump, survey, symbol_file)
     view = View(
         arch=dump.facts.arch,
         layout=layout,
@@ -49,7 +50,9 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         current=threads[survey.panic.index],
         open_memory=survey.dump_memory.kernel,
         current_reason=survey.panic.reason,
-        placement=Placement(dump.vmcoreinfo.kaslr_offset, _text_segment(dump, survey, symbol_file)),
+        placement=Placement(dump.vmcoreinfo.kaslr_offset, text),
+        text="not known: nothing in the dump proves it" if text is None else f"{text:#x}",
+        symbols=lambda: survey.symbols.source,
         facts=dump.facts,
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),

@@ -48,7 +48,10 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("release", facts.release or vmcoreinfo_.release),
         ("version", facts.version),
         ("build-id", vmcoreinfo_.build_id),
+        ("VMCOREINFO", _where(facts, vmcoreinfo_)),
         ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
+        ("kernel at", target.text),
+        ("symbols", target.symbols and target.symbols()),
         ("CPUs", f"{facts.cpu_count} with registers"),
         ("memory", _stored(dump)),
         ("page size", f"{facts.page_size} bytes"),
@@ -60,6 +63,16 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
     ):
         if value:
             yield f"{name:<13} {value}"
+
+
+def _where(facts: DumpFacts, vmcoreinfo_: Vmcoreinfo) -> str | None:
+    """Say where the VMCOREINFO is from, unless the dump carries it as it should."""
+    if facts.vmcoreinfo_at is not None:
+        return (
+            f"not in the dump's headers; found in its memory at {facts.vmcoreinfo_at:#x}, proved"
+            " by the kernel's page tables and release"
+        )
+    return None if vmcoreinfo_.lines else "none; give it with --vmcoreinfo"
 
 
 def _stored(dump: CrashDump) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,8 @@ class MonitorTarget:
     """A session on a dump's memory; `root_table` is its process's page table, None the kernel's.
 
     `shown` says in words what the session shows, `current` which thread is current and why,
-    `unwind_data` what debuggers are given to unwind by.
+    `unwind_data` what debuggers are given to unwind by, `text` where the kernel's image is,
+    `symbols` where its symbols and types are from.
     """
 
     session: Readable
@@ -42,6 +43,8 @@ class MonitorTarget:
     shown: str
     current: str
     unwind_data: str = ""
+    text: str | None = None
+    symbols: Callable[[], str] | None = None
 
     @property
     def dump(self) -> CrashDump:

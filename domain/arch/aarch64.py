@@ -104,7 +104,7 @@ _PRESENT_INVALID = 1 << 11  # PTE_PRESENT_INVALID since 6.10, part of swap entri
 _ADDRESS = 0x0000_FFFF_FFFF_F000
 _WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
 _IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
-_PAGE = 1 << 12  # the smallest
+_IMAGE_ALIGN, _PAGE = 1 << 21, 1 << 12
 _MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
 
 
@@ -184,16 +184,17 @@ def _permissions(address: int, entries: Sequence[int]) -> str:
 def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     """Return where _text is: at KIMAGE_VADDR (MODULES_END), moved by KASLR.
 
-    Proved by _stext, which comes from another place in the kernel: it is where the head of the
-    image ends, some pages above. Where the head can be read, the image's header must be in it;
-    a running kernel does not always map it, and gives its memory away.
+    An image begins at a multiple of 2 MiB (MIN_KIMG_ALIGN, arch/arm64/include/asm/boot.h), and
+    _stext, which another place in the kernel tells, follows on its head: some pages, far less.
+    Before 5.8 it began half a MiB later. Where the head can be read, the image's header must
+    be in it; a running kernel does not always map it, and gives its memory away.
     """
-    base, code = info.number("MODULES_END"), info.symbol("_stext")
-    if base is None or code is None:
+    base, moved, code = info.number("MODULES_END"), info.kaslr_offset, info.symbol("_stext")
+    if base is None or moved is None or code is None:
         return None
-    start = base + (info.kaslr_offset or 0)
+    start = base + moved
     head = code - start
-    if not 0 < head <= _MOST_HEAD or head % _PAGE:
+    if start % _IMAGE_ALIGN or head % _PAGE or not 0 < head <= _MOST_HEAD:
         return None
     try:
         magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))

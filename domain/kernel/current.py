@@ -2,7 +2,7 @@
 
 from typing import Dict, Iterable, List, Optional, Set
 
-from .errors import KdumpError
+from .errors import Corrupt, KdumpError
 from .percpu import PerCpu
 from .symbols import Symbols
 from .tasks import PID_LIMIT, Task, TaskTable
@@ -12,6 +12,7 @@ SYMBOLS = ("current_task", "init_task", "pcpu_hot", "runqueues")
 
 TASK = "struct task_struct"
 RUNQUEUE = "struct rq"
+MOST_TASKS = 1 << 20  # a damaged list may be endless without a loop
 _LEAST_STACK = 1 << 14  # THREAD_SIZE is no less on any 64-bit architecture
 
 
@@ -99,7 +100,7 @@ class CurrentTasks:
         signals = self.symbols.layout(
             "struct signal_struct", (), ["thread_head.next", "nr_threads"]
         )
-        table = TaskTable(self.symbols.memory, layout, signals)
+        table = TaskTable(self.symbols.memory, layout, signals, _check_count)
         table.walk_lists(self.symbols.address("init_task"))
         return table.found()
 
@@ -141,6 +142,11 @@ class CurrentTasks:
             if len(queues) == 1
             for task in queues.values()
         }
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_TASKS:
+        raise Corrupt("the lists have more tasks than there can be")
 
 
 def _on_cpus(tasks: Iterable[Task]) -> Dict[int, int]:

@@ -142,6 +142,17 @@ def test_tasks_lead_to_the_runqueues_and_these_to_idle_tasks() -> None:
     assert current.stack(1) == range(made.task[10] + 0xB00, made.task[10] + 0xB00 + 0x4000)
 
 
+def test_lists_with_more_tasks_than_there_can_be_are_not_read_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = without_runqueues(*([pid] for pid in range(1, 400)))
+    made.set("task_struct", made.task[7], on_cpu=1, thread_info__cpu=3)
+    monkeypatch.setattr("kdump_gdbserver.domain.kernel.current.MOST_TASKS", 20)
+    before = made.reads
+    assert current_of(made).pid(3) == 7
+    assert made.reads < before + 100
+
+
 def test_a_queue_that_runs_another_cpus_task_is_not_believed() -> None:
     made = without_runqueues([10], [20])
     made.add_fair_queues({10: 1, 20: 1})
