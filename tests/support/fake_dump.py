@@ -11,9 +11,11 @@ from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressS
 from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts, FilePlace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.kernel.types import Types
 from kdump_gdbserver.domain.page_tables import Translator
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import Translation
 
 _PHYSICAL = (1 << 48) - 1
 _SPANS = (1 << 12, 1 << 21, 1 << 30, 1 << 39)  # of an entry in each table, bytes
@@ -73,7 +75,7 @@ class FakeDump:
         return self
 
     @property
-    def translation(self) -> FakeDump:
+    def translation(self) -> Translation | None:
         return self
 
     def physical(self) -> AddressSpace:
@@ -178,3 +180,22 @@ class FakeSymbolFile:
         self.asked += 1
         assert isinstance(names, tuple)
         return {name: self._symbols[name] for name in names if name in self._symbols}
+
+    def types(self, load_offset: int) -> Types:
+        return _SymbolsOnly({n: value + load_offset for n, value in self._symbols.items()})
+
+
+class _SymbolsOnly(Types):
+    """What a vmlinux without debug information tells."""
+
+    def __init__(self, symbols: Mapping[str, int]) -> None:
+        self._symbols = symbols
+
+    def symbol(self, name: str) -> int | None:
+        return self._symbols.get(name)
+
+    def size(self, type_name: str) -> None:
+        return None
+
+    def member(self, type_name: str, path: str) -> None:
+        return None

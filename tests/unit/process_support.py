@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
@@ -123,14 +124,36 @@ def file_vmas(path: str, start: int, inode: int = 7, **more: int) -> list[Vma]:
     ]
 
 
-def thread(tid: int, registers: Mapping[str, int], **more: object) -> ProcessThread:
-    return ProcessThread(100, tid, f"t{tid}", registers, **more)  # type: ignore[arg-type]
+class ThreadFields(TypedDict, total=False):
+    """What a thread of a sidecar may have; see `ProcessThread`."""
+
+    cpu: int
+    user_mode: bool
+    fpregs: Mapping[str, int]
+    siginfo: Mapping[str, int | str] | None
+
+
+def thread(tid: int, registers: Mapping[str, int], **more: Unpack[ThreadFields]) -> ProcessThread:
+    return ProcessThread(100, tid, f"t{tid}", registers, **more)
+
+
+class ImageFields(TypedDict, total=False):
+    """What a process of a sidecar may have; see `ProcessImage`."""
+
+    auxv: bytes
+    exe: str | None
+    cmdline: tuple[str, ...]
+    mode: int
+    cwd: str | None
 
 
 def image_of(
-    *threads: ProcessThread, vmas: Sequence[Vma] = (), arch: str | None = "x86_64", **more: object
+    *threads: ProcessThread,
+    vmas: Sequence[Vma] = (),
+    arch: str | None = "x86_64",
+    loadaddr: int = 0,
+    **more: Unpack[ImageFields],
 ) -> ProcessImage:
     """Return process 100 with its page table at 0x5000."""
-    fields: dict[str, object] = {"loadaddr": 0, "vmas": tuple(vmas), **more}
     identity = DumpIdentity(arch, source="p.json")
-    return ProcessImage(identity, 100, "prog", 0x5000, threads=threads, **fields)  # type: ignore[arg-type]
+    return ProcessImage(identity, 100, "prog", 0x5000, loadaddr, threads, vmas=tuple(vmas), **more)

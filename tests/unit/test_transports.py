@@ -10,9 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -229,7 +228,7 @@ def test_idle_clients_are_dropped_only_if_asked_and_busy_ones_stay() -> None:
     pytest.fail("this test was held up for 20 seconds")
 
 
-def dropped(entry: MutableMapping[str, Any], client: TcpClient) -> bool:
+def dropped(entry: Mapping[str, object], client: TcpClient) -> bool:
     """Whether it tells that this client was dropped."""
     return entry["event"] == "client dropped" and entry["client"] == client.name
 
