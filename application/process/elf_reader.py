@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.errors import MemoryFault
+from kdump_gdbserver.domain.kernel.notes import find_build_id
 
 # Returns at most so many bytes at a file offset; fewer or an error where they are missing.
 Reader = Callable[[int, int], bytes]
 
 ET_EXEC, ET_DYN = 2, 3
-PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_GNU_RELRO = 1, 2, 4, 0x6474E552
+PT_LOAD, PT_DYNAMIC, PT_NOTE = 1, 2, 4
 PF_X, PF_W = 1, 2
 _DT_TEXTREL, _DT_FLAGS, _DF_TEXTREL = 22, 30, 4
-_NT_GNU_BUILD_ID = 3
 
 _IDENT = b"\x7fELF"
 _MAX_SEGMENTS = 256
@@ -90,18 +90,9 @@ def read_build_id(image: ElfImage, read: Reader) -> str | None:
     """Return the GNU build-id as lower-case hex, None when there is none or not to be read."""
     for segment in image.of_kind(PT_NOTE):
         notes = _bytes(read, segment.offset, min(segment.file_size, _MAX_NOTES))
-        at = 0
-        while at + 12 <= len(notes):
-            sizes = (
-                int.from_bytes(notes[at + i : at + i + 4], image.byte_order) for i in (0, 4, 8)
-            )
-            name_size, size, kind = sizes
-            name = notes[at + 12 : at + 12 + name_size]
-            at += 12 + -(-name_size // 4) * 4
-            found = notes[at : at + size]
-            if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and len(found) == size > 0:
-                return found.hex()
-            at += -(-size // 4) * 4
+        found = find_build_id(notes, image.byte_order)
+        if found is not None:
+            return found
     return None
 
 

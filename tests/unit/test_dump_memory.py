@@ -18,6 +18,7 @@ from kdump_gdbserver.domain.page_tables import Translator
 from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.support.fake_dump import FakeDump
+from tests.support.note_writer import note
 from tests.support.page_table_writer import TableWriter, aarch64_paging
 from tests.unit.kdumpfile_support import Machine, write
 from tests.unit.vmcore_builder import (
@@ -28,7 +29,6 @@ from tests.unit.vmcore_builder import (
     elf_core,
     flatten,
     kdump,
-    note,
     prstatus,
     text,
     vmcoreinfo,

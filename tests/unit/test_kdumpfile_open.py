@@ -26,6 +26,7 @@ from kdump_gdbserver.domain.errors import (
     MemoryFault,
 )
 from kdump_gdbserver.domain.page_walk import RootTable
+from tests.support.note_writer import note
 from tests.unit.kdumpfile_support import LIBRARIES, Machine, noise, write
 from tests.unit.vmcore_builder import (
     AARCH64_MACHINE,
@@ -39,7 +40,6 @@ from tests.unit.vmcore_builder import (
     elf_core,
     flatten,
     kdump,
-    note,
     prstatus,
     vmcoreinfo,
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
-from kdump_gdbserver.domain.cpu_notes import Note
+from kdump_gdbserver.domain.cpu_notes import prstatus_notes
+from kdump_gdbserver.domain.kernel.notes import Note
 
 
 class UnusableFileError(ValueError):
@@ -67,4 +68,4 @@ class FileHeader:
     @property
     def prstatus_sizes(self) -> set[int]:
         """The sizes of the NT_PRSTATUS notes in bytes."""
-        return {len(note.descriptor) for note in self.notes if note.is_prstatus}
+        return {len(status) for status in prstatus_notes(self.notes)}

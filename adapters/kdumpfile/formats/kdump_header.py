@@ -11,7 +11,7 @@ from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIP
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
 from kdump_gdbserver.domain.arch import arch_named
-from kdump_gdbserver.domain.cpu_notes import Note, parse_notes
+from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
 # signature, header_version, six utsname fields, timestamp, status, block_size,
