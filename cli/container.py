@@ -70,11 +70,11 @@ def _open_symbol_file(path: str | None, process: str | None, dump: CrashDump) ->
     """Open what `-v` names; a vmlinux must be of the dump's architecture."""
     if path is None:
         return None
-    from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFileOpener
+    from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFile
 
     advice = None if process is None else GIVE_EXECUTABLE
     try:
-        file = ElfSymbolFileOpener().open(path, advice)
+        file = ElfSymbolFile(path, advice)
     except InputError:
         if not is_vmcore(path):
             raise
