@@ -24,11 +24,11 @@ class View(Inferior):
     """One inferior, and how clients get at its memory.
 
     `open_memory` makes an address space for one session, `open_thread_locals` what finds
-    thread-local variables in it. `current_reason` says how the current thread was chosen.
-    With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
-    page table of `root_table` (None: the kernel's) is the one of the view's addresses.
-    `memory_map` is there where more is known than page tables tell; `title` names what is
-    shown. `build_id` is that of the process's executable, where the dump has it.
+    thread-local variables in it. `current_reason` says how the current thread was chosen. A view
+    with `dump_memory` also has physical memory, a memory map and monitor commands; `root_table` is
+    the page table for its addresses (None: the kernel's). `memory_map` is set when more is known
+    than the page tables tell; `title` names what is shown. `build_id` is the executable's, if the
+    dump has it.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -79,7 +79,7 @@ class ViewSession:
 
     @property
     def memory_map(self) -> MemoryMap | None:
-        """What is mapped; nothing is known of physical addresses."""
+        """What is mapped; None while addresses are physical."""
         view = self._view
         if view.dump_memory is None or (self.physical and self.physical.active):
             return None
@@ -87,7 +87,7 @@ class ViewSession:
 
 
 class _PhysicalSwitch:
-    """Leads a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
+    """Switches a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
 
     def __init__(self, session: ViewSession, dump: DumpMemory, virtual: AddressSpace) -> None:
         self._session = session
@@ -103,10 +103,9 @@ class _PhysicalSwitch:
 
 
 class DeferredTarget:
-    """A target whose view is made when it is first wanted, once for all clients.
+    """A target whose view is made when first needed, once for all clients.
 
-    Listening need not wait for the look-ups that a view takes; `prepare` can run in the
-    background meanwhile.
+    So the server can listen before there is a view; `prepare` makes it in the background.
     """
 
     def __init__(self, open_view: Callable[[], View]) -> None:

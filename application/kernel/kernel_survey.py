@@ -43,7 +43,7 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     memory = dump_memory.kernel()
     look_up = _runtime_symbols(dump, symbol_file) if symbol_file else None
     symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, look_up)
-    # What will be asked for one by one, here and for the views: together it is found sooner.
+    # Looking all names up together is quicker than one by one, here and in the views.
     symbols.look_up((*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry_unwind.SYMBOLS))
     kernel = Symbols(symbols, kernel_memory(memory, arch), dump.vmcoreinfo.lines)
     cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, kernel)

@@ -13,8 +13,8 @@ _SMALLEST_TABLE = 4096
 class UntouchedPages:
     """Proves by the page tables that a process had no page.
 
-    A read that fails is no proof: the entry may be of a kind that is not understood, or
-    the table not in the dump.
+    A failed read proves nothing: the entry may be of an unknown kind, or the table may not be in
+    the dump.
     """
 
     def __init__(self, memory: DumpMemory, root_table: RootTable) -> None:
@@ -23,7 +23,7 @@ class UntouchedPages:
         self._physical = memory.physical()
 
     def length(self, address: int) -> int:
-        """Return how many bytes from `address` on have no page for certain, maybe 0."""
+        """Return how many bytes from `address` on certainly have no page; it may be 0."""
         try:
             walk = self._memory.walk(address, self._root_table)
         except MemoryFault:
