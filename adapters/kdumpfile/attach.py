@@ -33,8 +33,8 @@ def attach(
     attributes = Attributes(context)
     # Never mmap: a dump that shrinks while it is open would kill the server with SIGBUS.
     attributes.set_number("file.mmap_policy", MMAP_NEVER)
-    # Not later: the pages that libkdumpfile holds from opening on would be given back to
-    # the cache that a change of size has freed.
+    # Not later: libkdumpfile would return the pages that it holds since opening to a cache that the
+    # change of size has freed.
     attributes.set_number("cache.size", _CACHED_PAGES)
     if arch is not None and headers[0].form != "elf":
         # QEMU's kdump files do not say it in a way that libkdumpfile takes. Only when it
@@ -60,8 +60,8 @@ def settle(
 ) -> int:
     """Make an attached context ready for reading; return the size of the file's pages.
 
-    Raises `DumpOpenError` when it is not known, or none that a machine can have: libkdumpfile
-    would read through a null pointer, or write behind the end of a buffer.
+    Raises `DumpOpenError` if it is unknown or impossible: libkdumpfile would follow a null pointer,
+    or write past the end of a buffer.
     """
     attributes = Attributes(context)
     if replaced is not None:

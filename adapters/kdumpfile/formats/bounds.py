@@ -1,4 +1,4 @@
-"""What is in a dump file, as far as readers of memory ask: which bytes, which pages."""
+"""Which bytes and pages of memory a dump file holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Bounds(Protocol):
     def is_torn(self, address: int, length: int) -> bool:
         """Whether the file ends within these bytes, which lie in one page.
 
-        libkdumpfile takes the rest of them for zeros.
+        libkdumpfile reads the rest as zeros.
         """
 
 

@@ -31,9 +31,9 @@ _PAGES_CHECKED = 512
 def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     """Read header, sub-header and notes.
 
-    The last pages are looked up, too, to tell whether `file_size` bytes hold them; not
-    so without it, in a flattened file, which tells that by its end.
-    Raises `UnusableFileError` when headers or bitmap are missing.
+    The last pages are looked up too, to tell whether `file_size` bytes hold them. A flattened file
+    has no `file_size`: its end mark tells. Raises `UnusableFileError` when headers or bitmap are
+    missing.
     """
     header = FileHeader("kdump")
     raw = read_at(0, _HEADER.size)
