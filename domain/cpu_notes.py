@@ -17,9 +17,9 @@ def prstatus_notes(notes: Iterable[Note]) -> list[bytes]:
 
 
 def cpu_notes(notes: Sequence[Note], arch: Arch) -> list[CpuNote] | None:
-    """Return the CPUs' registers in the order of the notes, None when that cannot be told.
+    """Return the CPUs' registers in the order of the notes, None when they cannot be told.
 
-    So it is of an architecture whose notes are not known, and of notes of another size.
+    They cannot when the architecture's notes are unknown, or these have another size.
     """
     layout = arch.prstatus
     status = prstatus_notes(notes)

@@ -27,8 +27,8 @@ _PAGE = 4096
 class DumpTypes(Types):
     """Symbols by kallsyms and types by BTF, out of the kernel's memory.
 
-    Each is read when first asked for. What cannot be read or proved is not known; why, is
-    in `problems`.
+    Each is read when first asked for. Whatever cannot be read or proved is unknown; `problems` says
+    why.
     """
 
     def __init__(

@@ -149,7 +149,7 @@ def search_kallsyms(
 
 
 class _Budget:
-    """How often each thing is tried, lest memory full of what looks like it takes for ever."""
+    """How often each thing is tried, so that memory full of look-alikes ends the search too."""
 
     def __init__(self) -> None:
         self._left = {"token tables": 16, "markers": 64, "first names": 1000, "all names": 8}
