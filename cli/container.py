@@ -1,4 +1,4 @@
-"""The composition root: which adapter stands behind which port.
+"""The composition root: which adapter implements which port.
 
 Each provider calls a function here whose types are ports, so that an adapter that does not
 fit its port fails the type check; a test holds what goes from provider to provider to the

@@ -142,7 +142,7 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord | None]:
                 start, end = start % size, (end - 1) % size + 1
                 if start >= end:  # it did not fit at the ring's end and lies at its start
                     start = 0
-                start += word  # behind the block's id
+                start += word  # after the block's id
                 length = min(reader.field(record, length_at, 2), max(end - start, 0))
                 text = reader.memory.read_exact(data + start, length)
         except MemoryFault:

@@ -74,7 +74,7 @@ class Sysroot:
         except OSError as error:
             detail = f"{vma.path} in the sysroot: {error.strerror}"
             raise MemoryFault(address, FaultReason.IO, detail) from None
-        # The kernel fills up the file's last page with zeros; behind it there is nothing.
+        # The kernel fills the file's last page with zeros; there is nothing after it.
         page_end = -(-checked.file.size // self._page_size) * self._page_size
         length = min(length, page_end - offset)
         if length <= 0:

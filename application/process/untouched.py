@@ -34,7 +34,7 @@ class UntouchedPages:
         return end - address + walk.span * self._empty_after(walk.entries[-1].address)
 
     def _empty_after(self, entry: int) -> int:
-        """Count the entries of the same table that follow and are empty, too."""
+        """Count the entries that follow in the same table and are empty too."""
         following = entry + _ENTRY_SIZE
         try:
             rest = self._physical.read(following, -following % _SMALLEST_TABLE)

@@ -206,7 +206,7 @@ def _tokens_around(base: int, data: bytes, digits: int, byte_order: ByteOrder) -
 
 
 class _Search:
-    """The search for the rest, from a token table and what lies behind its index."""
+    """The search for the rest, from a token table and what follows its index."""
 
     def __init__(
         self, memory: AddressSpace, byte_order: ByteOrder, found: _Tokens, budget: _Budget

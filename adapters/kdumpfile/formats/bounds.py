@@ -36,7 +36,7 @@ class HeldPages(Bounds, Protocol):
 
     @property
     def end(self) -> int:
-        """The page frame behind the last."""
+        """The page frame after the last."""
 
     def first_with(self, flag: int) -> int | None:
         """Return a frame whose page has a flag, None when there is none among the first."""

@@ -19,12 +19,12 @@ class UnusableFileError(ValueError):
 class FileHeader:
     """The facts of a dump file's own header.
 
-    `machine` is uname's or ELF's name of the machine, None when the file does not tell.
-    `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds, `held` the pages of a kdump-compressed one; `pages` reads their table.
-    `block_size` is that of a kdump-compressed file's pages, which need not be the machine's.
-    `frames` are the first page frame of this file, the one behind the last, and how many
-    the whole dump has; `identity` is the same in all parts of a dump.
+    `machine` is uname's or ELF's name of the machine, None when the file does not tell. `codec`
+    names the compression of the pages, `extents` the physical memory that an ELF dump holds, `held`
+    the pages of a kdump-compressed one; `pages` reads their table. `block_size` is that of a
+    kdump-compressed file's pages, which need not be the machine's. `frames` are the first page
+    frame of this file, the one after the last, and how many the whole dump has; `identity` is the
+    same in all parts of a dump.
     """
 
     form: str

@@ -20,7 +20,7 @@ _HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
 # phys_base, dump_level, split, start_pfn, end_pfn, then offset and size of VMCOREINFO,
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
 _SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
-_STATUS_AT = 424  # behind signature, version, utsname and timestamp
+_STATUS_AT = 424  # after signature, version, utsname and timestamp
 _INCOMPLETE = 0x8
 # Bits of the header's status, and of each page's flags.
 CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
@@ -91,7 +91,7 @@ def _page_range(version: int, values: tuple[int, ...], pages: int) -> tuple[int,
 
 
 class _PageTable:
-    """The bitmap of dumped pages and the descriptors behind it.
+    """The bitmap of dumped pages and the descriptors that follow it.
 
     A descriptor follows for each set bit of the second bitmap, and the pages' data are
     written in the order of the descriptors.
