@@ -58,7 +58,7 @@ check: ## lint, format and type checks, and the rules on who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
-	$(BIN)/mypy --strict tests/support
+	$(BIN)/mypy --strict tests/support tests/unit
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations --target=3.6- $(IN_GDB)
 

@@ -87,7 +87,7 @@ class ViewSession:
 
     @property
     def memory_map(self) -> MemoryMap | None:
-        """What is mapped; nothing is known of physical addresses."""
+        """What is mapped; None while addresses are physical."""
         view = self._view
         if view.dump_memory is None or (self.physical and self.physical.active):
             return None
@@ -95,7 +95,7 @@ class ViewSession:
 
 
 class _PhysicalSwitch:
-    """Leads a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
+    """Switches a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
 
     def __init__(self, session: ViewSession, dump: DumpMemory, virtual: AddressSpace) -> None:
         self._session = session
@@ -111,10 +111,9 @@ class _PhysicalSwitch:
 
 
 class DeferredTarget:
-    """A target whose view is made when it is first wanted, once for all clients.
+    """A target whose view is made when first needed, once for all clients.
 
-    Listening need not wait for the look-ups that a view takes; `prepare` can run in the
-    background meanwhile.
+    So the server can listen before there is a view; `prepare` makes it in the background.
     """
 
     def __init__(self, open_view: Callable[[], View]) -> None:

@@ -146,14 +146,14 @@ def exposure(address: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print what the server says of itself; that nobody reads it is no reason not to serve."""
+    """Print the server's own lines; go on serving if nobody reads them."""
     with contextlib.suppress(OSError):
         print(text, end="", flush=True)
 
 
 @contextlib.contextmanager
 def progress(text: str, after: float = 1.0) -> Iterator[None]:
-    """Say what goes on if that takes more than `after` seconds and somebody is watching."""
+    """Say on a terminal what is being done, if it takes more than `after` seconds."""
     timer = threading.Timer(after, lambda: _say_progress(text))
     timer.daemon = True
     if sys.stderr.isatty():
@@ -207,7 +207,7 @@ def say_warning(message: str) -> None:
 
 
 def give_up_unwritable() -> None:
-    """Drop what cannot be written any more, as the end of the program would else complain."""
+    """Drop unwritten output, which would otherwise cause an error at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -18,7 +18,7 @@ LEAVES_REMEMBERED = 512
 
 _ENTRY_SIZE = 8
 _NO_TABLE = "Virtual address too big"
-# What is not there, and what the entry that says so stands in, by level.
+# By level: what is missing, and in which table the entry is that says so.
 _WORDS = {
     1: ("Page", "pte"),
     2: ("Page table", "pmd"),
@@ -57,7 +57,7 @@ class TableCache:
         self._tables: Dict[int, Table] = {}
         self._bytes = 0
         self._lock = threading.Lock()
-        self.get = self._tables.get  # safe without the lock: one step for the interpreter
+        self.get = self._tables.get  # safe without the lock: atomic under the GIL
 
     def put(self, address: int, table: Table) -> None:
         """Keep a table; the oldest ones go when there are too many."""

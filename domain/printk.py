@@ -18,7 +18,7 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 # Bound on what a damaged dump can make us read, in bytes and in records.
 MAX_BUFFER = 64 << 20
 _MAX_COUNT_BITS = 24
-# After so many records a sign that work goes on: they may all be such as cannot be read.
+# Records between two signs of progress: it may be that none of them can be read.
 _RECORDS_AT_ONCE = 1000
 
 # States of a descriptor whose text can be read (enum desc_state).
@@ -47,9 +47,9 @@ class LogRecord:
 def kernel_log(memory: AddressSpace, info: Vmcoreinfo, arch: Arch) -> Iterator[LogRecord | None]:
     """Yield the messages that are still in the buffer, oldest first.
 
-    None comes now and then, as a damaged log may have millions of records of which none can
-    be read. Raises `InputError` when VMCOREINFO does not say where the log is, `MemoryFault` when
-    its head cannot be read; a record that cannot be read is left out.
+    Yields None now and then, since a damaged log may have millions of unreadable records. Raises
+    `InputError` when VMCOREINFO does not say where the log is, `MemoryFault` when its head cannot
+    be read; a record that cannot be read is left out.
     """
     reader = _Reader(memory, info, arch)
     if info.symbol("prb") is not None:
@@ -142,7 +142,7 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord | None]:
                 start, end = start % size, (end - 1) % size + 1
                 if start >= end:  # it did not fit at the ring's end and lies at its start
                     start = 0
-                start += word  # behind the block's id
+                start += word  # after the block's id
                 length = min(reader.field(record, length_at, 2), max(end - start, 0))
                 text = reader.memory.read_exact(data + start, length)
         except MemoryFault:

@@ -43,13 +43,3 @@ class SymbolFile(Protocol):
         `load_offset` is what KASLR added to every address; per-CPU variables stay as they
         are where their area is linked at 0. Raises `InputError` when the file is damaged.
         """
-
-
-class SymbolFileOpener(Protocol):
-    """Opens symbol files."""
-
-    def open(self, path: str, advice: str | None = None) -> SymbolFile:
-        """Open an ELF file; raise `InputError` when it is none or cannot be read.
-
-        `advice` says what to give instead then (by default, a vmlinux).
-        """

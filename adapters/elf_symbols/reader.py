@@ -67,14 +67,6 @@ class ElfSymbolFile:
             return VmlinuxTypes(elf, self.path, load_offset)
 
 
-class ElfSymbolFileOpener:
-    """Opens ELF files; implements `ports.SymbolFileOpener`."""
-
-    def open(self, path: str, advice: str | None = None) -> ElfSymbolFile:
-        """See `SymbolFileOpener.open`."""
-        return ElfSymbolFile(path, advice)
-
-
 @contextlib.contextmanager
 def _reading(path: str, advice: str | None) -> Iterator[ELFFile]:
     """Open an ELF file; make an `InputError` of all that can be wrong with it."""

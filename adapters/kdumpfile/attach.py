@@ -32,8 +32,8 @@ def attach(
     attributes = Attributes(context)
     # Never mmap: a dump that shrinks while it is open would kill the server with SIGBUS.
     attributes.set_number("file.mmap_policy", MMAP_NEVER)
-    # Not later: the pages that libkdumpfile holds from opening on would be given back to
-    # the cache that a change of size has freed.
+    # Not later: libkdumpfile would return the pages that it holds since opening to a cache that the
+    # change of size has freed.
     attributes.set_number("cache.size", _CACHED_PAGES)
     if arch is not None and headers[0].form != "elf":
         # QEMU's kdump files do not say it in a way that libkdumpfile takes. Only when it

@@ -99,7 +99,7 @@ class KdumpfileDump:
             return space
 
     def close(self) -> None:
-        """Let the file and all memory go; reading afterwards raises `ValueError`."""
+        """Close the file and free all memory; reading afterwards raises `ValueError`."""
         with self._lock:
             self.close_spaces()
             with self._context.lock:

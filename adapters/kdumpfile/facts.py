@@ -63,7 +63,7 @@ def _vmcoreinfo(raw: bytes | None) -> Vmcoreinfo:
     try:
         return Vmcoreinfo.parse(raw) if raw else Vmcoreinfo({})
     except InputError:
-        return Vmcoreinfo({})  # damaged: as good as none
+        return Vmcoreinfo({})  # damaged: treated as missing
 
 
 def _page_size(path: str, arch: Arch, attributes: Attributes, vmcoreinfo: Vmcoreinfo) -> int:

@@ -42,8 +42,8 @@ class PanicCpu:
 def find_panic_cpu(cpus: Sequence[Cpu], kernel: Symbols, log: Log) -> PanicCpu:
     """Return the CPU that panicked, by the kernel's own variables, else by its log.
 
-    Where they do not tell, the first CPU that was not idle is taken: whoever called panic()
-    was running a task.
+    If they do not tell, it is the first CPU that was not idle: panic() was called by a running
+    task.
     """
     by_number = {cpu.number: index for index, cpu in enumerate(cpus)}
     unknown = True

@@ -23,9 +23,9 @@ _LAST_WORDS = (
     "watchdog: BUG",
     "sysrq: Trigger a crash",
 )
-# After so many records that were only looked at, a sign that work goes on.
+# Records that are only looked at, between two signs of progress.
 _RECORDS_AT_ONCE = 1000
-# What stands before a message in the log of plain text: level and time.
+# The prefix of a message in a plain-text log: level and time.
 _PREFIX = re.compile(r"(<\d+>)?(\[ *\d+\.\d+\] )?")
 
 

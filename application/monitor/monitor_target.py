@@ -53,18 +53,18 @@ class MonitorTarget:
 
 
 def expect(usage: str, arguments: Sequence[str], count: int) -> None:
-    """Raise `InputError` unless there are so many arguments."""
+    """Raise `InputError` unless there are `count` arguments."""
     if len(arguments) != count:
         raise InputError(f"usage: monitor {usage}")
 
 
 def address_of(text: str, command: str) -> int:
-    """Return an address of 64 bits; raise `InputError` for what is none.
+    """Return a 64-bit address; raise `InputError` if the word is not one.
 
-    As in gdb, digits alone are decimal and 0x makes them hex; with a letter they can only be
-    hex, as the kernel's log has them. Digits behind a zero are octal to gdb and hex in the log:
-    they are refused. `command` is what gdb's `eval` would make the command of, with %p for the
-    address: the server knows no symbols, and cannot ask gdb for them in the middle of a command.
+    As in gdb, digits alone are decimal and 0x makes them hex; a word with a letter in it can only
+    be hex, as in the kernel's log. Digits after a leading zero are octal in gdb but hex in the log,
+    so they are refused. `command` is the format for gdb's `eval`, with %p for the address: the
+    server has no symbols and cannot ask gdb for them during a command.
     """
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     # int() would take signs, blanks, underscores and other scripts' digits.

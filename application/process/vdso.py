@@ -39,7 +39,7 @@ def find_vdso(
 ) -> VdsoPages | None:
     """Return a process's vDSO from the kernel, None when that is not certain.
 
-    It has to be as long as the mapping, and the same where `memory` has a page of it.
+    It must be as long as the mapping, and match every page of it that `memory` has.
     """
     where = _bounds(survey, kernel, process)
     size = vma.end - vma.start

@@ -1,8 +1,8 @@
 """The kernel's own type information (BTF).
 
-Source: the kernel's Documentation/bpf/btf.rst, include/uapi/linux/btf.h. Records have no
-index: where type number N is, is known once those before it have been passed. A type is
-looked for by its name in the raw bytes, and the records are passed up to where it was found.
+Source: the kernel's Documentation/bpf/btf.rst, include/uapi/linux/btf.h. Records have no index: the
+place of type N is known only after all records before it. A type is looked for by its name in the
+raw bytes, and the records are passed up to where it was found.
 """
 
 from __future__ import annotations

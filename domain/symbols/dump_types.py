@@ -83,7 +83,7 @@ class DumpTypes(Types):
             if not 0 < size <= MAX_BTF:
                 raise ValueError(f"BTF: its size is said to be {size}")
             return Btf.parse(self._memory.read_exact(start, size), self._byte_order)
-        # Where only functions have symbols: the read-only data is behind the text.
+        # Where only functions have symbols: the read-only data follows the text.
         begin = at.get("_etext", self._vmcoreinfo.symbol("_stext"))
         if begin is None:
             raise ValueError("BTF: VMCOREINFO does not tell where the kernel is")
@@ -121,14 +121,14 @@ class DumpTypes(Types):
         return find_init_task(self._memory, self, self._byte_order, start, start + SEARCH_SPAN)
 
     def symbol(self, name: str) -> int | None:
-        """See `Types.symbol`; None for a name of several symbols, too.
+        """See `Types.symbol`; None for an ambiguous name too.
 
-        What kallsyms has not got may be told by VMCOREINFO; `init_task` is then looked for.
+        VMCOREINFO may have what kallsyms lacks; last, `init_task` is searched for.
         """
         return self.symbols((name,)).get(name)
 
     def symbols(self, names: Collection[str]) -> dict[str, int]:
-        """Return the addresses of those `names` that there are: quicker than one by one."""
+        """Return the addresses of those `names` that exist; quicker than one by one."""
         found = self.kallsyms.find(names) if self.kallsyms else {}
         addresses = {name: at[0] for name, at in found.items() if len(at) == 1}
         for name in names:

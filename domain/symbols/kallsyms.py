@@ -120,10 +120,9 @@ class Kallsyms:
     ) -> Kallsyms:
         """Return the symbols, read in the way that places all `anchors` right.
 
-        `anchors` are symbols whose addresses are known; those that the table has not got
-        prove nothing. The names in `first` are looked up together with them, so that asking
-        for them takes no more time. Raises `ValueError` when there is no such way: the tables
-        are not to be trusted.
+        `anchors` are symbols whose addresses are known; those that the table lacks prove nothing.
+        The names in `first` are looked up together with them, so that asking for them takes no more
+        time. Raises `ValueError` when there is no such way: the tables are not to be trusted.
         """
         names = KallsymsNames(tables.names, tables.tokens, tables.count())
         found = names.find({*anchors, *first})

@@ -151,7 +151,7 @@ def search_kallsyms(
 
 
 class _Budget:
-    """How often each thing is tried, lest memory full of what looks like it takes for ever."""
+    """How often each thing is tried, so that memory full of look-alikes ends the search too."""
 
     def __init__(self) -> None:
         self._left = {"token tables": 16, "markers": 64, "first names": 1000, "all names": 8}
@@ -208,7 +208,7 @@ def _tokens_around(base: int, data: bytes, digits: int, byte_order: ByteOrder) -
 
 
 class _Search:
-    """The search for the rest, from a token table and what lies behind its index."""
+    """The search for the rest, from a token table and what follows its index."""
 
     def __init__(
         self, memory: AddressSpace, byte_order: ByteOrder, found: _Tokens, budget: _Budget

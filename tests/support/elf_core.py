@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder, read_to_hole
 from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch, arch_named
-from kdump_gdbserver.domain.cpu_notes import Note, cpu_notes, parse_notes
+from kdump_gdbserver.domain.cpu_notes import cpu_notes
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError, FaultReason, MemoryFault
+from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 PT_LOAD, PT_NOTE = 1, 4

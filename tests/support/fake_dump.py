@@ -15,6 +15,7 @@ from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.page_tables import Translator
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import Translation
 
 _PHYSICAL = (1 << 48) - 1
 _SPANS = (1 << 12, 1 << 21, 1 << 30, 1 << 39)  # of an entry in each table, bytes
@@ -74,7 +75,7 @@ class FakeDump:
         return self
 
     @property
-    def translation(self) -> FakeDump:
+    def translation(self) -> Translation | None:
         return self
 
     def physical(self) -> AddressSpace:

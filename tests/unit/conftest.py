@@ -7,10 +7,12 @@ Everywhere else they are new ones, to find what nobody has thought of.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from structlog.testing import capture_logs
 
 from tests.support.backends import BACKENDS, reopened
 from tests.support.fake_dump import FakeDump
@@ -61,3 +63,10 @@ def backend(request: pytest.FixtureRequest) -> str:
 
     monkeypatch.setattr(request.module, opener, open_reopened)
     return name
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Keep the server's log, which its threads write, out of the report."""
+    with capture_logs():
+        yield

@@ -7,7 +7,15 @@ import re
 import pytest
 
 from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Flags, Register, RegisterLayout
+from kdump_gdbserver.domain.arch.model import (
+    Arch,
+    Feature,
+    Flags,
+    Register,
+    RegisterLayout,
+    Union,
+    Vector,
+)
 
 ALL: dict[str, Arch] = ARCHITECTURES | {arch.name: arch for arch in COMPAT.values()}
 
@@ -164,9 +172,9 @@ def test_types_are_gdbs_or_defined_before_use(arch: Arch) -> None:
         for feature in layout.features:
             known = set(PREDEFINED)
             for definition in feature.types:
-                if hasattr(definition, "element"):
+                if isinstance(definition, Vector):
                     assert definition.element in known
-                if hasattr(definition, "fields"):
+                if isinstance(definition, Union):
                     assert {kind for _, kind in definition.fields} <= known
                 if isinstance(definition, Flags):
                     assert all(0 <= bit < 8 * definition.size for _, bit in definition.bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 from hypothesis import given
@@ -54,11 +55,11 @@ def crashed(draw: st.DrawFn) -> tuple[FakeKernel, list[int]]:
 
 @given(crashed(), st.randoms(use_true_random=False))
 def test_notes_find_their_cpus_by_the_kernels_crash_notes(
-    made: tuple[FakeKernel, list[int]], dice: st.DataObject
+    made: tuple[FakeKernel, list[int]], dice: random.Random
 ) -> None:
     kernel, numbers = made
     shuffled = list(kernel.notes)
-    dice.shuffle(shuffled)  # type: ignore[attr-defined]
+    dice.shuffle(shuffled)
     notes = [dataclasses.replace(note, index=i) for i, note in enumerate(shuffled)]
     expect(dataclasses.replace(kernel, notes=notes), numbers)
 

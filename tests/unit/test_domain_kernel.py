@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.kernel.current import CurrentTasks
 from kdump_gdbserver.domain.kernel.errors import KdumpError
 from kdump_gdbserver.domain.kernel.memory import Layout, Memory
@@ -228,24 +229,24 @@ MEMBERS = st.lists(
 
 @given(MEMBERS, st.binary(min_size=80, max_size=80), st.sampled_from(["little", "big"]))
 def test_members_are_what_lies_there_also_where_they_overlap(
-    members: list[tuple[int, int, str]], content: bytes, byte_order: str
+    members: list[tuple[int, int, str]], content: bytes, byte_order: ByteOrder
 ) -> None:
     memory = Memory(lambda address, size: content[address : address + size], byte_order)
     layout = Layout(80, {str(n): Member(*member) for n, member in enumerate(members)})
     expected = {
         str(n): content[at : at + size]
         if kind == "bytes"
-        else int.from_bytes(content[at : at + size], byte_order)  # type: ignore[arg-type]
+        else int.from_bytes(content[at : at + size], byte_order)
         for n, (at, size, kind) in enumerate(members)
     }
     assert layout.read(memory, 0) == expected
 
 
 @given(st.binary(max_size=100), st.sampled_from([4, 8]), st.sampled_from(["little", "big"]))
-def test_words_of_bytes(content: bytes, size: int, byte_order: str) -> None:
+def test_words_of_bytes(content: bytes, size: int, byte_order: ByteOrder) -> None:
     memory = Memory(lambda address, size: b"", byte_order, size)
     expected = [
-        int.from_bytes(content[at : at + size], byte_order)  # type: ignore[arg-type]
+        int.from_bytes(content[at : at + size], byte_order)
         for at in range(0, len(content) - size + 1, size)
     ]
     assert memory.split(content) == expected

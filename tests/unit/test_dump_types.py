@@ -154,7 +154,8 @@ def test_without_kallsyms_there_are_types_and_what_vmcoreinfo_tells() -> None:
 def test_without_btf_there_are_symbols() -> None:
     types = DumpTypes(memory_of(btf=btf()[:100]), info(), ARCHES["little"])
     assert types.symbol("do_7") == STEXT + 448
-    assert types.size("struct task_struct") is types.member("struct task_struct", "pid") is None
+    assert types.size("struct task_struct") is None
+    assert types.member("struct task_struct", "pid") is None
     assert types.source == (
         "symbols from the dump's kallsyms (2,103), no types; "
         "BTF: none is found in the kernel's read-only data"

@@ -6,6 +6,7 @@ import io
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ def test_it_is_read_back(machine: int, byte_order: ByteOrder, build_id: bytes) -
     assert elf.num_segments() == 0
     section = elf.get_section_by_name(".note.gnu.build-id")
     if build_id:
-        assert section is not None
+        assert isinstance(section, NoteSection)
         (note,) = section.iter_notes()
         assert note["n_desc"] == build_id.hex()
     else:
@@ -54,5 +55,5 @@ def test_the_kernel_is_the_program_that_gdb_may_ask_for(
     elf = served(fake_kernel(arch).with_vmcoreinfo(lambda text: text + line))
     assert elf.get_machine_arch() == {X86_64: "x64", AARCH64: "AArch64"}[arch]
     section = elf.get_section_by_name(".note.gnu.build-id")
-    found = None if section is None else next(section.iter_notes())["n_desc"]
+    found = next(section.iter_notes())["n_desc"] if isinstance(section, NoteSection) else None
     assert found == build_id

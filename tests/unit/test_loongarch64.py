@@ -62,7 +62,7 @@ def machine(page_size: int, levels: int) -> bytes:
         writer.put(virtual + 2 * page_size, 0x5_0000 | 0x410)  # PROT_NONE
         writer.put(virtual + 3 * page_size, 0x1234 << 24 | 0x10000)  # swapped out
         for depth, (at, table) in enumerate(writer.tables.items()):
-            store(at, table, levels - depth)
+            store(at, bytes(table), levels - depth)
     return bytes(memory)
 
 

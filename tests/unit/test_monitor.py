@@ -46,14 +46,11 @@ def client(dump: FakeDump) -> Debugger:
     return debugger
 
 
-def facts(**changes: object) -> DumpFacts:
-    return dataclasses.replace(facts_of(), **changes)  # type: ignore[arg-type]
-
-
 @pytest.mark.fake_alone
 def test_info_tells_what_is_known() -> None:
     dump = dump_of(
-        facts(
+        dataclasses.replace(
+            facts_of(),
             dump_level=17,
             hypervisor=True,
             nodename="box",
@@ -191,7 +188,9 @@ def test_vtop_of_a_hidden_page_says_so() -> None:
 
 @pytest.mark.fake_alone
 def test_vtop_of_a_page_that_was_left_out() -> None:
-    dump = Walking(facts=facts(dump_level=8), physical={"x": (0x1000, b"x")})
+    dump = Walking(
+        facts=dataclasses.replace(facts_of(), dump_level=8), physical={"x": (0x1000, b"x")}
+    )
     dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 1),), 4096, 0x7000, 4096)
     line = client(dump).monitor("vtop 0x1000").splitlines()[-1]
     assert line.startswith("file      nowhere: ")
@@ -206,14 +205,14 @@ def test_why_an_address_can_be_read() -> None:
 
 @pytest.mark.fake_alone
 @pytest.mark.parametrize(
-    ("reason", "changes", "words"),
+    ("reason", "words"),
     [
-        (FaultReason.UNMAPPED, {}, ["address is not mapped", "page tables have no page there"]),
-        (FaultReason.SWAPPED, {}, ["swapped out"]),
+        (FaultReason.UNMAPPED, ["address is not mapped", "page tables have no page there"]),
+        (FaultReason.SWAPPED, ["swapped out"]),
     ],
 )
-def test_why_not(reason: FaultReason, changes: dict[str, object], words: list[str]) -> None:
-    dump = Walking(facts=facts(**changes))
+def test_why_not(reason: FaultReason, words: list[str]) -> None:
+    dump = Walking()
     dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 0x80),), 4096, fault=reason)
     text = client(dump).monitor("why 0x1234")
     assert text.startswith("0x1234 cannot be read")

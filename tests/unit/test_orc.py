@@ -70,7 +70,8 @@ def test_rows_are_found_where_they_were_written(
     low, high = TEXT + at, TEXT + at + size
     found = to_rows(tables_of(write_orc(rows, orc_format)).slice(low, high), low, high, orc_format)
     for pc in range(low, high):
-        (expected,) = [row for row in rows if row.start <= pc < row.end] or [None]
+        written: list[OrcRow | None] = [row for row in rows if row.start <= pc < row.end]
+        (expected,) = written or [None]
         holding = [row for row in found if row.start <= pc < row.end]
         if expected is None:
             assert all(row.kind is OrcKind.UNDEFINED for row in holding)

@@ -25,6 +25,7 @@ from tests.unit.process_support import (
     BUILD_ID,
     PAGE,
     HostFilesStub,
+    ThreadFields,
     elf,
     file_vmas,
     image_of,
@@ -52,7 +53,7 @@ def dump_of(
 
 
 def shown(view: View) -> list[tuple[tuple[int, int], str, int | None]]:
-    return [(tuple(t.id), t.extra, t.core) for t in view.threads]
+    return [((t.id.pid, t.id.tid), t.extra, t.core) for t in view.threads]
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
@@ -99,9 +100,9 @@ def test_a_thread_in_user_mode_has_its_cpus_registers() -> None:
     assert "xmm0" not in view.current.registers
 
 
-@pytest.mark.parametrize("more", [{"user_mode": False}, {"cpu": 2}])
-def test_registers_of_another_threads_cpu_are_not_taken(more: dict[str, object]) -> None:
-    running = thread(101, {"rip": 0x9999}, **{"cpu": 1, **more})
+@pytest.mark.parametrize("more", [{"user_mode": False, "cpu": 1}, {"cpu": 2}])
+def test_registers_of_another_threads_cpu_are_not_taken(more: ThreadFields) -> None:
+    running = thread(101, {"rip": 0x9999}, **more)
     dump = dump_of(notes=in_user_mode(int(str(running.cpu))), hypervisor=True)
     view = open_process_view(dump, image_of(thread(100, {}), running))
     assert view.current.registers["rip"] == 0x9999

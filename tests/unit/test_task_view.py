@@ -38,12 +38,19 @@ class Dump(FakeDump):
         )
 
 
-def task(tid: int, comm: str, **more: object) -> TaskRecord:
+def task(
+    tid: int,
+    comm: str,
+    *,
+    kthread: bool = False,
+    address: int | None = None,
+    cpu: int | None = None,
+) -> TaskRecord:
     registers = {"rip": RET, "rsp": FRAME + 56}
-    return TaskRecord(tid, tid, comm, registers, **more)  # type: ignore[arg-type]
+    return TaskRecord(tid, tid, comm, registers, kthread=kthread, address=address, cpu=cpu)
 
 
-def swapper(number: int, **more: object) -> TaskRecord:
+def swapper(number: int, cpu: int | None = None) -> TaskRecord:
     return TaskRecord(
         0,
         0,
@@ -51,7 +58,7 @@ def swapper(number: int, **more: object) -> TaskRecord:
         {"rip": RET},
         kthread=True,
         idle_cpu=number,
-        **more,  # type: ignore[arg-type]
+        cpu=cpu,
     )
 
 

@@ -49,12 +49,12 @@ _TRUE = [(_TOP + 1, "schedule"), (_TOP + 2, "kthread")]
     ],
 )
 def test_a_chain_counts_only_if_it_is_whole(shown: dict[str, object], right: bool) -> None:
-    count = checks.chains("chains", {"1": shown}, {"1": _TRUE})  # type: ignore[dict-item]
+    count = checks.chains("chains", {"1": shown}, {"1": _TRUE})
     assert (count.equal, count.different) == (int(right), int(not right))
 
 
 def test_what_the_oracle_cannot_do_is_absent_with_its_reason() -> None:
-    count = checks.chains("chains", {"1": _chain(*_TRUE)}, {"1": "no registers"})  # type: ignore[dict-item]
+    count = checks.chains("chains", {"1": _chain(*_TRUE)}, {"1": "no registers"})
     assert (count.equal, count.different, count.absent) == (0, 0, 1)
     assert count.why == ["drgn: no registers"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 from itertools import pairwise
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,7 +79,7 @@ def many_rows(draw: st.DrawFn) -> list[OrcRow]:
             st.one_of(
                 known_rows(TEXT + marks[i], TEXT + marks[i + 1]),
                 st.sampled_from((OrcKind.END_OF_STACK, OrcKind.UNDEFINED)).map(
-                    lambda kind, i=i: OrcRow(TEXT + marks[i], TEXT + marks[i + 1], kind)
+                    functools.partial(OrcRow, TEXT + marks[i], TEXT + marks[i + 1])
                 ),
             )
         )
@@ -105,7 +107,9 @@ def stack_of(row: OrcRow, machine: Machine) -> int:
 
 
 def symbol(table: UnwindTable, name: str) -> range:
-    (found,) = table.elf.get_section_by_name(".symtab").get_symbol_by_name(name)
+    symbols = table.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    (found,) = symbols.get_symbol_by_name(name) or []
     return range(found["st_value"], found["st_value"] + found["st_size"])
 
 
@@ -137,6 +141,7 @@ def test_a_row_unwinds_as_the_kernel_does_it(row: OrcRow, seed: int) -> None:
         assert (caller.pc, caller.registers[RSP]) == (machine.word(stack - 8), stack)
         return
     # In two steps, the second of which is a signal frame with its exact pc.
+    assert caller.pc is not None
     assert caller.pc in symbol(table, "return_from_interrupt")
     assert table.fde_at(caller.pc) is table.fde_at(caller.pc - 1)
     machine.registers = dict(caller.registers)
@@ -220,6 +225,7 @@ def test_the_image_is_one_segment_at_its_address_that_holds_all() -> None:
     assert elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"] <= len(image)
     for name in (".text", ".eh_frame"):
         section = elf.get_section_by_name(name)
+        assert section is not None
         assert section["sh_addr"] == BASE + section["sh_offset"]
         assert section["sh_offset"] + section["sh_size"] <= len(image)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.cli.console import warnings_about
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
+from kdump_gdbserver.domain.arch.paging import Paging
 from kdump_gdbserver.domain.vmcoreinfo_search import SEARCHED, find_vmcoreinfo
 from tests.support.page_table_writer import (
     TableWriter,
@@ -48,11 +50,11 @@ def info_of(arch: Arch, **changed: str) -> bytes:
 
 def machine(arch: Arch, texts: dict[int, bytes], uts: bytes = b"") -> dict[int, bytes]:
     """Return a machine's memory: page tables, names, and what begins like VMCOREINFO."""
-    paging = {
+    make: dict[str, Callable[[], Paging]] = {
         "x86_64": x86_64_paging, "riscv64": riscv64_paging,
         "aarch64": lambda: aarch64_paging(4096, 48),
-    }[arch.name]()  # fmt: skip
-    writer = TableWriter(paging, TABLE, TABLE + 0x1000)
+    }  # fmt: skip
+    writer = TableWriter(make[arch.name](), TABLE, TABLE + 0x1000)
     for at in range(RAM, RAM + SIZE, 4096):
         writer.map(at + SHIFT, at)
     memory = bytearray(SIZE)

@@ -98,7 +98,8 @@ def test_without_btf_drgn_is_asked_for_dwarf(
     types = ElfSymbolFile(path).types(0)
     assert types.source.startswith(f"symbols from {path}, no types: it {said}, and drgn cannot")
     assert "\n" not in types.source
-    assert types.size("struct task_struct") is types.member("struct task_struct", "pid") is None
+    assert types.size("struct task_struct") is None
+    assert types.member("struct task_struct", "pid") is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert ElfSymbolFile(path).types(0).source == (
         f"symbols from {path}, no types: it {said}, and drgn, to read its DWARF, is not installed"

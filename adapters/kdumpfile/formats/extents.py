@@ -27,7 +27,7 @@ class Extents:
     """
 
     def __init__(self, segments: Iterable[Extent], lost: Iterable[Extent] = ()) -> None:
-        """Take what is in the file, and what is `lost` behind the file's end."""
+        """Take what is in the file, and what is `lost` beyond its end."""
         self._extents = _disjoint(segments)
         self._starts = [extent.start for extent in self._extents]
         self._lost = _disjoint(lost)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
-from kdump_gdbserver.domain.cpu_notes import Note
+from kdump_gdbserver.domain.cpu_notes import prstatus_notes
+from kdump_gdbserver.domain.kernel.notes import Note
 
 # Those of all machines that Linux runs on with pages of 64 KiB at most.
 PAGE_SIZES = tuple(1 << shift for shift in range(12, 17))
@@ -21,12 +22,12 @@ class UnusableFileError(ValueError):
 class FileHeader:
     """The facts of a dump file's own header.
 
-    `machine` is uname's or ELF's name of the machine, None when the file does not tell.
-    `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds, `held` the pages of a kdump-compressed one; `pages` reads their table.
-    `block_size` is that of a kdump-compressed file's pages, which need not be the machine's.
-    `frames` are the first page frame of this file, the one behind the last, and how many
-    the whole dump has; `identity` is the same in all parts of a dump.
+    `machine` is uname's or ELF's name of the machine, None when the file does not tell. `codec`
+    names the compression of the pages, `extents` the physical memory that an ELF dump holds, `held`
+    the pages of a kdump-compressed one; `pages` reads their table. `block_size` is that of a
+    kdump-compressed file's pages, which need not be the machine's. `frames` are the first page
+    frame of this file, the one after the last, and how many the whole dump has; `identity` is the
+    same in all parts of a dump.
     """
 
     form: str
@@ -70,4 +71,4 @@ class FileHeader:
     @property
     def prstatus_sizes(self) -> set[int]:
         """The sizes of the NT_PRSTATUS notes in bytes."""
-        return {len(note.descriptor) for note in self.notes if note.is_prstatus}
+        return {len(status) for status in prstatus_notes(self.notes)}

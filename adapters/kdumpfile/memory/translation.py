@@ -172,7 +172,7 @@ class ProcessTranslator(LibraryTranslator):
 
     @property
     def end(self) -> int:
-        """The first address behind the user half.
+        """The first address above the user half.
 
         The highest bit belongs to the kernel where addresses are sign-extended; aarch64
         has a table register for each half instead (Arm ARM, D8.2).

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
+from kdump_gdbserver.domain.address_space import ByteOrder
 from tests.support.tcp import TcpClient
 
 _CPU = re.compile(r"CPU #(\d+)")
@@ -48,7 +49,7 @@ class Asked:
         for name, start, end in self._layout():
             digits = raw[2 * start : 2 * end]
             if len(digits) == 2 * (end - start) and "x" not in digits:
-                order = "little" if self._byte_order == "little" else "big"
+                order: ByteOrder = "little" if self._byte_order == "little" else "big"
                 values[name] = int.from_bytes(bytes.fromhex(digits), order)
         return values
 
