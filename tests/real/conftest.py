@@ -7,20 +7,20 @@ import pytest
 from tests.real.harness import HarnessError, RealDump, real_dump
 from tests.support.gdb_session import missing
 
-_made: dict[tuple[str, str], RealDump | str] = {}
+_made: dict[tuple[str, str, str], RealDump | str] = {}
 
 
-def get_dump(release: str, scenario: str) -> RealDump:
+def get_dump(release: str, scenario: str, arch: str = "x86_64") -> RealDump:
     """Return a real dump; skip (under CI: fail) when it cannot be had here."""
-    key = (release, scenario)
+    key = (arch, release, scenario)
     if key not in _made:
         try:
-            _made[key] = real_dump(release, scenario)
+            _made[key] = real_dump(release, scenario, arch=arch)
         except HarnessError as error:
             _made[key] = str(error)
     made = _made[key]
     if isinstance(made, str):
-        missing(f"no real {release} {scenario} dump: {made}")
+        missing(f"no real {release} {scenario} dump of {arch}: {made}")
         raise AssertionError
     return made
 
