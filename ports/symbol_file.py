@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from kdump_gdbserver.domain.kernel.types import Types
@@ -30,12 +29,6 @@ class SymbolFile(Protocol):
     @property
     def first_segment(self) -> int:
         """Virtual address of the first PT_LOAD."""
-
-    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
-        """Return the values of those of the named symbols that the file has.
-
-        A name that stands for several values is left out.
-        """
 
     def types(self, load_offset: int) -> Types:
         """Return the file, a vmlinux, as a source of types and of symbols at run time.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kdump_gdbserver.adapters.kdumpfile.attach import attach, require_codec, settle
@@ -13,6 +14,7 @@ from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import choose_arch
 from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
+from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import check_parts
 from kdump_gdbserver.adapters.kdumpfile.formats.probe import open_file, read_header
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
@@ -22,7 +24,6 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump
 
 if TYPE_CHECKING:
-    from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
     from kdump_gdbserver.adapters.kdumpfile.library.context import Context
     from kdump_gdbserver.domain.dump_facts import DumpFacts
     from kdump_gdbserver.domain.vmcoreinfo_search import FoundVmcoreinfo
@@ -97,16 +98,16 @@ class KdumpfileOpener:
             chosen = choose_arch(paths[0], headers[0], arch, info)
             context = attach(library, paths, files, headers, chosen)
             undo.callback(context.close)
-            facts, info = read_facts(
-                paths, context, headers, arch=chosen, library=library, replaced=info
-            )
-            if not info.lines and not facts.xen:
-                found = _search(context, open_files, facts, headers)
+            facts_of = partial(read_facts, paths, context, headers, library=library)
+            carried = info is not None or context.vmcoreinfo() or headers[0].vmcoreinfo
+            # To search memory, pages of any size will do.
+            assumed = None if carried else min(PAGE_SIZES)
+            facts, info = facts_of(arch=chosen, replaced=info, assumed_page_size=assumed)
+            if not info.lines:
+                found = None if facts.xen else _search(context, open_files, facts, headers)
+                facts, info = facts_of(arch=facts.arch, replaced=found and found.info)
                 if found is not None:
-                    vmcoreinfo, chosen = found.text, facts.arch
-                    facts, info = read_facts(
-                        paths, context, headers, arch=chosen, library=library, replaced=found.info
-                    )
+                    vmcoreinfo = found.text
                     facts = replace(facts, vmcoreinfo_at=found.address)
             page_size = settle(context, paths[0], headers[0], facts, vmcoreinfo)
             require_codec(context, library, paths[0], headers[0])

@@ -51,7 +51,7 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("VMCOREINFO", _where(facts, vmcoreinfo_)),
         ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
         ("kernel at", target.text),
-        ("symbols", target.symbols and target.symbols()),
+        ("names", target.symbols and target.symbols()),
         ("CPUs", f"{facts.cpu_count} with registers"),
         ("memory", _stored(dump)),
         ("page size", f"{facts.page_size} bytes"),

@@ -5,7 +5,7 @@ It has no page tables: its `translation` knows where everything is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import X86_64, Arch
@@ -174,10 +174,7 @@ class FakeSymbolFile:
         self.has_symbols = has_symbols
         self.first_segment = first_segment
         self.asked = 0
-        self._symbols = symbols
-
-    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
-        return {name: self._symbols[name] for name in names if name in self._symbols}
+        self.symbols = symbols
 
     def types(self, load_offset: int) -> Types:
         self.asked += 1
@@ -191,7 +188,7 @@ class _MovedSymbols(Types):
         self._file, self._offset = file, offset
 
     def symbol(self, name: str) -> int | None:
-        address = self._file.symbols((name,)).get(name)
+        address = self._file.symbols.get(name)
         if address is None or address < self._file.first_segment:
             return address
         return address + self._offset

@@ -33,9 +33,9 @@ def vmlinux(tmp_path: Path) -> Callable[[bytes], str]:
 def test_build_id_segment_and_symbols(vmlinux: Callable[[bytes], str]) -> None:
     file = ElfSymbolFile(vmlinux(write_elf(SYMBOLS, (0x1000, 0x9000))))
     assert (file.build_id, file.first_segment) == ("abcd" * 10, 0x1000)
-    assert file.symbols(("panic_cpu", "no_such")) == {"panic_cpu": 0xFFFFFFFF82001234}
-    assert file.symbols(tuple(SYMBOLS)) == SYMBOLS
-    assert file.symbols(()) == {}
+    types = file.types(0)
+    assert (types.symbol("panic_cpu"), types.symbol("no_such")) == (0xFFFFFFFF82001234, None)
+    assert {name: types.symbol(name) for name in SYMBOLS} == SYMBOLS
 
 
 def test_a_file_without_build_id_has_none(vmlinux: Callable[[bytes], str]) -> None:
@@ -101,7 +101,7 @@ def test_a_file_that_is_gone_when_symbols_are_wanted_is_an_input_error(
     path = vmlinux(write_elf(SYMBOLS))
     file = ElfSymbolFile(path)
     Path(path).unlink()
-    assert path in refused(file.symbols, ("panic_cpu",))
+    assert path in refused(file.types, 0)
 
 
 @given(st.data())
@@ -116,7 +116,7 @@ def test_a_damaged_file_gives_answers_or_an_input_error(
         file = ElfSymbolFile(path)
         assert isinstance(file.first_segment, int)
         assert file.build_id is None or file.build_id.islower() or file.build_id.isdigit()
-        file.symbols(("panic_cpu",))
+        file.types(0).symbol("panic_cpu")
     except InputError as error:
         assert path in str(error)
 
@@ -128,6 +128,6 @@ def test_any_header_gives_answers_or_an_input_error(
     content = bytearray(write_elf(SYMBOLS))
     content[at : at + len(noise)] = noise
     try:
-        ElfSymbolFile(vmlinux(bytes(content))).symbols(("panic_cpu",))
+        ElfSymbolFile(vmlinux(bytes(content))).types(0).symbol("panic_cpu")
     except InputError:
         return

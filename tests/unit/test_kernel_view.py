@@ -47,6 +47,7 @@ def test_a_register_the_note_lacks_is_unavailable(arch: Arch) -> None:
     assert arch.sp not in view.current.registers
 
 
+@pytest.mark.fake_alone
 def test_control_registers_are_there_where_notes_have_them() -> None:
     """As QEMU's do for each CPU; a kernel's own notes are not of each CPU, and have none."""
     kernel = fake_kernel(X86_64, hypervisor=True)

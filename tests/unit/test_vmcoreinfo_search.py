@@ -12,10 +12,10 @@ from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.cli.console import warnings_about
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
-from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
-from kdump_gdbserver.domain.arch.paging import Paging
+from kdump_gdbserver.domain.arch import AARCH64, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.vmcoreinfo_search import SEARCHED, find_vmcoreinfo
 from tests.support.page_table_writer import (
+    Paging,
     TableWriter,
     aarch64_paging,
     riscv64_paging,
@@ -50,7 +50,7 @@ def info_of(arch: Arch, **changed: str) -> bytes:
 
 def machine(arch: Arch, texts: dict[int, bytes], uts: bytes = b"") -> dict[int, bytes]:
     """Return a machine's memory: page tables, names, and what begins like VMCOREINFO."""
-    make: dict[str, Callable[[], Paging]] = {
+    make: dict[str, Callable[..., Paging]] = {
         "x86_64": x86_64_paging, "riscv64": riscv64_paging,
         "aarch64": lambda: aarch64_paging(4096, 48),
     }  # fmt: skip
@@ -70,7 +70,7 @@ def found(memory: dict[int, bytes], arch: Arch) -> int | None:
     return None if result is None else result.address
 
 
-every_arch = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
+every_arch = pytest.mark.parametrize("arch", (X86_64, AARCH64, RISCV64), ids=lambda arch: arch.name)
 
 
 @every_arch

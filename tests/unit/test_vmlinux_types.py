@@ -67,7 +67,6 @@ def test_symbols_move_but_absolute_and_per_cpu_ones(vmlinux: Callable[..., str])
 def test_a_name_of_two_symbols_is_left_out(vmlinux: Callable[..., str]) -> None:
     twice = {"_text@1": TEXT, "_text@2": TEXT + 8, "runqueues@1": 8, "runqueues@2": 8}
     file = ElfSymbolFile(vmlinux(twice))
-    assert file.symbols(("_text", "runqueues")) == {"runqueues": 8}
     assert file.types(0).symbol("_text") is None
     assert file.types(0).symbol("runqueues") == 8
 
@@ -118,7 +117,6 @@ def test_damaged_files_give_answers_or_an_input_error(
     path.write_bytes(raw[: data.draw(st.integers(len(raw) // 2, len(raw)))])
     try:
         types: VmlinuxTypes = ElfSymbolFile(str(path)).types(KASLR)
-        ElfSymbolFile(str(path)).symbols(("_text", "runqueues"))
     except InputError as error:
         assert "\n" not in str(error)
         return
