@@ -90,6 +90,9 @@ class ElfCoreDump:
 class ElfCoreOpener:
     """Implements `ports.crash_dump.CrashDumpOpener`."""
 
+    def describe(self) -> str:
+        return "no library"
+
     def open(
         self,
         paths: Sequence[str],
