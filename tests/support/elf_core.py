@@ -18,6 +18,7 @@ from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError, FaultReason, MemoryFault
 from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import FilePlaces, Translation
 
 PT_LOAD, PT_NOTE = 1, 4
 _ORDERS: dict[int, tuple[str, ByteOrder]] = {1: ("<", "little"), 2: (">", "big")}
@@ -34,8 +35,8 @@ class Load(NamedTuple):
 class ElfCoreDump:
     """An open ELF core."""
 
-    places = None
-    translation = None
+    places: FilePlaces | None = None
+    translation: Translation | None = None
 
     def __init__(
         self, path: str, *, arch: str | None = None, vmcoreinfo: bytes | None = None
