@@ -50,7 +50,9 @@ def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
     identity = identity_file(arch.elf_machine, arch.byte_order, _build_id(info))
     view = dataclasses.replace(view, exec_file=KERNEL_FILE, files=_KernelFiles(identity))
     try:
-        image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE)
+        all_registers = (cpu.registers for cpu in survey.cpus)
+        user_pcs = [each[arch.pc] for each in all_registers if arch.is_user_mode(each)]
+        image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE, user_pcs)
     except NoUnwindDataError as reason:
         missing = f"none for entry code: {reason}" if str(reason) else ""
         return dataclasses.replace(view, unwind_data=missing)

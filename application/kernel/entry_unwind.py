@@ -62,18 +62,23 @@ class NoUnwindDataError(Exception):
 
 
 def entry_unwind_image(
-    memory: AddressSpace, symbols: KernelSymbols, arch: Arch, base: int
+    memory: AddressSpace,
+    symbols: KernelSymbols,
+    arch: Arch,
+    base: int,
+    user_pcs: Iterable[int] = (),
 ) -> bytes:
     """Return an ELF image for address `base` by which debuggers unwind assembly code.
 
-    It is of the x86_64 kernel's entry and start-up code. Raises `NoUnwindDataError` when the
+    It is of the x86_64 kernel's entry and start-up code; `user_pcs` are where CPUs were in user
+    mode, for their stacks to end there. Raises `NoUnwindDataError` when the
     kernel has no ORC tables (CONFIG_UNWINDER_ORC, since 4.14), or of a format that is not
     known, or the dump does not have them whole.
     """
     if not arch.has_orc:
         raise NoUnwindDataError("")
     try:
-        return unwind_image(_rows(memory, symbols.symbols(SYMBOLS)), base)
+        return unwind_image(_rows(memory, symbols.symbols(SYMBOLS)), base, user_pcs)
     except LookupError as error:
         raise NoUnwindDataError(f"no address for {error.args[0]}") from None
     except (MemoryFault, ValueError) as error:

@@ -143,6 +143,9 @@ def test_a_row_unwinds_as_the_kernel_does_it(row: OrcRow, seed: int) -> None:
     # In two steps, the second of which is a signal frame with its exact pc.
     assert caller.pc is not None
     assert caller.pc in symbol(table, "return_from_interrupt")
+    assert caller.registers[RSP] == iret & MASK
+    for name in ("cs", "eflags", "ss"):
+        assert caller.registers[DWARF[name]] == machine.registers[DWARF[name]]
     assert table.fde_at(caller.pc) is table.fde_at(caller.pc - 1)
     machine.registers = dict(caller.registers)
     interrupted = unwound(table, caller.pc, machine)
@@ -169,6 +172,8 @@ def test_from_user_mode_the_stack_ends_there(row: OrcRow, seed: int, level: int)
     # Debuggers look a return address up by the byte before it.
     assert caller.pc is not None
     assert {caller.pc, caller.pc - 1} <= set(symbol(table, "user_mode"))
+    for place, name in enumerate(("cs", "eflags", "rsp", "ss"), start=1):
+        assert caller.registers[DWARF[name]] == machine.word(iret + 8 * place), name
     machine.registers = dict(caller.registers)
     assert unwound(table, caller.pc - 1, machine).pc is None
 
@@ -201,6 +206,19 @@ def test_code_below_the_kernel_is_a_user_program_or_a_jump_astray(pc: int, seed:
     caller = unwound(table, pc, machine)
     assert caller.pc is not None
     assert {caller.pc, caller.pc - 1} <= set(symbol(table, "user_mode"))
+
+
+@given(st.sets(st.integers(0, 1 << 57), min_size=1, max_size=5), st.integers(0))
+def test_where_a_cpu_was_in_user_mode_its_stack_ends(pcs: set[int], seed: int) -> None:
+    machine = machine_of(seed)
+    machine.registers[DWARF["cs"]] = USER_CS
+    table = UnwindTable(unwind_image([], BASE, pcs))
+    for pc in pcs:
+        for at in (pc - 1, pc, pc + 1):
+            if 0 < at < 1 << 56:
+                assert (unwound(table, at, machine).pc is None) == (at in pcs)
+            else:
+                assert table.fde_at(at) is None
 
 
 def test_what_dwarf_cannot_say_is_left_out() -> None:
