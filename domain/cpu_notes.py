@@ -9,6 +9,7 @@ from kdump_gdbserver.domain.dump_facts import CpuNote
 from kdump_gdbserver.domain.kernel.notes import Note
 
 NT_PRSTATUS = 1
+NT_FPREGSET = 2
 
 
 def prstatus_notes(notes: Iterable[Note]) -> list[bytes]:
@@ -29,6 +30,10 @@ def cpu_notes(notes: Sequence[Note], arch: Arch) -> list[CpuNote] | None:
     control = arch.qemu_note
     if control is None or len(beside) != len(status):
         beside = [b""] * len(status)
+    floats = [n.descriptor for n in notes if n.name == b"CORE" and n.type == NT_FPREGSET]
+    fp_note = arch.fp_note
+    if fp_note is None or [len(each) for each in floats] != [fp_note.size] * len(status):
+        floats = [b""] * len(status)
     pid_at = layout.pid_at
     return [
         CpuNote(
@@ -36,10 +41,11 @@ def cpu_notes(notes: Sequence[Note], arch: Arch) -> list[CpuNote] | None:
             None
             if pid_at is None
             else int.from_bytes(descriptor[pid_at : pid_at + 4], arch.byte_order),
-            arch.note_registers(layout, descriptor),
+            arch.note_registers(layout, descriptor)
+            | (arch.note_registers(fp_note, fp) if fp_note is not None and fp else {}),
             arch.note_registers(control, other)
             if control is not None and len(other) >= control.size
             else {},
         )
-        for index, (descriptor, other) in enumerate(zip(status, beside, strict=True))
+        for index, (descriptor, other, fp) in enumerate(zip(status, beside, floats, strict=True))
     ]

@@ -9,7 +9,9 @@
 vmlinux, and a connection; they read and never write the target.
 
 Once sourced it also lets gdb's backtraces pass from a CPU's interrupt stack to the stack that
-was interrupted, on x86_64 (`info unwinder` lists it as kdump-interrupt-stacks).
+was interrupted, on x86_64 (`info unwinder` lists it as kdump-interrupt-stacks). On arm64 it lets
+those of gdb before 14 pass through signed return addresses, and those of any gdb through the code
+that started the kernel and is gone (kdump-arm64-frames, which is also a frame filter).
 
 In a checkout or an installation most of that is in the folder kdump_commands beside this file and
 in domain/kernel. To have it elsewhere, `kdump-gdbserver --write-gdb-script FILE` writes it all as

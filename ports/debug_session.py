@@ -27,7 +27,8 @@ class Inferior:
     shows first. `placement` is that of the symbol file. `facts` are the dump's. None stands for
     what the view does not have: `auxv`, the auxiliary vector as the kernel lays it out;
     `exec_file`, the executable's path on its machine; `files`, those of the dumped machine.
-    `libraries` are told only where the debugger cannot find them in memory.
+    `addressing_bits` is how many bits of an address count where those above hold more than copies
+    of the highest. `libraries` are told only where the debugger cannot find them in memory.
     """
 
     arch: Arch
@@ -41,6 +42,7 @@ class Inferior:
     files: RemoteFiles | None = None
     os_tables: Sequence[OsTable] = ()
     libraries: Sequence[Library] = ()
+    addressing_bits: int | None = None
 
 
 class DebugSession(Protocol):

@@ -13,6 +13,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
 from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
@@ -21,10 +22,6 @@ from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
 from kdump_gdbserver.domain.symbols.elf_writer import identity_file
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
-
-# Not canonical with four or with five levels of page tables, so no x86_64 kernel can have
-# anything there. The bytes spell "kdump".
-IMAGE_BASE = 0x6B64_756D_7000_0000
 
 _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
@@ -49,24 +46,29 @@ def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
     arch = view.arch
     identity = identity_file(arch.elf_machine, arch.byte_order, _build_id(info))
     view = dataclasses.replace(view, exec_file=KERNEL_FILE, files=_KernelFiles(identity))
-    try:
-        all_registers = (cpu.registers for cpu in survey.cpus)
-        user_pcs = [each[arch.pc] for each in all_registers if arch.is_user_mode(each)]
-        image = entry_unwind_image(survey.memory, survey.symbols, arch, IMAGE_BASE, user_pcs)
-    except NoUnwindDataError as reason:
-        missing = f"none for entry code: {reason}" if str(reason) else ""
-        return dataclasses.replace(view, unwind_data=missing)
+    base, source = arch.spare_address, "the kernel's ORC tables"
+    image = entry_frames_image(survey, base)
+    if image is not None:
+        source = "the code itself"
+    else:
+        try:
+            all_registers = (cpu.registers for cpu in survey.cpus)
+            user_pcs = [each[arch.pc] for each in all_registers if arch.is_user_mode(each)]
+            image = entry_unwind_image(survey.memory, survey.symbols, arch, base, user_pcs)
+        except NoUnwindDataError as reason:
+            missing = f"none for entry code: {reason}" if str(reason) else ""
+            return dataclasses.replace(view, unwind_data=missing)
     image = image.ljust(-(-len(image) // _PAGE) * _PAGE, b"\0")  # gdb reads whole pages
-    words = (_AT_SYSINFO_EHDR, IMAGE_BASE, _AT_NULL, 0)
-    end = IMAGE_BASE + len(image)
-    line = f"{IMAGE_BASE:x}-{end:x} r-xp 00000000 00:00 0                  [kernel unwind data]\n"
+    words = (_AT_SYSINFO_EHDR, base, _AT_NULL, 0)
+    end = base + len(image)
+    line = f"{base:x}-{end:x} r-xp 00000000 00:00 0                  [kernel unwind data]\n"
     below = view.open_memory
     return dataclasses.replace(
         view,
         auxv=b"".join(word.to_bytes(arch.pointer_size, arch.byte_order) for word in words),
         files=_KernelFiles(identity, line.encode()),
-        unwind_data="for entry code, by the kernel's ORC tables",
-        open_memory=lambda: OverlaidAddressSpace(below(), IMAGE_BASE, image),
+        unwind_data=f"for entry code, by {source}",
+        open_memory=lambda: OverlaidAddressSpace(below(), base, image),
     )
 
 

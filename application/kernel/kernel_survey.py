@@ -41,7 +41,8 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     dump_memory = DumpMemory(dump)
     memory = dump_memory.kernel()
     # What will be asked for one by one, here and for the views: together it is found sooner.
-    names = (*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry_unwind.SYMBOLS, arch.first_symbol)
+    entry = arch.entry_code.names if arch.entry_code else entry_unwind.SYMBOLS
+    names = (*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry, arch.first_symbol)
     symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, symbol_file, names)
     kernel = Symbols(symbols, kernel_memory(memory, arch), dump.vmcoreinfo.lines)
     cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_right
 from collections.abc import Collection
 
 from kdump_gdbserver.domain.address_space import AddressSpace
@@ -80,6 +81,14 @@ class KernelSymbols(Types):
             at = {name: self._vmlinux.symbol(name) for name in names}
             found = {name: address for name, address in at.items() if address is not None}
         return self._dump.symbols([name for name in names if name not in found]) | found
+
+    def next_symbol(self, address: int) -> int | None:
+        """Return the first address above one that has a symbol in kallsyms, None without it."""
+        kallsyms = self._dump.kallsyms
+        if kallsyms is None:
+            return None
+        number = bisect_right(kallsyms.addresses, address)
+        return next(iter(kallsyms.addresses[number : number + 1]), None)
 
     def size(self, type_name: str) -> int | None:
         """See `Types.size`."""

@@ -30,21 +30,23 @@ def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> 
 
 def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
     """Return the view of a kernel that has been surveyed."""
+    arch = dump.facts.arch
     # QEMU has a note for each CPU, in order.
     notes = dump.cpu_notes() if dump.facts.hypervisor else ()
-    control = {note.index: note.control for note in notes}
-    layout = dump.facts.arch.layout_for(
+    same = arch.machine_registers(dump.vmcoreinfo)
+    more = {note.index: {**note.control, **same} for note in notes}
+    layout = arch.layout_for(
         name
-        for values in (*(cpu.registers for cpu in survey.cpus), *control.values())
+        for values in (*(cpu.registers for cpu in survey.cpus), *more.values(), same)
         for name in values
     )
     threads = ThreadTable(
-        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, control.get(cpu.number, {}))
+        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, more.get(cpu.number, same))
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     text = _text_segment(dump, survey, symbol_file)
     view = View(
-        arch=dump.facts.arch,
+        arch=arch,
         layout=layout,
         threads=threads,
         current=threads[survey.panic.index],
@@ -54,6 +56,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         text="not known: nothing in the dump proves it" if text is None else f"{text:#x}",
         symbols=lambda: survey.symbols.source,
         facts=dump.facts,
+        addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
@@ -61,7 +64,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
 
 
 def _cpu_thread(
-    cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout, control: Mapping[str, int]
+    cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout, more: Mapping[str, int]
 ) -> Thread:
     if cpu.pid is None:
         doing = ""
@@ -69,7 +72,7 @@ def _cpu_thread(
         doing = f" pid {cpu.pid}" if cpu.pid else " idle"
     return Thread(
         thread_id,
-        lambda: RegisterSet.from_values(layout, {**cpu.registers, **control}),
+        lambda: RegisterSet.from_values(layout, {**cpu.registers, **more}),
         extra=f"CPU #{cpu.number}{doing}" if cpu.has_note else "no CPU registers in the dump",
         core=cpu.number if cpu.has_note else None,
     )

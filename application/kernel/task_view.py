@@ -71,11 +71,12 @@ def _threads(
             shown.add(place)
             yield _on_cpu(cpu, tasks.tasks[place], kernel)
     values = _SwitchFrames(dump, kernel).values if tasks.legacy else _saved
+    same = kernel.arch.machine_registers(dump.vmcoreinfo)
     number = len(kernel.threads)
     for place, task in enumerate(tasks.tasks):
         if place not in shown:
             number += 1
-            yield _asleep(task, ThreadId(KERNEL_PID, number), kernel, values)
+            yield _asleep(task, ThreadId(KERNEL_PID, number), kernel, values, same)
 
 
 def _on_cpu(cpu: Thread, task: TaskRecord, kernel: View) -> Thread:
@@ -101,10 +102,11 @@ def _asleep(
     thread_id: ThreadId,
     kernel: View,
     values: Callable[[TaskRecord], Mapping[str, int]],
+    same: Mapping[str, int],
 ) -> Thread:
     return Thread(
         thread_id,
-        lambda: RegisterSet.from_values(kernel.layout, values(task)),
+        lambda: RegisterSet.from_values(kernel.layout, {**values(task), **same}),
         extra=_extra(task),
         core=task.cpu,  # a CPU whose registers are not in the dump, else None
         handle=_handle(task, kernel),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from kdump_gdbserver.domain.arch import COMPAT
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
@@ -45,20 +45,6 @@ def user_registers(
 def thread_pointer(arch: Arch, values: Mapping[str, int]) -> int | None:
     """Return the thread pointer among a thread's registers, None when it is not there."""
     return values.get(arch.process.thread_pointer) or None
-
-
-def choose_layout(arch: Arch, threads: Iterable[Mapping[str, int]]) -> RegisterLayout:
-    """Return the layout with those optional features that some thread has values for.
-
-    A feature whose registers extend another's comes with that one.
-    """
-    names = {name for values in threads for name in values}
-    wanted: list[str] = []
-    for key, feature in reversed(list(arch.optional.items())):
-        has_some = any(register.name in names for register in feature.registers)
-        if has_some or any(arch.extends.get(other) == key for other in wanted):
-            wanted.insert(0, key)
-    return arch.layout(*wanted)
 
 
 def in_layout(arch: Arch, layout: RegisterLayout, values: Mapping[str, int]) -> dict[str, int]:

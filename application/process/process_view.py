@@ -14,7 +14,6 @@ from kdump_gdbserver.application.process.os_tables import process_tables
 from kdump_gdbserver.application.process.proc_files import ProcFiles
 from kdump_gdbserver.application.process.process_memory import ProcessMemory
 from kdump_gdbserver.application.process.process_registers import (
-    choose_layout,
     in_layout,
     process_arch,
     process_values,
@@ -98,12 +97,15 @@ def _process_view(
     for thread in image.threads:
         note = _note(survey, thread, cpus)
         values[thread.tid] = process_values(arch, user_registers(kernel, thread, note))
-    layout = choose_layout(arch, values.values())
+    same = arch.machine_registers(dump.vmcoreinfo) if values else {}
+    layout = arch.layout_for(name for kept in (*values.values(), same) for name in kept)
     threads = ThreadTable(
         _thread(
             thread,
             image.pid,
-            RegisterSet.from_values(layout, in_layout(arch, layout, values[thread.tid])),
+            RegisterSet.from_values(
+                layout, {**in_layout(arch, layout, values[thread.tid]), **same}
+            ),
             cpus.get(thread.tid),
             _siginfo(thread) if arch is kernel else None,
         )
@@ -124,6 +126,7 @@ def _process_view(
         placement=Placement(find_load_offset(image, open_memory(), page_size, symbol_file)),
         facts=dump.facts,
         dump_memory=dump_memory,
+        addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         root_table=image.root_table,
         memory_map=mappings if image.vmas else None,
         libraries=find_libraries(image, mappings, open_memory(), arch, page_size),

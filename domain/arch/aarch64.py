@@ -5,12 +5,24 @@ Architecture", section "DWARF register names"; page tables from the Arm ARM, D8.
 what Linux makes of them from arch/arm64/include/asm/pgtable-hwdef.h and pgtable-prot.h.
 """
 
-from typing import Mapping, Optional, Sequence
+from typing import Dict, Mapping, Optional, Sequence
 
 from ..address_space import AddressSpace
 from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
-from .model import Arch, Feature, Flags, Process, Register, Union, Vdso, Vector, prstatus
+from .aarch64_entry import ENTRY
+from .model import (
+    Arch,
+    Feature,
+    Flags,
+    NoteLayout,
+    Process,
+    Register,
+    Union,
+    Vdso,
+    Vector,
+    prstatus,
+)
 from .paging import (
     NOWHERE,
     SWAPPED,
@@ -27,8 +39,7 @@ CPSR = Flags(
     4,
     (
         ("SP", 0),
-        ("EL0", 2),
-        ("EL1", 3),
+        ("nRW", 4),
         ("F", 6),
         ("I", 7),
         ("A", 8),
@@ -47,6 +58,7 @@ CPSR = Flags(
         ("Z", 30),
         ("N", 31),
     ),
+    (("EL", 2, 3),),  # the exception level
 )
 _ROLES = {29: "fp", 30: "ra", **{i: f"arg{i + 1}" for i in range(8)}}
 
@@ -96,6 +108,12 @@ PAUTH = Feature(
 
 # elf_gregset_t is struct user_pt_regs (arch/arm64/include/uapi/asm/ptrace.h).
 PRSTATUS = prstatus(" ".join((*(f"x{i}" for i in range(31)), "sp", "pc", "cpsr")))
+
+# struct user_fpsimd_state, of the same file.
+FPREGSET = NoteLayout(
+    528,
+    (*((f"v{i}", 16 * i, 16) for i in range(32)), ("fpsr", 512, 4), ("fpcr", 516, 4)),
+)
 
 _VALID, _TABLE, _READ_ONLY = 1 << 0, 1 << 1, 1 << 7
 _NO_EXECUTE_KERNEL, _NO_EXECUTE_USER = 1 << 53, 1 << 54
@@ -203,8 +221,19 @@ def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     return start if magic == _IMAGE_MAGIC else None
 
 
-def _pac_mask(info: Vmcoreinfo) -> int:
-    return info.number("KERNELPACMASK") or 0
+def _addressing_bits(info: Vmcoreinfo) -> Optional[int]:
+    mask = info.number("KERNELPACMASK") or 0
+    return (mask & -mask).bit_length() - 1 if mask else None
+
+
+def _machine_registers(info: Vmcoreinfo) -> Dict[str, int]:
+    """Return the masks of pointer authentication, none where the machine had none.
+
+    Addresses of either half have as many bits. Bit 55, which tells the halves apart, is in the
+    kernel's mask, too; gdb sets or clears all of it by that bit, but gdb 13 always clears.
+    """
+    mask = info.number("KERNELPACMASK") or 0
+    return {"pauth_dmask": mask, "pauth_cmask": mask} if mask else {}
 
 
 def _is_user_mode(registers: Mapping[str, int]) -> bool:
@@ -227,8 +256,16 @@ AARCH64 = Arch(
     kdumpfile_name="aarch64",
     paging=Paging(_find_tables, table_form, _permissions, split=True),
     prstatus=PRSTATUS,
+    fp_note=FPREGSET,
     first_segment=_first_segment,
-    pac_mask=_pac_mask,
+    machine_registers=_machine_registers,
+    addressing_bits=_addressing_bits,
+    # gdb 13 takes the register in which it keeps what is signed for $q0 where there is no fpu.
+    extends={"pauth": "fpu"},
+    entry_code=ENTRY,
+    # The guard region at the end (Documentation/arch/arm64/memory.rst). It is of the kernel's
+    # half: gdb takes the bits that may hold a tag or a code for copies of the one below.
+    spare_address=0xFFFF_FFFF_FFE0_0000,
     process=Process(
         thread_pointer="tpidr",
         is_user_mode=_is_user_mode,

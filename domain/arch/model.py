@@ -5,6 +5,7 @@ from typing import Union as Either
 
 from ..address_space import AddressSpace, ByteOrder
 from ..vmcoreinfo import Vmcoreinfo
+from .frames import EntryCode
 from .paging import Paging
 
 _USER_END = 1 << 63
@@ -13,12 +14,14 @@ _USER_END = 1 << 63
 class Flags(NamedTuple):
     """A flags type of a target description (GDB manual, "Target Description Format").
 
-    `bits` maps a flag's name to its bit number; `size` is in bytes.
+    `bits` maps a flag's name to its bit number; `size` is in bytes. `numbers` are fields of more
+    bits: name, first and last bit.
     """
 
     id: str
     size: int
     bits: Tuple[Tuple[str, int], ...]
+    numbers: Tuple[Tuple[str, int, int], ...] = ()
 
 
 class Vector(NamedTuple):
@@ -176,11 +179,16 @@ class Arch:
     tables, "" where it does not know it.
 
     `paging` tells how page tables are walked, `entry_flags` the flags of their entries: name and
-    bit. `prstatus` is the CPUs' NT_PRSTATUS note, `qemu_note` the one that QEMU puts beside it.
-    `image_base` is what the kernel's linker script takes off its virtual addresses to make load
-    addresses of them; `first_symbol` is at vmlinux's first PT_LOAD, and `first_segment` finds
-    that without symbols. `pac_mask` tells the bits of kernel pointers that hold an authentication
-    code. `has_orc` says that its kernels carry ORC tables as `domain.symbols.orc` reads them.
+    bit. `prstatus` is the CPUs' NT_PRSTATUS note, `qemu_note` the one that QEMU puts beside it,
+    `fp_note` its NT_FPREGSET. `image_base` is what the kernel's linker script takes off its
+    virtual addresses to make load addresses of them; `first_symbol` is at vmlinux's first
+    PT_LOAD, and `first_segment` finds that without symbols.
+
+    By VMCOREINFO, `machine_registers` are values that all threads of a machine have, by gdb's
+    names, and `addressing_bits` is how many bits of an address count where those above may hold
+    an authentication code. `has_orc` says that its kernels carry ORC tables as
+    `domain.symbols.orc` reads them; where they have none, `entry_code` knows how entry code is
+    left. `spare_address` is one where neither a kernel nor a process can have anything.
     `return_address_at` are the offsets in struct inactive_task_frame at which the return address
     can be.
 
@@ -211,11 +219,15 @@ class Arch:
         entry_flags: Tuple[Tuple[str, int], ...] = (),
         prstatus: Optional[NoteLayout] = None,
         qemu_note: Optional[NoteLayout] = None,
+        fp_note: Optional[NoteLayout] = None,
         image_base: int = 0,
         first_symbol: str = "_text",
         first_segment: Optional[FirstSegment] = None,
-        pac_mask: Optional[Callable[[Vmcoreinfo], int]] = None,
+        machine_registers: Callable[[Vmcoreinfo], Dict[str, int]] = lambda info: {},
+        addressing_bits: Callable[[Vmcoreinfo], Optional[int]] = lambda info: None,
         has_orc: bool = False,
+        entry_code: Optional[EntryCode] = None,
+        spare_address: int = 0,
         return_address_at: Tuple[int, ...] = (),
         process: Process = Process(),  # noqa: B008
         compat_of: str = "",
@@ -241,11 +253,15 @@ class Arch:
         self.entry_flags = entry_flags
         self.prstatus = prstatus
         self.qemu_note = qemu_note
+        self.fp_note = fp_note
         self.image_base = image_base
         self.first_symbol = first_symbol
         self.first_segment = first_segment
-        self.pac_mask = pac_mask
+        self.machine_registers = machine_registers
+        self.addressing_bits = addressing_bits
         self.has_orc = has_orc
+        self.entry_code = entry_code
+        self.spare_address = spare_address
         self.return_address_at = return_address_at
         self.process = process
         self.compat_of = compat_of

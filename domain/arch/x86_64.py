@@ -320,6 +320,8 @@ X86_64 = Arch(
     image_base=_KERNEL_MAP,  # LOAD_OFFSET in arch/x86/kernel/vmlinux.lds.S
     first_segment=_first_segment,
     has_orc=True,
+    # Not canonical with four or with five levels of page tables. The bytes spell "kdump".
+    spare_address=0x6B64_756D_7000_0000,
     # Behind r15 to r12, rbx and rbp, in some kernels behind the flags too
     # (arch/x86/include/asm/switch_to.h).
     return_address_at=(48, 56),

@@ -105,19 +105,23 @@ class EhFrame:
         self._return_column = return_column
         self._data = bytearray()
 
-    def add_cie(self, instructions: bytes, *, signal_frame: bool = False) -> int:
+    def add_cie(
+        self, instructions: bytes, *, signal_frame: bool = False, return_column: int | None = None
+    ) -> int:
         """Add what a group of functions has in common; return a handle for `add_fde`.
 
         `signal_frame`: the frame's caller was interrupted, not calling (letter S).
+        `return_column`, if given, takes the place of the section's.
         """
         at = len(self._data)
+        column = self._return_column if return_column is None else return_column
         augmentation = b"zRS\0" if signal_frame else b"zR\0"
         self._add(
             struct.pack("<IB", 0, 1)
             + augmentation
             + uleb(1)
             + sleb(_DATA_ALIGNMENT)
-            + bytes((self._return_column, 1, _ABSOLUTE_POINTERS))
+            + bytes((column, 1, _ABSOLUTE_POINTERS))
             + instructions
         )
         return at

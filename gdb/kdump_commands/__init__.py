@@ -5,9 +5,11 @@ can tell or do; from the bottom up, no module imports one that stands below it h
 
     elf_file               symbols and sections as vmlinux has them
     symbols                gdb's symbols as a source of types
+    frame_info             what tells a frame from others, for gdb's unwinders
     target                 what gdb is connected to: memory, architecture, the kernel
     cpu_registers          a CPU's registers, from gdb's thread for it
     interrupt_stacks       the frame of a function that changed stacks, for backtraces
+    arm64_frames           arm64 frames of signed return addresses, and of code that is gone
     sidecar_file           the text of what is saved, written all or nothing
     command, command_NAME  what the user types
     registration           gdb is told of all that

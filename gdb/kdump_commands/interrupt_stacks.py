@@ -10,15 +10,8 @@ from ...domain.kernel.errors import KdumpError
 from ...domain.kernel.memory import USER_END, Memory
 from ...domain.kernel.orc import HEADER, Orc
 from .elf_file import linked_at
+from .frame_info import FrameId
 from .target import UNWIND_IMAGE, read_target
-
-
-class FrameId:
-    """What tells a frame from all others, for gdb."""
-
-    def __init__(self, sp: Any, pc: Any) -> None:
-        self.sp = sp
-        self.pc = pc
 
 
 class InterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]

@@ -1,7 +1,8 @@
-"""What gdb gets of all this: the commands, and the unwinder."""
+"""What gdb gets of all this: the commands, and the unwinders."""
 
 import gdb.unwinder
 
+from .arm64_frames import Arm64Frames, MeantFrames
 from .command_kernel_ps import KernelPs
 from .command_save_kernel import SaveKernelJson
 from .command_save_process import SaveProcessJson
@@ -16,3 +17,5 @@ def register() -> None:
     SaveProcessJson()
     SymbolFile()
     gdb.unwinder.register_unwinder(None, InterruptStacks(), replace=True)
+    gdb.unwinder.register_unwinder(None, Arm64Frames(), replace=True)
+    MeantFrames()

@@ -34,6 +34,7 @@ def stand_in() -> types.ModuleType:
     gdb = types.ModuleType("gdb")
     gdb.Command = StandInCommand
     gdb.commands = []
+    gdb.frame_filters = {}
     gdb.error = type("error", (RuntimeError,), {})
     gdb.MemoryError = type("MemoryError", (gdb.error,), {})
     gdb.GdbError = type("GdbError", (Exception,), {})

@@ -298,7 +298,8 @@ def session(script, monkeypatch, tmp_path):
 def test_sourcing_the_script_registers_it(script):
     registered = script.target.gdb.unwinder.registered  # more than once if sourced again
     assert {(locus, unwinder.name, replace) for locus, unwinder, replace in registered} == {
-        (None, "kdump-interrupt-stacks", True)
+        (None, "kdump-interrupt-stacks", True),
+        (None, "kdump-arm64-frames", True),
     }
 
 

@@ -516,9 +516,11 @@ ARM64 = [
 ]
 
 
-@pytest.mark.parametrize("case", ARM64)
 @pytest.mark.parametrize("block", [False, True])
-@pytest.mark.parametrize("flipped", [True, False])  # since 5.4; before
+@pytest.mark.parametrize(
+    ("case", "flipped"),  # since 5.4; before, when no kernel was made for 52 bits
+    [(case, flipped) for case in ARM64 for flipped in (True, False) if flipped or case[1] < 52],
+)
 def test_user_memory_of_aarch64(script, case, block, flipped):
     page, va_bits, used, shifts = case
 
@@ -539,6 +541,36 @@ def test_user_memory_of_aarch64(script, case, block, flipped):
     kernel.notes = {
         "PAGESIZE": str(page),
         "NUMBER(VA_BITS)": str(va_bits),
+        "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
+        "NUMBER(PHYS_OFFSET)": hex(phys_offset),
+    }
+    kernel.arch = script.aarch64.Aarch64(kernel)
+    check_reading(script, kernel, address)
+
+
+@pytest.mark.parametrize(
+    ("page", "used", "phys_offset", "shifts"),
+    [
+        (4096, 48, 0xFFF0_DB48_C000_0000, [39, 30, 21, 12]),
+        (16384, 47, 0xFFF0_5C3D_8000_0000, [36, 25, 14]),
+    ],
+)
+def test_user_memory_of_aarch64_with_fewer_bits_than_the_kernel_was_made_for(
+    script, page, used, phys_offset, shifts
+):
+    """The kernel then puts the difference into what it calls the start of physical memory."""
+    direct = (2**64 - 2**52 - phys_offset) % 2**64
+
+    def entry(physical, is_page, shift):
+        return physical | 1 << 54 | 3
+
+    address = 0x3F_1234_5123
+    kernel = PagedKernel(
+        script, address, direct=direct, shifts=shifts, entry=entry, table_size=page
+    )
+    kernel.notes = {
+        "PAGESIZE": str(page),
+        "NUMBER(VA_BITS)": "52",
         "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
         "NUMBER(PHYS_OFFSET)": hex(phys_offset),
     }

@@ -52,8 +52,18 @@ class UnwindTable:
         assert len(found) < 2
         return found[0] if found else None
 
-    def unwind(self, pc: int, machine: Machine) -> Caller | None:
-        """Unwind a frame at `pc`; None when there is nothing about it."""
+    def unwind(
+        self,
+        pc: int,
+        machine: Machine,
+        *,
+        pc_column: int = RETURN_ADDRESS,
+        sp_column: int | None = RSP,
+    ) -> Caller | None:
+        """Unwind a frame at `pc`; None when there is nothing about it.
+
+        The stack pointer, if it has a column, is the CFA where no rule says otherwise.
+        """
         fde = self.fde_at(pc)
         if fde is None:
             return None
@@ -63,13 +73,15 @@ class UnwindTable:
             cfa = self._evaluate(rule.expr, machine, [])
         else:
             cfa = machine.registers[rule.reg] + rule.offset & _MASK
-        registers = dict(machine.registers) | {RSP: cfa}
-        pc_rule = row[RETURN_ADDRESS]
+        registers = dict(machine.registers)
+        if sp_column is not None:
+            registers[sp_column] = cfa
+        pc_rule = row[pc_column]
         for register, each in row.items():
             if isinstance(register, int) and each.type != RegisterRule.UNDEFINED:
                 registers[register] = self._value(each, register, cfa, machine)
         ended = pc_rule.type == RegisterRule.UNDEFINED
-        caller = None if ended else registers.pop(RETURN_ADDRESS)
+        caller = None if ended else registers.pop(pc_column)
         assert fde.cie is not None
         return Caller(registers, cfa, caller, b"S" in fde.cie["augmentation"])
 
@@ -98,7 +110,7 @@ class UnwindTable:
                 stack.append(machine.registers[register] + offset & _MASK)
             elif name.startswith("lit"):
                 stack.append(int(name[3:]))
-            elif name in ("addr", "const1u", "consts"):
+            elif name in ("addr", "const1u", "const8u", "consts"):
                 stack.append(args[0] & _MASK)
             elif name == "dup":
                 stack.append(stack[-1])
@@ -112,5 +124,6 @@ class UnwindTable:
             else:
                 right, left = stack.pop(), stack.pop()
                 compute = {"plus": left + right, "minus": left - right, "and": left & right}
+                compute |= {"or": left | right, "eq": left == right, "ne": left != right}
                 stack.append((left << right if name == "shl" else compute[name]) & _MASK)
         return stack[-1]

@@ -114,6 +114,7 @@ def view_of(
     files: FakeFiles | None = None,
     exec_file: str | None = None,
     thread_locals: bool = False,
+    addressing_bits: int | None = None,
 ) -> View:
     """Return a view of memory segments and threads (by default: one)."""
     table = ThreadTable(threads or [thread_of(1, arch=arch)])
@@ -127,6 +128,7 @@ def view_of(
         auxv=auxv,
         files=files,
         exec_file=exec_file,
+        addressing_bits=addressing_bits,
         open_thread_locals=FakeThreadLocals if thread_locals else None,
     )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget, View
 from kdump_gdbserver.domain.address_space import AddressSpace
-from kdump_gdbserver.domain.arch import ARCHITECTURES, X86_64, Arch
+from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError, MemoryFault
 from kdump_gdbserver.ports.remote_files import RefusedError
 from tests.support import damage
@@ -265,3 +265,23 @@ def test_the_hypothesis_of_soundness_holds() -> None:
     view = look_around(KERNELS["kdump"].dump(), KERNELS["kdump"])
     assert (view.current_reason, view.current.extra) == ("panic_cpu", "CPU #4 pid 9")
     assert X86_64 is view.arch
+
+
+def test_masks_of_pointer_authentication_are_registers_of_every_thread() -> None:
+    """gdb 13 needs the floating-point registers beside them; LLDB wants the bits."""
+    kernel = fake_kernel(AARCH64, possible=2)
+    for mask, names, bits in (
+        ("0xffff000000000000", ("fpu", "pauth"), 48),
+        ("0xfff0000000000000", ("fpu", "pauth"), 52),
+        ("0x0", (), None),
+    ):
+        line = f"NUMBER(KERNELPACMASK)={mask}\n"
+        told = kernel.with_vmcoreinfo(lambda text, line=line: text + line)  # type: ignore[misc]
+        view = open_kernel_view(told.dump())
+        assert view.layout is AARCH64.layout(*names)
+        assert view.addressing_bits == bits
+        for thread in view.threads:
+            wanted = int(mask, 16) or None
+            assert thread.registers.get("pauth_cmask") == wanted
+            assert thread.registers.get("pauth_dmask") == wanted
+            assert thread.registers.get("v0") is None

@@ -17,10 +17,13 @@ from tests.support.sessions import Debugger, thread_of, view_of
 
 
 def lldb(
-    *threads: Thread, arch: Arch = X86_64, segments: Mapping[int, bytes] | None = None
+    *threads: Thread,
+    arch: Arch = X86_64,
+    segments: Mapping[int, bytes] | None = None,
+    addressing_bits: int | None = None,
 ) -> Debugger:
     """A client that begins as LLDB does."""
-    return begun(Debugger(view_of(segments, threads, arch=arch)))
+    return begun(Debugger(view_of(segments, threads, arch=arch, addressing_bits=addressing_bits)))
 
 
 def begun(debugger: Debugger) -> Debugger:
@@ -52,6 +55,13 @@ def test_host_and_process(arch: Arch) -> None:
         assert info["triple"]
         assert (info["endian"], info["ptrsize"]) == (arch.byte_order, str(arch.pointer_size))
     assert process["pid"] == "1"
+
+
+def test_the_bits_of_an_address_are_told_where_others_hold_a_code() -> None:
+    assert (
+        fields(lldb(arch=AARCH64, addressing_bits=48).data(b"qHostInfo"))["addressing_bits"] == "48"
+    )
+    assert "addressing_bits" not in fields(lldb(arch=AARCH64).data(b"qHostInfo"))
 
 
 def test_the_stop_reply_names_the_thread_and_lists_all() -> None:

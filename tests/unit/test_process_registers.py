@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from kdump_gdbserver.application.process.process_registers import (
-    choose_layout,
     in_layout,
     process_arch,
     process_values,
@@ -13,7 +14,7 @@ from kdump_gdbserver.application.process.process_registers import (
     user_registers,
 )
 from kdump_gdbserver.domain.arch import AARCH64, ARM, COMPAT, I386, RISCV64, X86_64
-from kdump_gdbserver.domain.arch.model import Arch
+from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.errors import SidecarError
 from kdump_gdbserver.domain.registers import RegisterSet
 from tests.unit.process_support import image_of, thread
@@ -67,11 +68,13 @@ def test_user_mode_is_told_by_privilege(arch: object, note: dict[str, int], is_u
     assert found[arch.pc] == (note[arch.pc] if is_user else 0x99)
 
 
+def layout_of(arch: Arch, threads: Sequence[Mapping[str, int]]) -> RegisterLayout:
+    return arch.layout_for(name for values in threads for name in values)
+
+
 def test_a_feature_is_there_when_a_thread_has_values_for_it() -> None:
     def names(arch: Arch, *threads: dict[str, int]) -> list[str]:
-        return [
-            feature.name.rpartition(".")[2] for feature in choose_layout(arch, threads).features
-        ]
+        return [feature.name.rpartition(".")[2] for feature in layout_of(arch, threads).features]
 
     assert names(I386, {"eip": 1}) == ["core", "linux"]
     assert names(I386, {"eip": 1}, {"xmm3": 1})[2:] == ["sse"]
@@ -79,8 +82,8 @@ def test_a_feature_is_there_when_a_thread_has_values_for_it() -> None:
     # gdb's gcore ends in an internal error when an x86_64 target has no SSE registers.
     assert names(X86_64, {"rip": 1}) == ["core", "linux", "segments", "sse"]
     assert names(X86_64, {"rip": 1}, {"ymm0h": 1})[3:] == ["sse", "avx"]
-    assert choose_layout(AARCH64, [{"tpidr": 1}]) is AARCH64.layout("tls")
-    assert choose_layout(ARM, [{"d0": 1}]) is ARM.layout("vfp")
+    assert layout_of(AARCH64, [{"tpidr": 1}]) is AARCH64.layout("tls")
+    assert layout_of(ARM, [{"d0": 1}]) is ARM.layout("vfp")
 
 
 def test_a_32_bit_process_on_x86_64() -> None:
@@ -99,7 +102,7 @@ def test_a_32_bit_process_on_x86_64() -> None:
         "xmm8": 8,
     }
     assert process_arch(X86_64, image_of(thread(1, {}), mode=32)) is I386
-    layout = choose_layout(I386, [kernel])
+    layout = layout_of(I386, [kernel])
     found = RegisterSet.from_values(layout, in_layout(I386, layout, process_values(I386, kernel)))
     assert dict(found.items()) == {
         "eax": 0xFFFFFFDA,
@@ -121,7 +124,7 @@ def test_a_32_bit_process_on_aarch64() -> None:
     kernel |= {f"v{i}": (0x200 + i) << 64 | 0x300 + i for i in range(32)}
     kernel |= {"fpsr": 0x8000001F, "fpcr": 0x03000000}
     values = process_values(ARM, kernel)
-    layout = choose_layout(ARM, [values])
+    layout = layout_of(ARM, [values])
     found = in_layout(ARM, layout, values)
     assert {name: found[name] for name in ("r0", "r12", "sp", "lr", "pc", "cpsr")} == {
         "r0": 0x100,

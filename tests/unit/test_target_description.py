@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from kdump_gdbserver.adapters.rsp_tcp.wire.target_description import target_description
-from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, Arch
+from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, COMPAT, Arch
 from kdump_gdbserver.domain.arch.model import Flags, Union, Vector
 from tests.support.sessions import Debugger, view_of
 
@@ -60,8 +60,10 @@ def test_types_read_back_are_the_declared_ones(arch: Arch) -> None:
             match definition:
                 case Flags():
                     assert ("flags", str(definition.size)) == (child.tag, child.get("size"))
-                    assert [(name, str(bit)) for name, bit in definition.bits] == fields
-                    assert all(f.get("start") == f.get("end") for f in child)
+                    bits = [(name, bit, bit) for name, bit in definition.bits]
+                    assert [(n, str(i), str(j)) for n, i, j in (*definition.numbers, *bits)] == [
+                        (f.get("name"), f.get("start"), f.get("end")) for f in child
+                    ]
                 case Vector():
                     assert child.tag == "vector"
                     assert (definition.element, str(definition.length)) == (
@@ -75,6 +77,14 @@ def test_types_read_back_are_the_declared_ones(arch: Arch) -> None:
                     assert {kind for _, kind in definition.fields} <= known
             known.add(definition.id)
         assert {reg.get("type") for reg in element.iter("reg")} <= known
+
+
+def test_the_exception_level_is_a_number() -> None:
+    """0x80400005 is EL1h: two bits of one field, no flags of their own."""
+    target = ET.fromstring(target_description(AARCH64, AARCH64.layout()))
+    fields = {f.get("name"): (f.get("start"), f.get("end")) for f in target.iter("field")}
+    assert fields["EL"] == ("2", "3")
+    assert fields["SP"] == ("0", "0")
 
 
 @every_arch

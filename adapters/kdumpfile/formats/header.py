@@ -13,6 +13,8 @@ from kdump_gdbserver.domain.kernel.notes import Note
 # Those of all machines that Linux runs on with pages of 64 KiB at most.
 PAGE_SIZES = tuple(1 << shift for shift in range(12, 17))
 
+_PID_AT = 32  # of pr_pid in struct elf_prstatus of 64-bit machines (include/linux/elfcore.h)
+
 
 class UnusableFileError(ValueError):
     """A file is no dump that can be opened; the message says why, without the path."""
@@ -52,8 +54,15 @@ class FileHeader:
 
     @property
     def from_qemu(self) -> bool:
-        """Whether QEMU wrote the notes (docs/specs of QEMU: a note named QEMU per CPU)."""
-        return any(note.name == b"QEMU" for note in self.notes)
+        """Whether QEMU wrote the file: a note named QEMU per CPU, for some machines alone.
+
+        For the others its kdump files name no machine, and the pids in its notes count from 1.
+        """
+        if any(note.name == b"QEMU" for note in self.notes):
+            return True
+        pids = [status[_PID_AT : _PID_AT + 4] for status in prstatus_notes(self.notes)]
+        counted = [number.to_bytes(4, "little") for number in range(1, len(pids) + 1)]
+        return self.form == "kdump" and self.machine is None and bool(pids) and pids == counted
 
     @property
     def from_xen(self) -> bool:

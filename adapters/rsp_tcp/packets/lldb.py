@@ -56,6 +56,8 @@ def _machine(client: Client) -> bytes:
 def host_info(client: Client, arguments: bytes) -> Data:
     """`qHostInfo`: the dumped machine."""
     reply, facts = _machine(client), client.inferior.facts
+    if client.inferior.addressing_bits is not None:
+        reply += b"addressing_bits:%d;" % client.inferior.addressing_bits
     if facts is not None:
         reply += b"vm-page-size:%d;" % facts.page_size
         if facts.nodename:

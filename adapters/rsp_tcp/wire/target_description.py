@@ -19,8 +19,9 @@ from kdump_gdbserver.domain.arch.model import (
 
 def _type(definition: TypeDefinition) -> str:
     if isinstance(definition, Flags):
+        every = (*definition.numbers, *((name, bit, bit) for name, bit in definition.bits))
         fields = "".join(
-            f'<field name="{name}" start="{bit}" end="{bit}"/>' for name, bit in definition.bits
+            f'<field name="{name}" start="{first}" end="{last}"/>' for name, first, last in every
         )
         return f'<flags id="{definition.id}" size="{definition.size}">{fields}</flags>'
     if isinstance(definition, Vector):

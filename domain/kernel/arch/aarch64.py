@@ -81,16 +81,17 @@ class Aarch64(Architecture):
         """Arm ARM, "VMSAv8-64 translation table format descriptors".
 
         The direct mapping begins at the bottom of the kernel's addresses, before 5.4 in their
-        middle (arch/arm64/include/asm/memory.h); the table itself is in it and tells.
+        middle (arch/arm64/include/asm/memory.h); the table itself is in it and tells. A kernel
+        made for more bits than its CPU has takes the difference off the start of memory.
         """
         notes = self.kernel.vmcoreinfo()
         va_bits, phys_offset = note_number(notes, "VA_BITS"), note_number(notes, "PHYS_OFFSET")
         if va_bits is None or phys_offset is None or not notes.get("PAGESIZE", "").isdigit():
             return None
         page_shift = int(notes["PAGESIZE"]).bit_length() - 1
-        half = va_bits - (pgd >> va_bits - 1 & 1)
-        direct = 2**64 - (1 << half) - phys_offset
         used_bits = 64 - (note_number(notes, "TCR_EL1_T1SZ") or 64 - va_bits)
+        half = va_bits - (used_bits == va_bits and pgd >> va_bits - 1 & 1)
+        direct = (2**64 - (1 << half) - phys_offset) % 2**64
         address_bits = (1 << 48) - (1 << page_shift)
 
         def decode(entry: int, shift: int) -> Optional[Tuple[bool, int]]:

@@ -37,6 +37,6 @@ class PageTables:
                 break
             is_page, physical = found
             if is_page:
-                return self.direct + (physical >> shift << shift), 1 << shift
-            table = self.direct + physical
+                return (self.direct + (physical >> shift << shift)) % 2**64, 1 << shift
+            table = (self.direct + physical) % 2**64
         raise Unreadable(address, 1)
