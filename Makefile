@@ -12,6 +12,8 @@ BIN := .venv/bin
 
 # What only the tests on real kernels need: without it they skip, saying so (with CI=true: fail).
 REAL_NEEDS := qemu gcc binutils libc-symbols
+AARCH64_NEEDS := qemu-arm gcc-aarch64 gcc-arm gdb-multiarch
+OTHER_NEEDS := qemu-misc qemu-ppc gcc-riscv64 gcc-s390x gcc-ppc64le
 # "-p NAME" for each package whose imports are ruled too.
 PACKAGES := $(shell sed -n '/^root_packages = \[/,/^\]/s/^ *"\(.*\)",*/-p \1/p' pyproject.toml)
 # What gdb's own Python loads, which may be 3.6; vermin knows the syntax and library of each.
@@ -22,13 +24,13 @@ IN_GDB := domain/__init__.py domain/arch domain/kernel domain/address_space.py \
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs
 
-.PHONY: help setup demo test unit check bench real fuzz clean
+.PHONY: help setup demo test test-everything unit check bench real fuzz clean
 
 help: ## list these commands
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 setup: ## install what the program and its tests need (root: Debian packages; else below ~/.cache)
-	@scripts/setup python gdb --optional libkdumpfile lldb $(REAL_NEEDS)
+	@scripts/setup python gdb --optional libkdumpfile lldb $(REAL_NEEDS) $(AARCH64_NEEDS)
 
 demo: ## serve a small sample dump and look at it with gdb
 	@scripts/setup python gdb
@@ -36,6 +38,11 @@ demo: ## serve a small sample dump and look at it with gdb
 
 test: setup check ## check the code, then run every test
 	@scripts/test $(TESTS)
+	scripts/fuzz --short
+
+test-everything: setup check ## as test, and on dumps of every architecture and kernel there is
+	@scripts/setup --optional $(OTHER_NEEDS)
+	KDUMP_GDBSERVER_EVERYTHING=1 scripts/test $(TESTS)
 	scripts/fuzz --short
 
 unit: ## run the tests that need no dump and no gdb
@@ -51,7 +58,7 @@ check: ## lint, format and type checks, and the rules on who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
-	$(BIN)/mypy --strict tests/support
+	$(BIN)/mypy --strict tests/support tests/unit
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations --target=3.6- $(IN_GDB)
 

@@ -15,4 +15,4 @@ class MadeFile:
         return self._content[offset : offset + count]
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """There is nothing to release."""

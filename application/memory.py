@@ -16,15 +16,15 @@ from kdump_gdbserver.ports.crash_dump import CrashDump, Translation
 KERNEL_HALF = 1 << 63
 _END = 1 << 64
 _UNKNOWN = "the kernel's form of page tables is not known; give its VMCOREINFO"
-# What a page table says itself; all else is the lack of a table.
+# Faults that a page table itself reports; with any other a table is missing.
 _TOLD = (FaultReason.UNMAPPED, FaultReason.SWAPPED)
 
 
 class DumpMemory:
-    """Makes address spaces over one dump, each for one thread of control.
+    """Makes address spaces over one dump, each for use by one thread.
 
-    Pages are found by the machine's own page tables. Where these cannot be found, or those of
-    the kernel are not in the dump, the dump's own translation serves, if it has one.
+    Pages are found through the machine's own page tables. If these cannot be found, or the kernel's
+    are not in the dump, the dump's own translation is used, if it has one.
     """
 
     def __init__(self, dump: CrashDump) -> None:
@@ -57,14 +57,14 @@ class DumpMemory:
     def walk(self, address: int, root: RootTable | None = None) -> PageWalk:
         """Walk to a virtual address through the kernel's page table.
 
-        With `root` a user address is looked for in a process's. Raises `MemoryFault` when no
+        With `root`, walk a process's page table to a user address. Raises `MemoryFault` when no
         page table is known.
         """
         where = None if root is None or address >= KERNEL_HALF else self._where(root)
         if self.tables is not None:
             if where is None:
                 return self._kernel_walker.walk(address)
-            return self._page_tables(self.tables, self.dump.physical(), where).walk(address)
+            return self._page_tables(self.tables, self._for_tables, where).walk(address)
         if self.dump.translation is None:
             raise MemoryFault(address, FaultReason.UNMAPPED, _UNKNOWN)
         return self.dump.translation.walk(address, where)
@@ -78,25 +78,30 @@ class DumpMemory:
         return _UNKNOWN if translation is None else translation.trouble
 
     @functools.cached_property
+    def _for_tables(self) -> AddressSpace:
+        """Physical memory for single walks, which need no space of their own."""
+        return self.dump.physical()
+
+    @functools.cached_property
     def tables(self) -> KernelTables | None:
         """The kernel's page tables, None where they cannot be found."""
         dump = self.dump
         paging = dump.facts.arch.paging
         if paging is None or dump.facts.xen:
             return None
-        found = paging.find(dump.vmcoreinfo, dump.physical())
+        found = paging.find(dump.vmcoreinfo, self._for_tables)
         if found is not None and self._lead_to(found, found.mapped_at, found.root):
             return found
         return self._tables_of_cpus()
 
     def _tables_of_cpus(self) -> KernelTables | None:
-        """Return the page tables that some CPU used which was in the kernel."""
+        """Return the page tables of a CPU that was running kernel code."""
         arch = self.dump.facts.arch
         if arch.paging is None or arch.paging.of_cpu is None:
             return None
         for note in self.dump.cpu_notes():
             pc, found = note.registers.get(arch.pc, 0), arch.paging.of_cpu(note.control)
-            # A table that has not even the code that runs is not the kernel's whole one.
+            # A table that does not map the running code is not the kernel's full table.
             if found is not None and pc >= KERNEL_HALF and self._lead_to(found, pc, None):
                 return found
         return None
@@ -104,11 +109,11 @@ class DumpMemory:
     def _lead_to(self, tables: KernelTables, address: int | None, physical: int | None) -> bool:
         """Whether page tables map an address, to a physical one if that is given.
 
-        What cannot be told, as the dump lacks a part of them, is no reason against them.
+        Tables that the dump lacks are no evidence against the address.
         """
         if address is None:
             return True
-        walk = self._page_tables(tables, self.dump.physical(), None).walk(address)
+        walk = self._page_tables(tables, self._for_tables, None).walk(address)
         if walk.physical is None:
             facts = self.dump.facts
             is_whole = not facts.truncated and not facts.parts_missing
@@ -119,7 +124,7 @@ class DumpMemory:
     @functools.cached_property
     def _kernel_walker(self) -> PageTables:
         assert self.tables is not None
-        return self._page_tables(self.tables, self.dump.physical(), None)
+        return self._page_tables(self.tables, self._for_tables, None)
 
     def _page_tables(
         self, tables: KernelTables, physical: AddressSpace, process: int | None
@@ -147,14 +152,14 @@ class DumpMemory:
         """Return the physical address of a top page table."""
         if not root.is_virtual:
             return root.address
-        translator = self._kernel_translator(self.dump.physical())
+        translator = self._kernel_translator(self._for_tables)
         return translator.run(root.address, root.address + 1)[0]
 
 
 class _WithSubstitute(Translator):
-    """The kernel's page tables and, where a table is not in the dump, another translation.
+    """The kernel's page tables, and another translation for tables that the dump lacks.
 
-    That may know the kernel's text and the direct mapping of all memory by their places alone.
+    The other translation may know the kernel's text and the direct map by their addresses alone.
     """
 
     def __init__(self, tables: PageTables, translation: Translation) -> None:
@@ -180,7 +185,7 @@ class _WithSubstitute(Translator):
 
 
 class _NoTranslator(Translator):
-    """Stands for page tables that are not known."""
+    """Stands in for unknown page tables."""
 
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size

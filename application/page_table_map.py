@@ -8,7 +8,7 @@ from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.memory_map import MemoryRegion
 from kdump_gdbserver.domain.page_walk import PageWalk, RootTable
 
-# Pages of a region that are looked at beyond the one that was asked for.
+# How many pages beyond the requested one are examined to find the end of a region.
 _LOOK_AHEAD = 512
 
 
@@ -44,7 +44,7 @@ class PageTableMap:
         if walk.fault not in (FaultReason.UNMAPPED, FaultReason.SWAPPED):
             raise MemoryFault(address, walk.fault or FaultReason.UNMAPPED, walk.detail)
         if not walk.entries and not _has_two_tables(self._arch):
-            # Not canonical: neither in the lower nor in the upper half of what is.
+            # Not canonical: in neither half of the address space.
             return walk.span, (1 << 64) - walk.span, ""
         return start, start + walk.span, ""
 

@@ -28,7 +28,9 @@ class View(Inferior):
     With `dump_memory` there are physical memory, a memory map and monitor commands, too; the
     page table of `root_table` (None: the kernel's) is the one of the view's addresses.
     `memory_map` is there where more is known than page tables tell; `title` names what is
-    shown. `build_id` is that of the process's executable, where the dump has it.
+    shown, `text` where the kernel's image is, and `symbols` where its symbols are from.
+    `build_id` is that of the process's executable, where the dump has it. `unwind_data` says
+    what debuggers are given to unwind by, or why they are not.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -37,8 +39,11 @@ class View(Inferior):
     dump_memory: DumpMemory | None = None
     root_table: RootTable | None = None
     memory_map: MemoryMap | None = None
+    text: str | None = None
+    symbols: Callable[[], str] | None = None
     title: str = "the kernel"
     build_id: str | None = None
+    unwind_data: str = ""
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -73,13 +78,16 @@ class ViewSession:
                 memory=view.dump_memory,
                 root_table=view.root_table,
                 shown=f"{count} thread{'s' * (count != 1)} of {view.title}",
+                text=view.text,
+                symbols=view.symbols,
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
+                unwind_data=view.unwind_data,
             )
         )
 
     @property
     def memory_map(self) -> MemoryMap | None:
-        """What is mapped; nothing is known of physical addresses."""
+        """What is mapped; None while addresses are physical."""
         view = self._view
         if view.dump_memory is None or (self.physical and self.physical.active):
             return None
@@ -87,7 +95,7 @@ class ViewSession:
 
 
 class _PhysicalSwitch:
-    """Leads a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
+    """Switches a session's reads to physical memory and back; a `ports.PhysicalMemory`."""
 
     def __init__(self, session: ViewSession, dump: DumpMemory, virtual: AddressSpace) -> None:
         self._session = session
@@ -103,10 +111,9 @@ class _PhysicalSwitch:
 
 
 class DeferredTarget:
-    """A target whose view is made when it is first wanted, once for all clients.
+    """A target whose view is made when first needed, once for all clients.
 
-    Listening need not wait for the look-ups that a view takes; `prepare` can run in the
-    background meanwhile.
+    So the server can listen before there is a view; `prepare` makes it in the background.
     """
 
     def __init__(self, open_view: Callable[[], View]) -> None:

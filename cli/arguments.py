@@ -44,7 +44,7 @@ def _path(text: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Complains in one line, as everything else here does."""
+    """Prints a usage error on one line, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (--help lists all options)\n")

@@ -121,6 +121,11 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
         )
     if dump.facts.cpu_count == 0:
         lines.append("the dump has no CPU registers: gdb will show one thread with pc 0")
+    if dump.facts.vmcoreinfo_at is not None:
+        lines.append(
+            "the dump does not carry VMCOREINFO; the kernel's own was found in its memory, and its"
+            " page tables and release agree with it"
+        )
     if not dump.vmcoreinfo.lines:
         lines.append(
             "the dump has no VMCOREINFO, so kernel addresses may not be readable;"
@@ -141,14 +146,14 @@ def exposure(address: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print what the server says of itself; that nobody reads it is no reason not to serve."""
+    """Print the server's own lines; go on serving if nobody reads them."""
     with contextlib.suppress(OSError):
         print(text, end="", flush=True)
 
 
 @contextlib.contextmanager
 def progress(text: str, after: float = 1.0) -> Iterator[None]:
-    """Say what goes on if that takes more than `after` seconds and somebody is watching."""
+    """Say on a terminal what is being done, if it takes more than `after` seconds."""
     timer = threading.Timer(after, lambda: _say_progress(text))
     timer.daemon = True
     if sys.stderr.isatty():
@@ -202,7 +207,7 @@ def say_warning(message: str) -> None:
 
 
 def give_up_unwritable() -> None:
-    """Drop what cannot be written any more, as the end of the program would else complain."""
+    """Drop unwritten output, which would otherwise cause an error at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

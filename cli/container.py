@@ -1,4 +1,4 @@
-"""The composition root: which adapter stands behind which port.
+"""The composition root: which adapter implements which port.
 
 Each provider calls a function here whose types are ports, so that an adapter that does not
 fit its port fails the type check; a test holds what goes from provider to provider to the
@@ -70,11 +70,11 @@ def _open_symbol_file(path: str | None, process: str | None, dump: CrashDump) ->
     """Open what `-v` names; a vmlinux must be of the dump's architecture."""
     if path is None:
         return None
-    from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFileOpener
+    from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFile
 
     advice = None if process is None else GIVE_EXECUTABLE
     try:
-        file = ElfSymbolFileOpener().open(path, advice)
+        file = ElfSymbolFile(path, advice)
     except InputError:
         if not is_vmcore(path):
             raise

@@ -15,12 +15,12 @@ from kdump_gdbserver.domain.errors import InputError
 
 _FIRST = PurePosixPath("gdb/kdump_commands/registration.py")
 _EMPTY = "kdump_modules = []  # type: list[tuple[str, str]]\n"
-# What a file of ours begins with, and no other: such a file may be replaced.
+# The first words of a file that was written here, which may be replaced.
 _MARK = "# Written by kdump-gdbserver "
 
 
 def script_modules() -> list[tuple[str, str]]:
-    """Return each module that the script loads: path and text, behind those it imports."""
+    """Return each module that the script loads: path and text, after those it imports."""
     root = gdb_script().parent.parent
     found: list[tuple[str, str]] = []
     seen: set[PurePosixPath] = set()

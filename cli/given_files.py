@@ -1,4 +1,4 @@
-"""What the files given on the command line are, where that has to be said."""
+"""Checks of the files given on the command line."""
 
 from __future__ import annotations
 

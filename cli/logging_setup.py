@@ -1,4 +1,4 @@
-"""Where the log goes, and in which form: chosen here and nowhere else."""
+"""Where the log goes, and in which form."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdump_gdbserver.domain.errors import InputError
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
-# A FIFO that nobody reads is an error, and nothing to wait for.
+# A FIFO that nobody reads is an error; do not wait for a reader.
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 @contextlib.contextmanager
 def _as_if_not_installed(name: str) -> Iterator[None]:
-    """Let the imports in the block do without a module that they would take if it is there."""
+    """Hide an optional module from the imports in the block."""
     loaded = name in sys.modules
     if not loaded:
         cast(dict[str, Any], sys.modules)[name] = None
@@ -32,7 +32,7 @@ def _as_if_not_installed(name: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-# For tracebacks that are not wanted here it would take 50 ms of the time to start.
+# rich formats tracebacks, which are not needed here; loading it would add 50 ms to the start.
 with _as_if_not_installed("rich"):
     import structlog
 
@@ -68,7 +68,7 @@ def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None 
 
 
 def _log_file(path: str) -> TextIO:
-    """Open a log to be added to, which only its owner may read: it has a dump's bytes in it."""
+    """Open a log for appending, readable only by its owner: it contains bytes of the dump."""
     try:
         descriptor = os.open(path, _APPEND, 0o600)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -89,10 +89,10 @@ def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 class _Forgiving:
-    """A stream that loses lines rather than the client they are about.
+    """A stream that drops lines rather than fail a client.
 
-    A full disk under the log, or a reader of it that has gone, stops nobody's work. Each line
-    is one write, so that the end of the process, however sudden, leaves no half of one.
+    A full disk, or a reader that has gone, does not stop the server. Each line is one write, so a
+    sudden end of the process leaves no partial line.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -117,7 +117,7 @@ def _listen(server: RspServer, options: argparse.Namespace) -> Place:
 
 
 def _prepare(target: DeferredTarget) -> None:
-    # What cannot be shown is tried again, and logged, for each client that comes.
+    # A view that cannot be made is tried again, and the error logged, for each client.
     with contextlib.suppress(InputError):
         target.prepare()
     from kdump_gdbserver.adapters.rsp_tcp.wire.hex_digits import make_ready
@@ -129,7 +129,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _end_on_signals() -> None:
-    """Give up opening the dump, which may take long, on any of the signals."""
+    """Stop opening the dump, which may take long, on any of these signals."""
     for number in _ENDING[1:]:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _interrupt)
@@ -137,9 +137,9 @@ def _end_on_signals() -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals(server: RspServer) -> Iterator[None]:
-    """Let signals end the server in order, not by an exception between any two of its steps.
+    """Let signals stop the server in order, not by an exception at an arbitrary point.
 
-    However the block ends, the server is stopped.
+    The server is stopped however the block ends.
     """
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():

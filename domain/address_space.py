@@ -16,8 +16,8 @@ else:
 class AddressSpace(ABC):
     """Bytes by address: kernel virtual, physical, or one process's virtual memory.
 
-    An implementation has to provide `read`; the rest is built on it. An address
-    space belongs to one thread of control at a time.
+    An implementation has to provide `read`; the rest is built on it. An address space belongs to
+    one thread at a time.
     """
 
     @abstractmethod
@@ -97,8 +97,8 @@ class SegmentedAddressSpace(AddressSpace):
 class OverlaidAddressSpace(AddressSpace):
     """An address space with one more piece of memory laid over it.
 
-    `piece` is seen at `address` on, wherever `below` would have failed or not; choose an
-    address that the dumped machine cannot map.
+    `piece` appears at `address`, whether `below` has memory there or not; choose an address that
+    the dumped machine cannot map.
     """
 
     def __init__(self, below: AddressSpace, address: int, piece: bytes) -> None:

@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
+from kdump_gdbserver.domain.kernel.notes import Note
 
 NT_PRSTATUS = 1
 NT_FPREGSET = 2
 
 
-class Note(NamedTuple):
-    """One ELF note (System V ABI, "Note Section")."""
-
-    name: bytes
-    type: int
-    descriptor: bytes
-
-    @property
-    def is_prstatus(self) -> bool:
-        """Whether it has the registers of a CPU."""
-        return self.name == b"CORE" and self.type == NT_PRSTATUS
-
-
-def parse_notes(area: bytes, byte_order: str = "little") -> Iterator[Note]:
-    """Yield the notes of an area, up to the first that is not whole."""
-    header = struct.Struct("<III" if byte_order == "little" else ">III")
-    at = 0
-    while at + header.size <= len(area):
-        name_size, size, kind = header.unpack_from(area, at)
-        name_at = at + header.size
-        start = name_at + (name_size + 3 & ~3)
-        at = start + (size + 3 & ~3)
-        if start + size > len(area):
-            return
-        name = area[name_at : name_at + name_size].rstrip(b"\0")
-        if name or size:
-            yield Note(name, kind, area[start : start + size])
+def prstatus_notes(notes: Iterable[Note]) -> list[bytes]:
+    """Return struct elf_prstatus of each CPU, from among the notes of a dump."""
+    return [note.descriptor for note in notes if note.name == b"CORE" and note.type == NT_PRSTATUS]
 
 
 def cpu_notes(notes: Sequence[Note], arch: Arch) -> list[CpuNote] | None:
-    """Return the CPUs' registers in the order of the notes, None when that cannot be told.
+    """Return the CPUs' registers in the order of the notes, None when they cannot be told.
 
-    So it is of an architecture whose notes are not known, and of notes of another size.
+    They cannot when the architecture's notes are unknown, or these have another size.
     """
     layout = arch.prstatus
-    status = [note.descriptor for note in notes if note.is_prstatus]
+    status = prstatus_notes(notes)
     if layout is None or any(len(descriptor) != layout.size for descriptor in status):
         return None
     beside = [note.descriptor for note in notes if note.name == b"QEMU"]

@@ -52,6 +52,8 @@ class DumpFacts:
     the file ends before its last page, `parts_missing` whether a part of a split dump was
     not given. `library` names the library that reads the pages. `codec` is what they are
     compressed with, `flattened` whether the file is in makedumpfile's flattened format.
+    `vmcoreinfo_at` is the physical address at which the kernel's VMCOREINFO was found where
+    the file does not carry it.
     """
 
     paths: tuple[str, ...]
@@ -71,6 +73,7 @@ class DumpFacts:
     codec: str | None = None
     flattened: bool = False
     xen: bool = False
+    vmcoreinfo_at: int | None = None
 
     @property
     def missing_pages(self) -> str | None:

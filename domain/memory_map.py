@@ -1,4 +1,4 @@
-"""MemoryRegion: a stretch of an address space all of which is alike."""
+"""MemoryRegion: a range of addresses with the same properties."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import array
 import sys
 import threading
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 from typing import Union as Either
 
 from .address_space import AddressSpace, ByteOrder
@@ -18,7 +18,7 @@ LEAVES_REMEMBERED = 512
 
 _ENTRY_SIZE = 8
 _NO_TABLE = "Virtual address too big"
-# What is not there, and what the entry that says so stands in, by level.
+# By level: what is missing, and in which table the entry is that says so.
 _WORDS = {
     1: ("Page", "pte"),
     2: ("Page table", "pmd"),
@@ -57,7 +57,7 @@ class TableCache:
         self._tables: Dict[int, Table] = {}
         self._bytes = 0
         self._lock = threading.Lock()
-        self.get = self._tables.get  # safe without the lock: one step for the interpreter
+        self.get = self._tables.get  # safe without the lock: atomic under the GIL
 
     def put(self, address: int, table: Table) -> None:
         """Keep a table; the oldest ones go when there are too many."""
@@ -69,6 +69,16 @@ class TableCache:
                 oldest = self._tables.pop(next(iter(self._tables)))
                 self._bytes -= len(oldest) * _ENTRY_SIZE
             self._tables[address] = table
+
+
+def _of_kernel(decode: Callable[[int, int], Decoded]) -> Callable[[int, int], Decoded]:
+    """Return what tells of the kernel's entries; no page of it is swapped out or hidden."""
+
+    def decode_kernel(entry: int, level: int) -> Decoded:
+        found = decode(entry, level)
+        return NOWHERE if found[0] in (EntryKind.HIDDEN, EntryKind.SWAPPED) else found
+
+    return decode_kernel
 
 
 class PageTables(Translator):
@@ -96,7 +106,7 @@ class PageTables(Translator):
         self._physical = physical
         self._byte_order: ByteOrder = byte_order
         self._upper = upper
-        self._decode = self._decode_kernel if upper else form.decode
+        self._decode = _of_kernel(form.decode) if upper else form.decode
         self._cache = cache or TableCache()
         # By address without the bits that a lowest table looks at: that table, or the physical
         # address where a large page has the first byte of them.
@@ -170,10 +180,6 @@ class PageTables(Translator):
         what, name = _WORDS[level]
         detail = f"{what} not present: {name}[{index}] = {entry:#x}"
         return PageWalk(address, tuple(entries), step, None, None, reason, detail)
-
-    def _decode_kernel(self, entry: int, level: int) -> Decoded:
-        found = self.form.decode(entry, level)
-        return NOWHERE if found[0] in (EntryKind.HIDDEN, EntryKind.SWAPPED) else found
 
     def _translate(self, address: int) -> int:
         """Return the physical address by a walk; raise `MemoryFault` with its words."""

@@ -18,7 +18,7 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 # Bound on what a damaged dump can make us read, in bytes and in records.
 MAX_BUFFER = 64 << 20
 _MAX_COUNT_BITS = 24
-# After so many records a sign that work goes on: they may all be such as cannot be read.
+# Records between two signs of progress: it may be that none of them can be read.
 _RECORDS_AT_ONCE = 1000
 
 # States of a descriptor whose text can be read (enum desc_state).
@@ -47,9 +47,9 @@ class LogRecord:
 def kernel_log(memory: AddressSpace, info: Vmcoreinfo, arch: Arch) -> Iterator[LogRecord | None]:
     """Yield the messages that are still in the buffer, oldest first.
 
-    None comes now and then, as a damaged log may have millions of records of which none can
-    be read. Raises `InputError` when VMCOREINFO does not say where the log is, `MemoryFault` when
-    its head cannot be read; a record that cannot be read is left out.
+    Yields None now and then, since a damaged log may have millions of unreadable records. Raises
+    `InputError` when VMCOREINFO does not say where the log is, `MemoryFault` when its head cannot
+    be read; a record that cannot be read is left out.
     """
     reader = _Reader(memory, info, arch)
     if info.symbol("prb") is not None:
@@ -142,7 +142,7 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord | None]:
                 start, end = start % size, (end - 1) % size + 1
                 if start >= end:  # it did not fit at the ring's end and lies at its start
                     start = 0
-                start += word  # behind the block's id
+                start += word  # after the block's id
                 length = min(reader.field(record, length_at, 2), max(end - start, 0))
                 text = reader.memory.read_exact(data + start, length)
         except MemoryFault:
@@ -162,17 +162,16 @@ def _records(reader: _Reader) -> Iterator[LogRecord]:
     text_length_at = reader.offset("printk_log.text_len", "log.text_len")
     if size > MAX_BUFFER:
         raise InputError("the kernel log's header is damaged")
-    left = size // max(header, 1) + 2  # more records than fit mean a loop
-    while at != end and left > 0:
-        left -= 1
+    wrapped = False
+    while at != end:
         try:
             raw = reader.memory.read_exact(buffer + at, header)
             length = reader.field(raw, length_at, 2)
-            if length == 0 and at:  # the rest did not fit; the next record is at the start
-                at = 0
-                continue
             if length == 0:
-                return  # damaged: a record of no length leads to itself
+                if wrapped:
+                    return  # damaged: the log goes round once at most
+                at, wrapped = 0, True  # the rest did not fit; the next record is at the start
+                continue
             text = reader.memory.read_exact(
                 buffer + at + header, reader.field(raw, text_length_at, 2)
             )
@@ -181,7 +180,9 @@ def _records(reader: _Reader) -> Iterator[LogRecord]:
         yield LogRecord(reader.field(raw, time_at, 8), _decode(text))
         at += length
         if at >= size:
-            at = 0
+            if wrapped:
+                return
+            at, wrapped = 0, True
 
 
 def _plain_text(reader: _Reader) -> Iterator[LogRecord]:

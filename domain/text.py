@@ -6,8 +6,8 @@ from __future__ import annotations
 def printable(text: str) -> str:
     """Return `text` on one line: what cannot be printed, line ends too, as Python's escapes.
 
-    Control characters and those that turn the direction of writing are among them, so that
-    nothing a dump says can steer a terminal or forge a line.
+    That includes control characters and those that change the text direction, so that nothing in a
+    dump can control a terminal or forge a line.
     """
     if text.isprintable():
         return text

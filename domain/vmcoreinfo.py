@@ -31,10 +31,6 @@ class Vmcoreinfo:
             raise InputError("VMCOREINFO has no KEY=VALUE line; give the note's own text")
         return cls(lines)
 
-    def render(self) -> bytes:
-        """Return the text again, one line a key."""
-        return "".join(f"{key}={value}\n" for key, value in self.lines.items()).encode()
-
     def _number(self, key: str, base: int) -> Optional[int]:
         text = self.lines.get(key)
         try:

@@ -23,9 +23,9 @@ class FilePlaces(Protocol):
 
 
 class Translation(Protocol):
-    """A translation of addresses that the dump's reader has of its own.
+    """Address translation that the dump's reader provides.
 
-    It serves where the kernel's page tables cannot be found, or are not in the dump. Roots are
+    It is used where the kernel's page tables cannot be found, or are not in the dump. Roots are
     physical addresses of top page tables.
     """
 
@@ -35,7 +35,7 @@ class Translation(Protocol):
 
     @property
     def user_end(self) -> int:
-        """The first address behind those that a process can have."""
+        """The first address above those of processes."""
 
     def kernel(self) -> Translator:
         """Return a translator of kernel addresses."""
@@ -70,7 +70,7 @@ class CrashDump(Protocol):
 
     @property
     def translation(self) -> Translation | None:
-        """A translation of addresses beside that by the page tables in physical memory."""
+        """Address translation other than by the page tables in physical memory."""
 
     def cpu_notes(self) -> Sequence[CpuNote]:
         """Return the CPUs' prstatus notes in the order of the dump."""
@@ -78,18 +78,18 @@ class CrashDump(Protocol):
     def physical(self) -> AddressSpace:
         """Return an address space of the machine's physical memory.
 
-        Each one made is for one thread of control; two of them can be read at the same time.
+        Each is for one thread; two of them can be read at the same time.
         """
 
     def close(self) -> None:
-        """Let the file and all memory go; reading afterwards is an error."""
+        """Close the file and free all memory; reading afterwards is an error."""
 
 
 class CrashDumpOpener(Protocol):
     """Opens dump files."""
 
     def describe(self) -> str:
-        """Return a line that says by what dumps are opened; raises `InputError` if by nothing."""
+        """Return a line that names what opens dumps; raises `InputError` if nothing can."""
 
     def open(
         self,

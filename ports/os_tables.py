@@ -9,7 +9,7 @@ from typing import NamedTuple
 class OsTable(NamedTuple):
     """A named table; `rows` makes its rows, each with a text for every column.
 
-    `name` is what stands behind `info os`; `title` and `description` are for people.
+    `name` is the word after `info os`; `title` and `description` are for people.
     """
 
     name: str

@@ -6,11 +6,11 @@ from typing import Protocol
 
 
 class PhysicalMemory(Protocol):
-    """Lets a session's addresses be physical ones; they are virtual at first."""
+    """Switches a session to physical addresses; they are virtual at first."""
 
     @property
     def active(self) -> bool:
         """Whether addresses are physical ones now."""
 
     def switch(self, on: bool) -> None:
-        """Let addresses be physical (`on`) or virtual from now on."""
+        """Make addresses physical (`on`) or virtual from now on."""

@@ -1,4 +1,4 @@
-"""RemoteFiles: the few files of the dumped machine a view can stand in for."""
+"""RemoteFiles: the few files of the dumped machine that a view provides."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Protocol
 
 
 class RefusedError(Exception):
-    """A file must not be read; the message is one line that says why and what to do instead.
+    """A file must not be read; the message says in one line why, and what to do instead.
 
-    A client is to give up what it is doing, which it does not for a file that is not there.
+    It makes the client give up, which a missing file does not.
     """
 
 
@@ -26,7 +26,7 @@ class RemoteFile(Protocol):
         """
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
 
 
 class RemoteFiles(Protocol):

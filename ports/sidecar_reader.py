@@ -1,4 +1,4 @@
-"""SidecarReader: where tasks and processes come from that were collected beforehand."""
+"""SidecarReader: reads tasks and processes that were collected beforehand."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from kdump_gdbserver.domain.sidecars import KernelTasks, ProcessImage
 class SidecarReader(Protocol):
     """Reads sidecars; every failure is a `SidecarError` of one line.
 
-    `arch` is the dump's: register names and values are checked against it, and a
-    sidecar of another architecture is refused. Whether it is of the same dump is for
-    `domain.sidecars.check_identity` to say.
+    `arch` is the dump's: register names and values are checked against it, and a sidecar of another
+    architecture is refused. `domain.sidecars.check_identity` checks that it is of the same dump.
     """
 
     def read_kernel_tasks(self, path: str, arch: Arch) -> KernelTasks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from kdump_gdbserver.domain.kernel.types import Types
@@ -31,25 +30,9 @@ class SymbolFile(Protocol):
     def first_segment(self) -> int:
         """Virtual address of the first PT_LOAD."""
 
-    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
-        """Return the values of those of the named symbols that the file has.
-
-        A name that stands for several values is left out.
-        """
-
     def types(self, load_offset: int) -> Types:
         """Return the file, a vmlinux, as a source of types and of symbols at run time.
 
         `load_offset` is what KASLR added to every address; per-CPU variables stay as they
         are where their area is linked at 0. Raises `InputError` when the file is damaged.
-        """
-
-
-class SymbolFileOpener(Protocol):
-    """Opens symbol files."""
-
-    def open(self, path: str, advice: str | None = None) -> SymbolFile:
-        """Open an ELF file; raise `InputError` when it is none or cannot be read.
-
-        `advice` says what to give instead then (by default, a vmlinux).
         """

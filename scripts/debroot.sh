@@ -89,7 +89,8 @@ debroot_borrow_libc() { # ROOT
 
 debroot_wrap() { # ROOT
     local root=$1 triplet libs program name more extra
-    triplet=$(cd "$root/usr/lib" && echo *-linux-gnu*)
+    # Not by what lies in usr/lib: cross compilers bring folders of other architectures.
+    triplet=$(dpkg-query -L libc6 | sed -nE 's|.*/([^/]+)/libc\.so\.6$|\1|p' | uniq)
     libs=$root/usr/lib/$triplet
     for program in "$root"/usr/{bin,sbin}/*; do
         name=${program##*/}
@@ -105,6 +106,10 @@ debroot_wrap() { # ROOT
         qemu-system-*)
             more="export QEMU_MODULE_DIR='$libs/qemu'"
             extra="-L '$root/usr/share/qemu' -L '$root/usr/share/seabios' -L '$root/usr/lib/ipxe/qemu'"
+            ;;
+        gdb-multiarch)
+            # It lives on the files of gdb's package, which the machine may have already.
+            [ -e "$root/usr/share/gdb/python" ] || extra="--data-directory=/usr/share/gdb"
             ;;
         esac
         # "-a": the program takes the wrapper's place for its own and looks for its data beside

@@ -10,6 +10,15 @@ gcc            gcc libc6-dev
 binutils       binutils
 libc-symbols   libc6-dbg
 qemu           qemu-system-x86
+gdb-multiarch  gdb-multiarch
+qemu-arm       qemu-system-arm
+gcc-aarch64    gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+gcc-arm        gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+qemu-misc      qemu-system-misc
+qemu-ppc       qemu-system-ppc
+gcc-riscv64    gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
+gcc-s390x      gcc-s390x-linux-gnu libc6-dev-s390x-cross
+gcc-ppc64le    gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross
 libkdumpfile   libkdumpfile10
 makedumpfile   makedumpfile
 crash          crash
@@ -28,15 +37,30 @@ has() { # NEED
     case $1 in
     python) find_python ;;
     gdb) gdb -nx -q -batch -ex 'python import gdb, json' ;;
-    gcc) echo 'int main(void) { return 0; }' | gcc -x c -static -o /dev/null - ;;
+    gcc) compiles gcc ;;
+    gcc-aarch64 | gcc-riscv64 | gcc-s390x) compiles "${1#gcc-}-linux-gnu-gcc" ;;
+    gcc-arm) compiles arm-linux-gnueabihf-gcc ;;
+    gcc-ppc64le) compiles powerpc64le-linux-gnu-gcc ;;
     binutils) objcopy --version ;;
-    qemu) echo quit | qemu-system-x86_64 -accel tcg -nodefaults -display none -S -monitor stdio ;;
+    qemu) emulates x86_64 none ;;
+    qemu-arm) emulates aarch64 virt ;;
+    qemu-misc) emulates riscv64 virt && emulates s390x s390-ccw-virtio ;;
+    qemu-ppc) emulates ppc64 pseries ;;
+    gdb-multiarch) gdb-multiarch -nx -q -batch -ex 'python import gdb, json' ;;
     libkdumpfile) find_libkdumpfile ;;
     libc-symbols) find_libc_symbols ;;
     makedumpfile) makedumpfile -v ;;
     *) "$1" --version ;;
     esac
 } >/dev/null 2>&1 </dev/null
+
+compiles() { # COMPILER
+    echo 'int main(void) { return 0; }' | "$1" -x c -static -o /dev/null -
+}
+
+emulates() { # ARCHITECTURE MACHINE
+    echo quit | "qemu-system-$1" -machine "$2" -accel tcg -nodefaults -display none -S -monitor stdio
+}
 
 # Prints the first interpreter that is new enough and can make a virtualenv with pip in it.
 find_python() {

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kdump_gdbserver.adapters.elf_symbols.reader import ElfSymbolFile, ElfSymbolFileOpener
+from kdump_gdbserver.adapters.elf_symbols.reader import ElfSymbolFile
 
-__all__ = ["ElfSymbolFile", "ElfSymbolFileOpener"]
+__all__ = ["ElfSymbolFile"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.sections import NoteSection, SymbolTableSection
 
-from kdump_gdbserver.adapters.elf_symbols.symbol_table import find_values, symbol_tables
 from kdump_gdbserver.adapters.elf_symbols.vmlinux_types import VmlinuxTypes
 from kdump_gdbserver.domain.errors import InputError
 
@@ -49,30 +48,13 @@ class ElfSymbolFile:
                 for section in elf.iter_sections("SHT_SYMTAB")
             )
 
-    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
-        """Return the values of those of the named symbols that the symbol table has.
-
-        A name that stands for several values is left out. Raises `InputError` when the table
-        is damaged or the file is there no longer.
-        """
-        with _reading(self.path, self._advice) as elf:
-            return find_values(symbol_tables(elf), names)
-
     def types(self, load_offset: int) -> VmlinuxTypes:
         """Return the symbols and types of a vmlinux that KASLR moved by `load_offset`.
 
-        Raises `InputError` as `symbols` does.
+        Raises `InputError` when the file is damaged or is there no longer.
         """
         with _reading(self.path, self._advice) as elf:
             return VmlinuxTypes(elf, self.path, load_offset)
-
-
-class ElfSymbolFileOpener:
-    """Opens ELF files; implements `ports.SymbolFileOpener`."""
-
-    def open(self, path: str, advice: str | None = None) -> ElfSymbolFile:
-        """See `SymbolFileOpener.open`."""
-        return ElfSymbolFile(path, advice)
 
 
 @contextlib.contextmanager

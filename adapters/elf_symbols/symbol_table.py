@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from elftools.elf.elffile import ELFFile
@@ -59,14 +59,3 @@ class SymbolTable:
 def symbol_tables(elf: ELFFile) -> list[SymbolTable]:
     """Return the symbol tables of a file."""
     return [SymbolTable(s) for s in elf.iter_sections() if isinstance(s, SymbolTableSection)]
-
-
-def find_values(tables: Iterable[SymbolTable], names: Iterable[str]) -> dict[str, int]:
-    """Return the values of those symbols that have one; a name of several is left out."""
-    tables = list(tables)
-    found: dict[str, int] = {}
-    for name in names:
-        values = {symbol.value for table in tables for symbol in table.find(name)}
-        if len(values) == 1:
-            found[name] = values.pop()
-    return found

@@ -36,8 +36,8 @@ class VmlinuxTypes(Types):
         self._tables = symbol_tables(elf)
         self._byte_order = "little" if elf.little_endian else "big"
         self._pointer_size = elf.elfclass // 8
-        # Where the per-CPU area is linked at 0, its symbols are offsets already and do not
-        # move. Marks of the linker's behind it count as its own, but are addresses.
+        # Where the per-CPU area is linked at 0, its symbols are offsets already and do not move.
+        # Linker symbols at its end count as its own, but are addresses.
         self._per_cpu = -1, 0
         for number, section in enumerate(elf.iter_sections()):
             if section.name == _PER_CPU and section["sh_addr"] == 0:
@@ -72,7 +72,7 @@ class VmlinuxTypes(Types):
         return f"symbols from {self._path}, {self._source[1]}"
 
     def symbol(self, name: str) -> int | None:
-        """See `Types.symbol`; None for a name of several symbols, too."""
+        """See `Types.symbol`; None for an ambiguous name too."""
         if name not in self._symbols:
             places = {self._place(symbol) for table in self._tables for symbol in table.find(name)}
             self._symbols[name] = places.pop() if len(places) == 1 else None

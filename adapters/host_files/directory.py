@@ -1,4 +1,4 @@
-"""Opens files below a directory, and nothing else, whatever their path or its links say."""
+"""Opens files below a directory, never outside it, whatever paths and links say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdump_gdbserver.domain.errors import InputError
 # As many as the kernel follows (path_resolution(7)).
 _MAX_LINKS = 40
 _FOLDER = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-# What was a file a moment ago may be a FIFO now, which without O_NONBLOCK would hold us up.
+# A file may have become a FIFO since it was checked; O_NONBLOCK keeps open(2) from blocking.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 # File systems that show this machine and its kernel (/proc/kcore is all of its memory): with
 # `--sysroot /` they are below it, and are no part of what was dumped. See proc_pid_mountinfo(5).
@@ -51,8 +51,8 @@ class OpenFile:
 class HostDirectory:
     """The files below one directory; implements `ports.HostFiles`.
 
-    A path is walked one part at a time from the directory on, no link followed by the
-    kernel, so neither `..` nor a link leads out, even if files change meanwhile.
+    A path is walked one component at a time and the kernel follows no link, so neither `..` nor a
+    link leads out of the directory, even if files change meanwhile.
     """
 
     def __init__(self, path: str) -> None:
@@ -103,7 +103,7 @@ class HostDirectory:
             _close_down_to_one(folders)
 
     def _open_regular(self, part: str, folder: int) -> OpenFile | None:
-        # Looked at before it is opened: to open a device or a FIFO can have effects of its own.
+        # Checked before it is opened: opening a device or a FIFO can have side effects.
         if not self._is_allowed(os.stat(part, dir_fd=folder, follow_symlinks=False)):
             return None
         descriptor = os.open(part, _FILE, dir_fd=folder)

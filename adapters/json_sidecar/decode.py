@@ -35,8 +35,8 @@ def decode(source: Source, raw: bytes, wanted: type[T]) -> T:
 def is_legacy(source: Source, raw: bytes) -> bool:
     """Tell the earlier script's form from version 1; raise when `raw` is neither.
 
-    Decides on the kind and the version before anything else is looked at, since a
-    file of another kind or a later version may look different all through.
+    Kind and version are checked first, since a file of another kind or of a later version may
+    differ in everything else.
     """
     header = decode(source, raw, Header)
     if header.format is msgspec.UNSET:
@@ -105,7 +105,7 @@ def _plain(problem: str) -> str:
 
 
 def _name_member(raw: bytes, field: str) -> str:
-    """Put the name of the culprit where msgspec says `[...]`: the first value of wrong type."""
+    """Replace msgspec's `[...]` with the name of the first value of the wrong type."""
     before, _, _ = field.partition("[...]")
     accepted = (int, str) if before.endswith("siginfo") else (int,)
     try:

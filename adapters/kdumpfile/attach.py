@@ -5,20 +5,19 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
-from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import CODECS
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.library.bindings import MACHPHYSADDR, MMAP_NEVER, Status
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
 from kdump_gdbserver.adapters.kdumpfile.library.loading import Library
 from kdump_gdbserver.domain.arch import Arch
+from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.errors import DumpOpenError
-from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 # Decompressed pages that libkdumpfile keeps. It searches them one by one (see PageCache),
 # but needs a few for each context that is in the middle of a page table.
 _CACHED_PAGES = 512
-_PAGE_SIZES = [1 << shift for shift in range(12, 17)]
 
 
 def attach(
@@ -33,8 +32,8 @@ def attach(
     attributes = Attributes(context)
     # Never mmap: a dump that shrinks while it is open would kill the server with SIGBUS.
     attributes.set_number("file.mmap_policy", MMAP_NEVER)
-    # Not later: the pages that libkdumpfile holds from opening on would be given back to
-    # the cache that a change of size has freed.
+    # Not later: libkdumpfile would return the pages that it holds since opening to a cache that the
+    # change of size has freed.
     attributes.set_number("cache.size", _CACHED_PAGES)
     if arch is not None and headers[0].form != "elf":
         # QEMU's kdump files do not say it in a way that libkdumpfile takes. Only when it
@@ -52,38 +51,27 @@ def attach(
 
 
 def settle(
-    context: Context,
-    path: str,
-    header: FileHeader,
-    replaced: bytes | None,
-    vmcoreinfo: Vmcoreinfo,
+    context: Context, path: str, header: FileHeader, facts: DumpFacts, replaced: bytes | None
 ) -> int:
     """Make an attached context ready for reading; return the size of the file's pages.
 
-    Raises `DumpOpenError` when it is not known, or none that a machine can have: libkdumpfile
-    would read through a null pointer, or write behind the end of a buffer.
+    Raises `DumpOpenError` when that is none that a machine can have: libkdumpfile would write
+    behind the end of a buffer.
     """
     attributes = Attributes(context)
     if replaced is not None:
         # Only works once the files are open: opening sets it anew.
         attributes.set_blob("linux.vmcoreinfo.raw", replaced)
-    page_size = attributes.number("arch.page_size")
-    if header.block_size and page_size != header.block_size:
-        # QEMU writes aarch64's memory in pages of 64 KiB, but VMCOREINFO has the kernel's size.
-        attributes.set_number("arch.page_size", header.block_size)
-        page_size = header.block_size
-    if not page_size and header.is_plain_elf:  # the library is not asked for its memory
-        page_size = vmcoreinfo.page_size
-    if page_size and page_size not in _PAGE_SIZES:
+    page_size = header.block_size or facts.page_size
+    if page_size not in PAGE_SIZES:
         raise DumpOpenError(
             f"{path}: its pages have {page_size} bytes, by its own word, which no machine has; "
-            "the dump, or its VMCOREINFO, is damaged"
+            "check that the file is whole"
         )
-    if not page_size:
-        raise DumpOpenError(
-            f"{path}: the page size is not known to this libkdumpfile; give the kernel's "
-            "VMCOREINFO (--vmcoreinfo), or use a newer library ('pip install drgn')"
-        )
+    if attributes.number("arch.page_size") != page_size:
+        # VMCOREINFO may be damaged; and QEMU writes aarch64's memory in pages of 64 KiB, where
+        # VMCOREINFO has the kernel's size.
+        attributes.set_number("arch.page_size", page_size)
     return page_size
 
 

@@ -99,15 +99,19 @@ class KdumpfileDump:
             return space
 
     def close(self) -> None:
-        """Let the file and all memory go; reading afterwards raises `ValueError`."""
+        """Close the file and free all memory; reading afterwards raises `ValueError`."""
         with self._lock:
-            for space in list(self._spaces):
-                space.close()
+            self.close_spaces()
             with self._context.lock:
                 if self.translation is not None:
                     self.translation.close()
                 self._context.close()
             self._files.close()
+
+    def close_spaces(self) -> None:
+        """Let all address spaces go that were made so far."""
+        for space in list(self._spaces):
+            space.close()
 
     def _notes_of_library(self) -> tuple[CpuNote, ...]:
         with self._context.lock:

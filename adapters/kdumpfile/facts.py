@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import detect_arch
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
-from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import parts_missing
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
@@ -27,8 +27,12 @@ def read_facts(
     arch: Arch | None,
     library: Library,
     replaced: Vmcoreinfo | None,
+    assumed_page_size: int | None = None,
 ) -> tuple[DumpFacts, Vmcoreinfo]:
-    """Return the facts and the VMCOREINFO; raise `DumpOpenError` for an unknown machine."""
+    """Return the facts and the VMCOREINFO; raise `DumpOpenError` for an unknown machine.
+
+    The page size is `assumed_page_size` (bytes) where nothing tells it; without, that is an error.
+    """
     attributes = Attributes(context)
     vmcoreinfo = replaced or _vmcoreinfo(context.vmcoreinfo() or headers[0].vmcoreinfo)
     arch = arch or _arch_of_open(paths[0], attributes, headers[0], vmcoreinfo)
@@ -41,7 +45,7 @@ def read_facts(
         paths=tuple(paths),
         format=attributes.string("file.format") or headers[0].form,
         arch=arch,
-        page_size=vmcoreinfo.page_size or attributes.number("arch.page_size") or 4096,
+        page_size=_page_size(paths[0], arch, attributes, vmcoreinfo, assumed_page_size),
         cpu_count=attributes.number("cpu.number") or len(cpu_notes(headers[0].notes, arch) or ()),
         hypervisor=_is_hypervisor(headers),
         release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,
@@ -63,7 +67,20 @@ def _vmcoreinfo(raw: bytes | None) -> Vmcoreinfo:
     try:
         return Vmcoreinfo.parse(raw) if raw else Vmcoreinfo({})
     except InputError:
-        return Vmcoreinfo({})  # damaged: as good as none
+        return Vmcoreinfo({})  # damaged: treated as missing
+
+
+def _page_size(
+    path: str, arch: Arch, attributes: Attributes, vmcoreinfo: Vmcoreinfo, assumed: int | None
+) -> int:
+    """Return the size of the machine's pages in bytes; raise `DumpOpenError` if none tells."""
+    fixed = arch.paging.page_size if arch.paging is not None else 0
+    for size in (fixed, vmcoreinfo.page_size, attributes.number("arch.page_size"), assumed):
+        if size in PAGE_SIZES:
+            return size
+    raise DumpOpenError(
+        f"{path}: the page size is not known; give the kernel's VMCOREINFO (--vmcoreinfo)"
+    )
 
 
 def _arch_of_open(

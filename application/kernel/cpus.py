@@ -9,7 +9,7 @@ from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from kdump_gdbserver.domain.kernel import current, percpu
 from kdump_gdbserver.domain.kernel.current import CurrentTasks
-from kdump_gdbserver.domain.kernel.errors import Unreadable
+from kdump_gdbserver.domain.kernel.errors import KdumpError, Unreadable
 from kdump_gdbserver.domain.kernel.percpu import PerCpu
 from kdump_gdbserver.domain.kernel.symbols import Symbols
 
@@ -45,18 +45,21 @@ def identify_cpus(
 
     A dump made by a hypervisor has one note a CPU, in order, with no true pid. One made
     by a crashed kernel leaves out CPUs that were offline or did not answer, so its notes
-    are matched with the kernel's own per-CPU `crash_notes`; failing that, they are dealt
-    out over the online CPUs. QEMU does not always mark its dumps: notes that are not the
-    kernel's, and whose pids count 1, 2, 3, ..., are taken for its own.
+    are matched with the kernel's own per-CPU `crash_notes`, or with the task that each CPU
+    ran; failing that, they are dealt out over the online CPUs. QEMU does not always mark its
+    dumps: notes that are not the kernel's, and whose pids count 1, 2, 3, ..., are taken for
+    its own.
     """
     per_cpu = PerCpu(kernel)
+    tasks = CurrentTasks(kernel, per_cpu)
     numbers = None if hypervisor else _match_crash_notes(notes, arch, per_cpu)
     true_pids = numbers is not None or any(n.pid != n.index + 1 for n in notes)
     if numbers is None:
-        by_index = [note.index for note in notes]
-        numbers = by_index if hypervisor else _online_cpus(notes, per_cpu)
+        if hypervisor or not true_pids:
+            numbers = [note.index for note in notes]
+        else:
+            numbers = _match_tasks(notes, arch, tasks) or _online_cpus(notes, per_cpu)
     if hypervisor or not true_pids:
-        tasks = CurrentTasks(kernel, per_cpu)
         pids = [tasks.pid(number) for number in numbers]
     else:
         pids = [note.pid for note in notes]
@@ -95,6 +98,31 @@ def _match_crash_notes(notes: Sequence[CpuNote], arch: Arch, per_cpu: PerCpu) ->
             if buffer[_PID_AT : _PID_AT + 4] == pid and all(mark in buffer for mark in marks)
         ]
         if len(found) != 1 or not marks or found[0] in numbers:
+            return None
+        numbers += found
+    return numbers
+
+
+def _match_tasks(notes: Sequence[CpuNote], arch: Arch, tasks: CurrentTasks) -> list[int] | None:
+    """Return the CPU number of each note, or None unless every note finds its CPU.
+
+    A note belongs to the CPU whose task has its pid; its sp is in that task's stack, unless
+    the CPU was in user mode.
+    """
+    try:
+        ran = {cpu: (tasks.pid(cpu), tasks.stack(cpu)) for cpu in tasks.cpus()}
+    except KdumpError:
+        return None
+    numbers: list[int] = []
+    for note in notes:
+        in_user_mode = arch.is_user_mode(note.registers)
+        sp = note.registers.get(arch.sp, 0)
+        found = [
+            cpu
+            for cpu, (pid, stack) in ran.items()
+            if pid == note.pid and (in_user_mode or (stack is not None and sp in stack))
+        ]
+        if len(found) != 1 or found[0] in numbers:
             return None
         numbers += found
     return numbers

@@ -2,7 +2,9 @@
 
 gdb looks for AT_SYSINFO_EHDR in the auxiliary vector, for the mapping that starts there in
 /proc/PID/task/TID/maps, and reads the ELF image from memory (gdb/linux-tdep.c,
-linux_vsyscall_range; gdb/symfile-mem.c).
+linux_vsyscall_range; gdb/symfile-mem.c). It does so only if it has a program by then, and it
+asks the server for one if it has none: so there is one, of nothing but the kernel's build-id.
+With that gdb also compares the vmlinux that it has, and warns of another kernel's.
 """
 
 from __future__ import annotations
@@ -12,15 +14,20 @@ import re
 from dataclasses import dataclass
 
 from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
-from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
+from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
+from kdump_gdbserver.domain.symbols.elf_writer import identity_file
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
 
 _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
+# What gdb calls the kernel when it has no vmlinux, or another kernel's.
+KERNEL_FILE = "/kernel-of-the-vmcore"
+_MOST_BUILD_ID = 64  # bytes; a linker's has 20
 _MAPS = re.compile(r"/proc/1/(?:task/\d+/)?maps")
 # Only `gcore` asks for it (gdb/linux-tdep.c, linux_find_memory_regions_full).
 _SMAPS = "/proc/1/smaps"
@@ -30,19 +37,27 @@ _NO_CORE_FILE = (
 )
 
 
-def with_entry_code(view: View, survey: KernelSurvey) -> View:
-    """Return the view with the unwind image in it, if the dump yields one.
+def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
+    """Return the view with the kernel's identity and, if the dump yields one, the unwind image.
 
     Mappings it has in any case, if none at all: gdb else looks for a program's memory where
     its symbols and stack are, and `gcore` takes hours.
     """
     arch = view.arch
-    base = arch.spare_address
-    image = entry_unwind_image(survey.memory, survey.symbols, arch, base)
-    if image is None:
-        image = entry_frames_image(survey, base)
-    if image is None:
-        return dataclasses.replace(view, files=_KernelFiles(b""))
+    identity = identity_file(arch.elf_machine, arch.byte_order, _build_id(info))
+    view = dataclasses.replace(view, exec_file=KERNEL_FILE, files=_KernelFiles(identity))
+    base, source = arch.spare_address, "the kernel's ORC tables"
+    image = entry_frames_image(survey, base)
+    if image is not None:
+        source = "the code itself"
+    else:
+        try:
+            all_registers = (cpu.registers for cpu in survey.cpus)
+            user_pcs = [each[arch.pc] for each in all_registers if arch.is_user_mode(each)]
+            image = entry_unwind_image(survey.memory, survey.symbols, arch, base, user_pcs)
+        except NoUnwindDataError as reason:
+            missing = f"none for entry code: {reason}" if str(reason) else ""
+            return dataclasses.replace(view, unwind_data=missing)
     image = image.ljust(-(-len(image) // _PAGE) * _PAGE, b"\0")  # gdb reads whole pages
     words = (_AT_SYSINFO_EHDR, base, _AT_NULL, 0)
     end = base + len(image)
@@ -51,23 +66,34 @@ def with_entry_code(view: View, survey: KernelSurvey) -> View:
     return dataclasses.replace(
         view,
         auxv=b"".join(word.to_bytes(arch.pointer_size, arch.byte_order) for word in words),
-        files=_KernelFiles(line.encode()),
+        files=_KernelFiles(identity, line.encode()),
+        unwind_data=f"for entry code, by {source}",
         open_memory=lambda: OverlaidAddressSpace(below(), base, image),
     )
 
 
+def _build_id(info: Vmcoreinfo) -> bytes:
+    try:
+        return bytes.fromhex(info.build_id or "")[:_MOST_BUILD_ID]
+    except ValueError:
+        return b""
+
+
 @dataclass(frozen=True, slots=True)
 class _KernelFiles:
-    """The files of the kernel's inferior: its mappings, and what keeps gdb from a core file.
+    """The kernel's identity, its mappings, and what keeps gdb from writing a core file.
 
     gdb would save the unwind image alone and say that all is well.
     """
 
-    maps: bytes
+    identity: bytes
+    maps: bytes = b""
 
     def open(self, path: str) -> RemoteFile | None:
         if path == _SMAPS:
             return _Refused()
+        if path == KERNEL_FILE:
+            return MadeFile(self.identity)
         return MadeFile(self.maps) if _MAPS.fullmatch(path) else None
 
     def read_link(self, path: str) -> str | None:

@@ -20,7 +20,7 @@ def entry_frames_image(survey: KernelSurvey, base: int) -> bytes | None:
     symbols = survey.symbols
     ranges = entry.ranges(
         KernelCode(
-            survey.memory, symbols.look_up(entry.names), symbols.next_symbol, dump.vmcoreinfo
+            survey.memory, symbols.symbols(entry.names), symbols.next_symbol, dump.vmcoreinfo
         )
     )
     return frame_image(ranges, dump.facts.arch, base) if ranges else None

@@ -10,7 +10,15 @@ from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault
-from kdump_gdbserver.domain.symbols.orc import OrcKind, OrcRow, OrcTables, recognize_format, to_rows
+from kdump_gdbserver.domain.kernel.orc import (
+    HEADER,
+    HEADER_SIZE,
+    OrcFormat,
+    OrcKind,
+    format_by_header,
+    recognize_format,
+)
+from kdump_gdbserver.domain.symbols.orc import OrcRow, OrcTables, to_rows
 from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
 
 # Entered from user mode only, or where a task starts: a stack's last function. Some are
@@ -36,6 +44,7 @@ _OTHER = (
 SYMBOLS = (
     *_LAST,
     *_OTHER,
+    *HEADER,
     "__entry_text_end",
     "__entry_text_start",
     "__start_orc_unwind",
@@ -48,20 +57,39 @@ _MAX_ENTRY_TEXT = 1 << 20
 _KERNEL_HALF = 1 << 63
 
 
+class NoUnwindDataError(Exception):
+    """Why there is no image; the text is for people, "" where there is nothing to tell."""
+
+
 def entry_unwind_image(
-    memory: AddressSpace, symbols: KernelSymbols, arch: Arch, base: int
-) -> bytes | None:
+    memory: AddressSpace,
+    symbols: KernelSymbols,
+    arch: Arch,
+    base: int,
+    user_pcs: Iterable[int] = (),
+) -> bytes:
     """Return an ELF image for address `base` by which debuggers unwind assembly code.
 
-    It is of the x86_64 kernel's entry and start-up code. None when the kernel has no ORC
-    tables (CONFIG_UNWINDER_ORC, since 4.14), or the dump does not have them whole.
+    It is of the x86_64 kernel's entry and start-up code; `user_pcs` are where CPUs were in user
+    mode, for their stacks to end there. Raises `NoUnwindDataError` when the
+    kernel has no ORC tables (CONFIG_UNWINDER_ORC, since 4.14), or of a format that is not
+    known, or the dump does not have them whole.
     """
     if not arch.has_orc:
-        return None
+        raise NoUnwindDataError("")
     try:
-        return unwind_image(_rows(memory, symbols.look_up(SYMBOLS)), base)
-    except (MemoryFault, LookupError, ValueError):
-        return None
+        return unwind_image(_rows(memory, symbols.symbols(SYMBOLS)), base, user_pcs)
+    except LookupError as error:
+        raise NoUnwindDataError(f"no address for {error.args[0]}") from None
+    except (MemoryFault, ValueError) as error:
+        raise NoUnwindDataError(str(error)) from None
+
+
+def _format(memory: AddressSpace, addresses: Mapping[str, int], flags: set[int]) -> OrcFormat:
+    header = addresses.get(HEADER[0])
+    if header is None:
+        return recognize_format(flags)
+    return format_by_header(memory.read_exact(header, HEADER_SIZE))
 
 
 def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
@@ -74,7 +102,7 @@ def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
     if not _KERNEL_HALF <= low < high <= low + _MAX_ENTRY_TEXT:
         raise ValueError(f"entry text from {low:#x} to {high:#x}")
     entries = tables.slice(low, high)
-    orc_format = recognize_format(entries)
+    orc_format = _format(memory, addresses, {flags for *_, flags in entries})
     last = set(_LAST)
     if "ret_from_fork_asm" not in addresses:  # until 6.4, of which it is the new name
         last.add("ret_from_fork")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from kdump_gdbserver.application.kernel import cpus as cpu_numbers
 from kdump_gdbserver.application.kernel import entry_unwind, panic_cpu
 from kdump_gdbserver.application.kernel.cpus import Cpu, identify_cpus
 from kdump_gdbserver.application.kernel.kernel_symbols import (
     KernelSymbols,
-    LookUp,
     kernel_memory,
 )
 from kdump_gdbserver.application.kernel.panic_cpu import PanicCpu, find_panic_cpu
@@ -41,26 +40,24 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     arch = dump.facts.arch
     dump_memory = DumpMemory(dump)
     memory = dump_memory.kernel()
-    look_up = _runtime_symbols(dump, symbol_file) if symbol_file else None
-    symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, look_up)
     # What will be asked for one by one, here and for the views: together it is found sooner.
     entry = arch.entry_code.names if arch.entry_code else entry_unwind.SYMBOLS
-    symbols.look_up((*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry))
+    names = (*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry, arch.first_symbol)
+    symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, symbol_file, names)
     kernel = Symbols(symbols, kernel_memory(memory, arch), dump.vmcoreinfo.lines)
     cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, kernel)
     if not cpus:
         # gdb cannot attach without a thread that has a pc; the dump has memory to look at.
         cpus = [Cpu(0, None, {arch.pc: 0}, has_note=False)]
-    return KernelSurvey(dump_memory, memory, symbols, cpus, find_panic_cpu(cpus, kernel))
+    panic = find_panic_cpu(cpus, kernel, lambda: _log(dump, memory))
+    if panic.pid is not None:
+        cpus[panic.index] = replace(cpus[panic.index], pid=panic.pid)
+    return KernelSurvey(dump_memory, memory, symbols, cpus, panic)
 
 
-def _runtime_symbols(dump: CrashDump, symbol_file: SymbolFile) -> LookUp:
-    offset, mask = dump.vmcoreinfo.kaslr_offset or 0, dump.facts.arch.pointer_mask
+def _log(dump: CrashDump, memory: AddressSpace) -> Iterator[str]:
+    from kdump_gdbserver.domain.printk import kernel_log
 
-    def look_up(names: tuple[str, ...]) -> Mapping[str, int]:
-        return {
-            name: (address + offset) & mask if address >= symbol_file.first_segment else address
-            for name, address in symbol_file.symbols(names).items()
-        }
-
-    return look_up
+    for record in kernel_log(memory, dump.vmcoreinfo, dump.facts.arch):
+        if record is not None:
+            yield record.text

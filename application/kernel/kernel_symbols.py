@@ -1,11 +1,10 @@
-"""Symbols and types of the dumped kernel, out of the dump: a source of types for domain/kernel."""
+"""Symbols and types of the dumped kernel: a source of types for domain/kernel."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
@@ -14,20 +13,11 @@ from kdump_gdbserver.domain.kernel.errors import Unreadable
 from kdump_gdbserver.domain.kernel.memory import Memory
 from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.symbol_file import SymbolFile
 
-# What reads symbols and types is loaded when they are first read, after the server listens.
-if TYPE_CHECKING:
-    from kdump_gdbserver.domain.symbols.btf_types import BtfTypes
-    from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
-
-_BTF = ("__start_BTF", "__stop_BTF")
-# Every kernel has it. If kallsyms does not, functions are all that it has (CONFIG_KALLSYMS_ALL).
-_A_VARIABLE = "init_task"
-# Looked up together with the first names that are asked for.
-_FIRST = (_A_VARIABLE, *_BTF)
-
-# Takes names, returns the run-time addresses of those that it knows.
-LookUp = Callable[[tuple[str, ...]], Mapping[str, int]]
+# What VMCOREINFO and a vmlinux both tell, of every kernel.
+_PROOFS = ("_stext", "init_uts_ns")
+_BANNER = b"Linux version "
 
 
 def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
@@ -45,12 +35,11 @@ def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
 
 
 class KernelSymbols(Types):
-    """Symbols by kallsyms, those that kallsyms lacks by the symbol file, and types by BTF.
+    """What the dump tells itself and, where that lacks symbols or types, what its vmlinux does.
 
-    `symbol_file` is asked only where there is no kallsyms, or one with functions alone, since
-    reading such a file takes seconds. A name is looked up when it is first wanted; `look_up`
-    takes many names in little more time than one. `addresses` has them as a mapping, which
-    tells only of names that it is asked for.
+    `symbol_file` is asked only where it is needed, since to read such a file takes long; and
+    it is believed only when it is the dumped kernel's. Names are looked up when they are
+    wanted. Many take little more time than one, and those in `first` no more than the first.
     """
 
     def __init__(
@@ -58,103 +47,79 @@ class KernelSymbols(Types):
         memory: AddressSpace,
         vmcoreinfo: Vmcoreinfo,
         arch: Arch,
-        symbol_file: LookUp | None = None,
+        symbol_file: SymbolFile | None = None,
+        first: Collection[str] = (),
     ) -> None:
-        from kdump_gdbserver.domain.symbols.kallsyms_search import find_kallsyms
+        # Loaded when symbols are wanted, after the server listens.
+        from kdump_gdbserver.domain.symbols.dump_types import DumpTypes
 
         self._memory = memory
-        self._arch = arch
-        self._known: dict[str, int | None] = {}
-        self._types: BtfTypes | None = None
-        self._kallsyms: Kallsyms | None = None
-        with contextlib.suppress(MemoryFault, ValueError):
-            self._kallsyms = find_kallsyms(memory, vmcoreinfo, arch.byte_order)
+        self._vmcoreinfo = vmcoreinfo
         self._symbol_file = symbol_file
-        self.addresses: Mapping[str, int] = _Addresses(self)
+        self._dump = DumpTypes(memory, vmcoreinfo, arch, first)
 
     @property
     def source(self) -> str:
-        """Where symbols are from, in words."""
-        if self._kallsyms is None:
-            return "symbol file" if self._symbol_file else "none"
-        self.symbol(_A_VARIABLE)
-        return "kallsyms and symbol file" if self._symbol_file else "kallsyms"
+        """Say in words where symbols and types are from; reads them."""
+        if self._symbol_file is None:
+            return self._dump.source
+        if self._dump.has_variables and self._dump.btf is not None:
+            return self._dump.source
+        if self._vmlinux is None:
+            path = self._symbol_file.path
+            return f"{self._dump.source}; {path} is not proved to be the dumped kernel"
+        return f"{self._dump.source}; the rest from {self._symbol_file.path}"
 
     def symbol(self, name: str) -> int | None:
         """See `Types.symbol`; None also for a name that stands for several addresses."""
-        return self.look_up((name,)).get(name)
+        return self.symbols((name,)).get(name)
 
-    def look_up(self, names: Iterable[str]) -> dict[str, int]:
+    def symbols(self, names: Collection[str]) -> dict[str, int]:
         """Return the run-time addresses of those symbols that there are."""
-        names = tuple(names)
-        unknown = tuple(name for name in (*names, *_FIRST) if name not in self._known)
-        if unknown:
-            self._known.update(dict.fromkeys(unknown))
-            by_kallsyms = self._from_kallsyms(unknown)
-            self._known.update(by_kallsyms)
-            if _A_VARIABLE in by_kallsyms:
-                self._symbol_file = None  # kallsyms has all that there is
-        unknown = tuple(name for name in unknown if self._known[name] is None)
-        if unknown and self._symbol_file is not None:
-            self._known.update(self._symbol_file(unknown))
-        found = ((name, self._known[name]) for name in names)
-        return {name: address for name, address in found if address is not None}
+        found: dict[str, int] = {}
+        if not self._dump.has_variables and self._vmlinux is not None:
+            at = {name: self._vmlinux.symbol(name) for name in names}
+            found = {name: address for name, address in at.items() if address is not None}
+        return self._dump.symbols([name for name in names if name not in found]) | found
 
     def next_symbol(self, address: int) -> int | None:
         """Return the first address above one that has a symbol in kallsyms, None without it."""
-        if self._kallsyms is None:
+        kallsyms = self._dump.kallsyms
+        if kallsyms is None:
             return None
-        number = bisect_right(self._kallsyms.addresses, address)
-        return next(iter(self._kallsyms.addresses[number : number + 1]), None)
-
-    def _from_kallsyms(self, names: tuple[str, ...]) -> Mapping[str, int]:
-        if self._kallsyms is None:
-            return {}
-        found = self._kallsyms.find(names)
-        return {name: places[0] for name, places in found.items() if len(places) == 1}
+        number = bisect_right(kallsyms.addresses, address)
+        return next(iter(kallsyms.addresses[number : number + 1]), None)
 
     def size(self, type_name: str) -> int | None:
         """See `Types.size`."""
-        types = self._btf()
+        types = self._types
         return types.size(type_name) if types else None
 
     def member(self, type_name: str, path: str) -> Member | None:
         """See `Types.member`."""
-        types = self._btf()
+        types = self._types
         return types.member(type_name, path) if types else None
 
-    def _btf(self) -> BtfTypes | None:
-        """Return the types, read when the first one is wanted; None when there are none."""
-        if self._types is None:
-            from kdump_gdbserver.domain.symbols.btf import Btf
-            from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes
+    @property
+    def _types(self) -> Types | None:
+        return self._vmlinux if self._dump.btf is None else self._dump
 
-            place = self.look_up(_BTF)
-            try:
-                start, stop = place[_BTF[0]], place[_BTF[1]]
-                blob = self._memory.read_exact(start, min(max(stop - start, 0), MAX_BTF))
-                btf = Btf.parse(blob, self._arch.byte_order)
-            except (MemoryFault, KeyError, ValueError):
-                return None
-            self._types = BtfTypes(btf, self._arch.pointer_size)
-        return self._types
+    @functools.cached_property
+    def _vmlinux(self) -> Types | None:
+        """What the symbol file tells, None when it is not proved to be this kernel's."""
+        file, info = self._symbol_file, self._vmcoreinfo
+        if file is None or (file.build_id and info.build_id and file.build_id != info.build_id):
+            return None
+        types = file.types(info.kaslr_offset or 0)
+        told = {name: info.symbol(name) for name in _PROOFS}
+        agree = {
+            types.symbol(name) == address for name, address in told.items() if address is not None
+        }
+        return types if agree == {True} or (not agree and self._has_banner(types)) else None
 
-
-class _Addresses(Mapping[str, int]):
-    """A `KernelSymbols` as a mapping; iterating over it gives the names found so far."""
-
-    def __init__(self, symbols: KernelSymbols) -> None:
-        self._symbols = symbols
-
-    def __getitem__(self, name: str) -> int:
-        address = self._symbols.symbol(name)
-        if address is None:
-            raise KeyError(name)
-        return address
-
-    def __iter__(self) -> Iterator[str]:
-        known = self._symbols._known.items()
-        return iter([name for name, address in known if address is not None])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
+    def _has_banner(self, types: Types) -> bool:
+        banner = types.symbol("linux_banner")
+        try:
+            return banner is not None and self._memory.read(banner, len(_BANNER)) == _BANNER
+        except MemoryFault:
+            return False

@@ -31,14 +31,20 @@ def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> 
 def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
     """Return the view of a kernel that has been surveyed."""
     arch = dump.facts.arch
+    # QEMU has a note for each CPU, in order.
+    notes = dump.cpu_notes() if dump.facts.hypervisor else ()
     same = arch.machine_registers(dump.vmcoreinfo)
+    more = {note.index: {**note.control, **same} for note in notes}
     layout = arch.layout_for(
-        name for kept in (*(c.registers for c in survey.cpus), same) for name in kept
+        name
+        for values in (*(cpu.registers for cpu in survey.cpus), *more.values(), same)
+        for name in values
     )
     threads = ThreadTable(
-        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, same)
+        _cpu_thread(cpu, ThreadId(KERNEL_PID, number), layout, more.get(cpu.number, same))
         for number, cpu in enumerate(survey.cpus, start=1)
     )
+    text = _text_segment(dump, survey, symbol_file)
     view = View(
         arch=arch,
         layout=layout,
@@ -46,17 +52,19 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         current=threads[survey.panic.index],
         open_memory=survey.dump_memory.kernel,
         current_reason=survey.panic.reason,
-        placement=Placement(dump.vmcoreinfo.kaslr_offset, _text_segment(dump, survey, symbol_file)),
+        placement=Placement(dump.vmcoreinfo.kaslr_offset, text),
+        text="not known: nothing in the dump proves it" if text is None else f"{text:#x}",
+        symbols=lambda: survey.symbols.source,
         facts=dump.facts,
         addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
-    return with_entry_code(view, survey)
+    return with_entry_code(view, survey, dump.vmcoreinfo)
 
 
 def _cpu_thread(
-    cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout, same: Mapping[str, int]
+    cpu: Cpu, thread_id: ThreadId, layout: RegisterLayout, more: Mapping[str, int]
 ) -> Thread:
     if cpu.pid is None:
         doing = ""
@@ -64,7 +72,7 @@ def _cpu_thread(
         doing = f" pid {cpu.pid}" if cpu.pid else " idle"
     return Thread(
         thread_id,
-        lambda: RegisterSet.from_values(layout, {**cpu.registers, **same}),
+        lambda: RegisterSet.from_values(layout, {**cpu.registers, **more}),
         extra=f"CPU #{cpu.number}{doing}" if cpu.has_note else "no CPU registers in the dump",
         core=cpu.number if cpu.has_note else None,
     )
@@ -74,10 +82,7 @@ def _text_segment(
     dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None
 ) -> int | None:
     """Return where the vmlinux's first PT_LOAD is at run time, None where nothing proves it."""
-    info, arch = dump.vmcoreinfo, dump.facts.arch
-    if symbol_file is not None and info.kaslr_offset is not None:
-        return (symbol_file.first_segment + info.kaslr_offset) & arch.pointer_mask
-    known = survey.symbols.addresses.get(arch.first_symbol)
-    if known is not None or arch.first_segment is None:
-        return known
-    return arch.first_segment(info, survey.memory)
+    offset, arch = dump.vmcoreinfo.kaslr_offset, dump.facts.arch
+    if symbol_file is not None and offset is not None:
+        return (symbol_file.first_segment + offset) & arch.pointer_mask
+    return survey.symbols.symbol(arch.first_symbol)

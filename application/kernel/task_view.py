@@ -32,10 +32,10 @@ def defer_task_view(
 ) -> Callable[[], View]:
     """Return what makes the view of a dump's kernel with its tasks as threads 1.1, 1.2, ...
 
-    The CPUs come first, in order and each as the task it ran, with the CPU's registers;
-    then all other tasks in the order of the sidecar, with what their switch frames hold.
-    A CPU whose task is not known stands as in the kernel view. `symbol_file` is as in
-    `survey_kernel`. Raises `SidecarError`, at once, when the tasks are of another dump.
+    The CPUs come first, in order, each shown as the task it ran with the CPU's registers. All other
+    tasks follow in the order of the sidecar, with the registers from their switch frames. A CPU
+    whose task is unknown is shown as in the kernel view. `symbol_file` is as in `survey_kernel`.
+    Raises `SidecarError`, at once, when the tasks are of another dump.
     """
     check_identity(tasks.identity, dump.facts, dump.vmcoreinfo)
     return lambda: _task_view(dump, tasks, symbol_file)
@@ -124,8 +124,8 @@ def _saved(task: TaskRecord) -> Mapping[str, int]:
 def _tasks_by_cpu(tasks: KernelTasks, kernel: View, cpu_pids: Mapping[int, int]) -> dict[int, int]:
     """Return the place among `tasks` of the task that each CPU ran, where it is known.
 
-    The runqueue's current task counts first, then what the task says itself. Failing
-    both, as in what the earlier script wrote, the pid of the CPU does.
+    The runqueue's current task counts first, then what the task says itself. If neither is there,
+    as in the earlier script's sidecars, the CPU's pid decides.
     """
     running: dict[int, int] = {}
     taken: set[int] = set()
@@ -138,7 +138,7 @@ def _tasks_by_cpu(tasks: KernelTasks, kernel: View, cpu_pids: Mapping[int, int])
 
 
 def _take(candidates: Iterator[tuple[int, int]], running: dict[int, int], taken: set[int]) -> None:
-    # No CPU runs two tasks and no task on two CPUs, whatever a damaged dump says.
+    # Whatever a damaged dump says, a CPU runs one task and a task runs on one CPU.
     for cpu, place in candidates:
         if cpu not in running and place not in taken:
             running[cpu] = place
@@ -170,11 +170,11 @@ def _by_pid(
 
 
 class _SwitchFrames:
-    """Puts right the stack pointer that the earlier script saved for sleeping tasks.
+    """Corrects the stack pointer that the earlier script saved for sleeping tasks.
 
-    It gave the address of the switch frame for rsp together with the return address for
-    rip, while after the return rsp is behind the frame; gdb then loses its way. The frame
-    is found by the return address in it, and nothing is changed where that is not there.
+    It saved the address of the switch frame as rsp and the return address as rip. After the return
+    rsp is above the frame, so gdb could not unwind. The frame is found by the return address in it;
+    without that nothing is changed.
     """
 
     def __init__(self, dump: CrashDump, kernel: View) -> None:

@@ -23,9 +23,9 @@ _LAST_WORDS = (
     "watchdog: BUG",
     "sysrq: Trigger a crash",
 )
-# After so many records that were only looked at, a sign that work goes on.
+# Records that are only looked at, between two signs of progress.
 _RECORDS_AT_ONCE = 1000
-# What stands before a message in the log of plain text: level and time.
+# The prefix of a message in a plain-text log: level and time.
 _PREFIX = re.compile(r"(<\d+>)?(\[ *\d+\.\d+\] )?")
 
 
@@ -48,17 +48,31 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("release", facts.release or vmcoreinfo_.release),
         ("version", facts.version),
         ("build-id", vmcoreinfo_.build_id),
+        ("VMCOREINFO", _where(facts, vmcoreinfo_)),
         ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
+        ("kernel at", target.text),
+        ("names", target.symbols and target.symbols()),
         ("CPUs", f"{facts.cpu_count} with registers"),
         ("memory", _stored(dump)),
         ("page size", f"{facts.page_size} bytes"),
         ("crash time", _crash_time(vmcoreinfo_)),
         ("panic", panic),
+        ("unwind data", target.unwind_data),
         ("read by", facts.library or None),
         ("trouble", target.memory.trouble),
     ):
         if value:
             yield f"{name:<13} {value}"
+
+
+def _where(facts: DumpFacts, vmcoreinfo_: Vmcoreinfo) -> str | None:
+    """Say where the VMCOREINFO is from, unless the dump carries it as it should."""
+    if facts.vmcoreinfo_at is not None:
+        return (
+            f"not in the dump's headers; found in its memory at {facts.vmcoreinfo_at:#x}, proved"
+            " by the kernel's page tables and release"
+        )
+    return None if vmcoreinfo_.lines else "none; give it with --vmcoreinfo"
 
 
 def _stored(dump: CrashDump) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +31,9 @@ class Readable(Protocol):
 class MonitorTarget:
     """A session on a dump's memory; `root_table` is its process's page table, None the kernel's.
 
-    `shown` says in words what the session shows, `current` which thread is current and why.
+    `shown` says in words what the session shows, `current` which thread is current and why,
+    `unwind_data` what debuggers are given to unwind by, `text` where the kernel's image is,
+    `symbols` where its symbols and types are from.
     """
 
     session: Readable
@@ -40,6 +42,9 @@ class MonitorTarget:
     root_table: RootTable | None
     shown: str
     current: str
+    unwind_data: str = ""
+    text: str | None = None
+    symbols: Callable[[], str] | None = None
 
     @property
     def dump(self) -> CrashDump:
@@ -48,18 +53,18 @@ class MonitorTarget:
 
 
 def expect(usage: str, arguments: Sequence[str], count: int) -> None:
-    """Raise `InputError` unless there are so many arguments."""
+    """Raise `InputError` unless there are `count` arguments."""
     if len(arguments) != count:
         raise InputError(f"usage: monitor {usage}")
 
 
 def address_of(text: str, command: str) -> int:
-    """Return an address of 64 bits; raise `InputError` for what is none.
+    """Return a 64-bit address; raise `InputError` if the word is not one.
 
-    As in gdb, digits alone are decimal and 0x makes them hex; with a letter they can only be
-    hex, as the kernel's log has them. Digits behind a zero are octal to gdb and hex in the log:
-    they are refused. `command` is what gdb's `eval` would make the command of, with %p for the
-    address: the server knows no symbols, and cannot ask gdb for them in the middle of a command.
+    As in gdb, digits alone are decimal and 0x makes them hex; a word with a letter in it can only
+    be hex, as in the kernel's log. Digits after a leading zero are octal in gdb but hex in the log,
+    so they are refused. `command` is the format for gdb's `eval`, with %p for the address: the
+    server has no symbols and cannot ask gdb for them during a command.
     """
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     # int() would take signs, blanks, underscores and other scripts' digits.

@@ -1,4 +1,4 @@
-"""The little of an ELF file that its mappings in a process need: type, segments, build-id.
+"""What the server reads of an ELF file that a process has mapped: type, segments, build-id.
 
 Source: the ELF gABI, chapters "Object Files" and "Program Loading"; the same code reads
 a file of the host and the pages of it that a process has mapped.
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.errors import MemoryFault
+from kdump_gdbserver.domain.kernel.notes import find_build_id
 
-# Returns at most so many bytes at a file offset; fewer or an error where they are missing.
+# Reads up to so many bytes at a file offset; fewer, or an error, where bytes are missing.
 Reader = Callable[[int, int], bytes]
 
 ET_EXEC, ET_DYN = 2, 3
-PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_GNU_RELRO = 1, 2, 4, 0x6474E552
+PT_LOAD, PT_DYNAMIC, PT_NOTE = 1, 2, 4
 PF_X, PF_W = 1, 2
 _DT_TEXTREL, _DT_FLAGS, _DF_TEXTREL = 22, 30, 4
-_NT_GNU_BUILD_ID = 3
 
 _IDENT = b"\x7fELF"
 _MAX_SEGMENTS = 256
@@ -61,7 +61,7 @@ class ElfImage:
 
 
 def read_elf(read: Reader) -> ElfImage | None:
-    """Return the image of what `read` reads, None when that is no ELF file or not there."""
+    """Return the ELF image that `read` reads, None if it is not ELF or cannot be read."""
     head = _bytes(read, 0, 64)
     if len(head) < 52 or head[:4] != _IDENT or head[4] not in (1, 2) or head[5] not in (1, 2):
         return None
@@ -87,28 +87,19 @@ def read_elf(read: Reader) -> ElfImage | None:
 
 
 def read_build_id(image: ElfImage, read: Reader) -> str | None:
-    """Return the GNU build-id as lower-case hex, None when there is none or not to be read."""
+    """Return the GNU build-id as lower-case hex, None if there is none or it cannot be read."""
     for segment in image.of_kind(PT_NOTE):
         notes = _bytes(read, segment.offset, min(segment.file_size, _MAX_NOTES))
-        at = 0
-        while at + 12 <= len(notes):
-            sizes = (
-                int.from_bytes(notes[at + i : at + i + 4], image.byte_order) for i in (0, 4, 8)
-            )
-            name_size, size, kind = sizes
-            name = notes[at + 12 : at + 12 + name_size]
-            at += 12 + -(-name_size // 4) * 4
-            found = notes[at : at + size]
-            if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and len(found) == size > 0:
-                return found.hex()
-            at += -(-size // 4) * 4
+        found = find_build_id(notes, image.byte_order)
+        if found is not None:
+            return found
     return None
 
 
 def is_never_written(image: ElfImage, read: Reader, offset: int) -> bool:
     """Whether neither loader nor program writes to the page that maps a file offset.
 
-    So it is in segments without PF_W; relocations in the text (DT_TEXTREL) rule it out.
+    That is true of segments without PF_W, unless there are text relocations (DT_TEXTREL).
     """
     inside = [segment for segment in image.of_kind(PT_LOAD) if segment.holds(offset)]
     return (

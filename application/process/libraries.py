@@ -1,8 +1,8 @@
 """The shared libraries of a process, where the dynamic linker's own list is not in the dump.
 
-Debuggers find libraries by that list: DT_DEBUG in the executable's dynamic section leads to
-`struct r_debug`, that to the list of `struct link_map` (glibc, elf/link.h). All are in pages
-that were written to, so a dump without user pages has none of them. Its mappings tell the same.
+Debuggers find libraries by that list: DT_DEBUG in the executable's dynamic section leads to `struct
+r_debug`, that to the list of `struct link_map` (glibc, elf/link.h). All of these are in written
+pages, so a dump without user pages lacks them. The mappings give the same information.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def find_libraries(
 ) -> Sequence[Library]:
     """Return the libraries that are mapped, in the order of their addresses.
 
-    None at all when the debugger can find them by itself, or when that is not known because
-    the executable's headers are not to be had. A library whose headers are not is left out.
+    There are none when the debugger can find them itself, or when the executable's headers, which
+    would tell, cannot be read. A library whose headers cannot be read is left out.
     """
     for vma in mappings:
         if vma.path and vma.path == image.exe and not vma.offset:

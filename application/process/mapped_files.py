@@ -59,9 +59,9 @@ class Mappings:
     def file_reader(
         self, of: Vma, read_memory: Callable[[int, int], bytes]
     ) -> Callable[[int, int], bytes]:
-        """Return what reads the file of a mapping by its offsets, where it is mapped.
+        """Return a function that reads a mapping's file at file offsets, through mapped pages.
 
-        Reading raises `MemoryFault` for what is not.
+        It raises `MemoryFault` for parts that are not mapped.
         """
         parts = [vma for vma in self._vmas if same_file(vma, of)]
 

@@ -1,4 +1,4 @@
-"""Tables about one process, for gdb's `info os`; what no sidecar tells has no column."""
+"""Tables about one process, for gdb's `info os`; no column for what sidecars do not tell."""
 
 from __future__ import annotations
 

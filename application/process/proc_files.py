@@ -117,9 +117,9 @@ class ProcFiles:
     def _stat(self, thread: ProcessThread | None) -> str:
         """Return the first fields of the line, up to the parent, which no sidecar tells.
 
-        Fields have no names in this file, and gdb prints every one that is there
-        (gdb/linux-tdep.c, linux_info_proc), so nothing can stand for an unknown one; a line
-        feed behind the last would be taken for one more.
+        The fields have no names and gdb prints every one that is there (gdb/linux-tdep.c,
+        linux_info_proc), so an unknown field cannot be filled in. gdb would take a newline after
+        the last field for one more.
         """
         tid = thread.tid if thread else self._image.pid
         state = _state(thread)
@@ -133,7 +133,7 @@ class ProcFiles:
             return self._smaps
 
     def _smaps_lines(self, memory: AddressSpace) -> Iterator[str]:
-        """Yield mappings in pieces, each of which gdb's gcore can copy, or is told not to.
+        """Yield mappings in pieces that gdb's gcore can either copy or is told to skip.
 
         gcore gives up on a mapping at the first byte that it cannot read. It copies every
         mapping that has no "Anonymous:" line, and none that has 0 there and the flag "dd".
@@ -170,7 +170,7 @@ class ProcFiles:
             try:
                 length, now = len(memory.read(at, min(_CHUNK, vma.end - at))), True
             except MemoryFault:
-                # After so many holes the rest is taken for one.
+                # After so many holes the rest is treated as one hole.
                 length, now = self._page_size if holes > 0 else vma.end - at, False
                 holes -= 1
             if now is not readable and at > start:

@@ -13,7 +13,7 @@ from kdump_gdbserver.domain.sidecars import Vma
 
 
 class PageSource(Protocol):
-    """Has pages of mapped files that the dump has not."""
+    """Supplies pages of mapped files that the dump lacks."""
 
     def supply(self, vma: Vma, address: int, length: int, fault: MemoryFault) -> bytes:
         """Return some bytes at `address` of a mapping, `length` at most, for a failed read.
@@ -24,7 +24,7 @@ class PageSource(Protocol):
 
 
 class ProcessMemory(AddressSpace):
-    """Memory of a process, where the dump has no page filled from what stands for it.
+    """Memory of a process; pages that the dump lacks are filled in where they are certain.
 
     A page of private memory that the process never touched has no page-table entry, and
     the kernel gives a page of zeros for it (mm/memory.c, do_anonymous_page): so does this,
@@ -91,6 +91,6 @@ class ProcessMemory(AddressSpace):
 
 
 def _is_zero_filled(vma: Vma) -> bool:
-    """Whether the kernel fills the mapping with zeros; not so its own, as [vvar]."""
+    """Whether the kernel fills the mapping with zeros; it does not for its own, such as [vvar]."""
     anonymous = not vma.path or vma.path.startswith(("[heap]", "[stack", "[anon:"))
     return anonymous and vma.inode == 0 and vma.perms[:2] == "rw" and vma.perms[3:] == "p"

@@ -27,8 +27,8 @@ def user_registers(
 ) -> dict[str, int]:
     """Return what is known of a thread's user-mode registers, by the kernel's names.
 
-    `note` are the registers of the CPU that it ran on. In user mode they count; the
-    floating-point registers then were in the CPU alone, and the saved ones are stale.
+    `note` are the registers of the CPU that it ran on. If the CPU was in user mode they are the
+    thread's, and the saved floating-point registers are stale.
     """
     if note is None or not kernel.is_user_mode(note):
         return {**thread.registers, **thread.fpregs}

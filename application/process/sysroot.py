@@ -74,7 +74,7 @@ class Sysroot:
         except OSError as error:
             detail = f"{vma.path} in the sysroot: {error.strerror}"
             raise MemoryFault(address, FaultReason.IO, detail) from None
-        # The kernel fills up the file's last page with zeros; behind it there is nothing.
+        # The kernel fills the file's last page with zeros; there is nothing after it.
         page_end = -(-checked.file.size // self._page_size) * self._page_size
         length = min(length, page_end - offset)
         if length <= 0:
@@ -94,8 +94,8 @@ class Sysroot:
         return file
 
     def _check(self, vma: Vma) -> _Checked:
-        # Without a lock: files may be on a disk that stalls, and would keep those waiting whose
-        # files were checked before. That two clients check the same file does no harm.
+        # No lock is held: a file on a stalled disk would block clients whose files are checked
+        # already. Two clients checking the same file does no harm.
         key = (vma.path, vma.dev, vma.inode)
         if key not in self._checked:
             self._checked.setdefault(key, self._compare(vma))

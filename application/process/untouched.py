@@ -13,8 +13,8 @@ _SMALLEST_TABLE = 4096
 class UntouchedPages:
     """Proves by the page tables that a process had no page.
 
-    A read that fails is no proof: the entry may be of a kind that is not understood, or
-    the table not in the dump.
+    A failed read proves nothing: the entry may be of an unknown kind, or the table may not be in
+    the dump.
     """
 
     def __init__(self, memory: DumpMemory, root_table: RootTable) -> None:
@@ -23,7 +23,7 @@ class UntouchedPages:
         self._physical = memory.physical()
 
     def length(self, address: int) -> int:
-        """Return how many bytes from `address` on have no page for certain, maybe 0."""
+        """Return how many bytes from `address` on certainly have no page; it may be 0."""
         try:
             walk = self._memory.walk(address, self._root_table)
         except MemoryFault:
@@ -34,7 +34,7 @@ class UntouchedPages:
         return end - address + walk.span * self._empty_after(walk.entries[-1].address)
 
     def _empty_after(self, entry: int) -> int:
-        """Count the entries of the same table that follow and are empty, too."""
+        """Count the entries that follow in the same table and are empty too."""
         following = entry + _ENTRY_SIZE
         try:
             rest = self._physical.read(following, -following % _SMALLEST_TABLE)

@@ -39,7 +39,7 @@ def find_vdso(
 ) -> VdsoPages | None:
     """Return a process's vDSO from the kernel, None when that is not certain.
 
-    It has to be as long as the mapping, and the same where `memory` has a page of it.
+    It must be as long as the mapping, and match every page of it that `memory` has.
     """
     where = _bounds(survey, kernel, process)
     size = vma.end - vma.start
@@ -56,11 +56,11 @@ def find_vdso(
 
 def _bounds(survey: KernelSurvey, kernel: Arch, process: Arch) -> tuple[int, int] | None:
     """Return address and size, in bytes, of the kernel's image."""
-    addresses, vdso = survey.symbols.addresses, process.process.vdso
+    symbol, vdso = survey.symbols.symbol, process.process.vdso
     if vdso is None:
         return None
     if vdso.image:
-        struct = addresses.get(vdso.image)
+        struct = symbol(vdso.image)
         if struct is None:
             return None
         word = kernel.pointer_size
@@ -72,7 +72,7 @@ def _bounds(survey: KernelSurvey, kernel: Arch, process: Arch) -> tuple[int, int
         except MemoryFault:
             return None
         return start, size
-    start_at, end = addresses.get(vdso.start), addresses.get(vdso.end)
+    start_at, end = symbol(vdso.start), symbol(vdso.end)
     if start_at is None or end is None:
         return None
     return start_at, end - start_at

@@ -8,11 +8,14 @@ from typing import Dict, Optional
 from .aarch64 import AARCH64
 from .arm import ARM
 from .i386 import I386
+from .loongarch64 import LOONGARCH64
 from .model import Arch, Feature, Register, RegisterLayout, Slot
 from .riscv64 import RISCV64
 from .x86_64 import X86_64
 
-ARCHITECTURES: Dict[str, Arch] = {arch.name: arch for arch in (X86_64, AARCH64, RISCV64)}
+ARCHITECTURES: Dict[str, Arch] = {
+    arch.name: arch for arch in (X86_64, AARCH64, RISCV64, LOONGARCH64)
+}
 
 # What a 32-bit process is under a 64-bit kernel; no kernel of these can be opened.
 COMPAT: Dict[str, Arch] = {arch.compat_of: arch for arch in (I386, ARM)}
@@ -33,6 +36,7 @@ __all__ = [
     "ARM",
     "COMPAT",
     "I386",
+    "LOONGARCH64",
     "RISCV64",
     "X86_64",
     "Arch",

@@ -8,6 +8,7 @@ what Linux makes of them from arch/arm64/include/asm/pgtable-hwdef.h and pgtable
 from typing import Dict, Mapping, Optional, Sequence
 
 from ..address_space import AddressSpace
+from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
 from .aarch64_entry import ENTRY
 from .model import (
@@ -120,7 +121,8 @@ _PROT_NONE = 1 << 58  # PTE_PROT_NONE, until 6.10
 _PRESENT_INVALID = 1 << 11  # PTE_PRESENT_INVALID since 6.10, part of swap entries before
 _ADDRESS = 0x0000_FFFF_FFFF_F000
 _WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
-_IMAGE_ALIGN = 1 << 21
+_IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
+_IMAGE_ALIGN, _PAGE = 1 << 21, 1 << 12
 _MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
 
 
@@ -201,13 +203,22 @@ def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     """Return where _text is: at KIMAGE_VADDR (MODULES_END), moved by KASLR.
 
     An image begins at a multiple of 2 MiB (MIN_KIMG_ALIGN, arch/arm64/include/asm/boot.h), and
-    _stext follows on its head, which is far smaller. Before 5.8 it began half a MiB later.
+    _stext, which another place in the kernel tells, follows on its head: some pages, far less.
+    Before 5.8 it began half a MiB later. Where the head can be read, the image's header must
+    be in it; a running kernel does not always map it, and gives its memory away.
     """
     base, moved, code = info.number("MODULES_END"), info.kaslr_offset, info.symbol("_stext")
     if base is None or moved is None or code is None:
         return None
     start = base + moved
-    return start if start == code & -_IMAGE_ALIGN and code - start <= _MOST_HEAD else None
+    head = code - start
+    if start % _IMAGE_ALIGN or head % _PAGE or not 0 < head <= _MOST_HEAD:
+        return None
+    try:
+        magic = memory.read(start + _IMAGE_MAGIC_AT, len(_IMAGE_MAGIC))
+    except MemoryFault:
+        return start
+    return start if magic == _IMAGE_MAGIC else None
 
 
 def _addressing_bits(info: Vmcoreinfo) -> Optional[int]:

@@ -128,6 +128,7 @@ class Paging(NamedTuple):
     registers, `form` makes a form of the page size in bytes and the bits of an address.
     `permissions` tells r, w and x for a virtual address from the entries that lead to
     it, the top one first. `split` is as in `TableForm`, for kernels whose form is not known.
+    `page_size` is that of all kernels, 0 where each has its own.
     """
 
     find: FindTables
@@ -135,6 +136,7 @@ class Paging(NamedTuple):
     permissions: Callable[[int, Sequence[int]], str]
     of_cpu: Optional[Callable[[Mapping[str, int]], Optional[KernelTables]]] = None
     split: bool = False
+    page_size: int = 0
 
 
 def at_physical(address: int, bits: int, alignment: int) -> Optional[int]:

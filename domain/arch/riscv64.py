@@ -125,7 +125,7 @@ RISCV64 = Arch(
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
     kdumpfile_name="riscv64",
-    paging=Paging(_find_tables, _form, _permissions),
+    paging=Paging(_find_tables, _form, _permissions, page_size=4096),
     prstatus=PRSTATUS,
     image_base=0xFFFFFFFF80000000,  # LOAD_OFFSET in arch/riscv/kernel/vmlinux.lds.S
     first_symbol="_start",

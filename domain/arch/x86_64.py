@@ -151,6 +151,65 @@ AVX = Feature(
     "org.gnu.gdb.i386.avx",
     tuple(Register(f"ymm{i}h", 128, "uint128") for i in range(16)),
 )
+# Names and flags are those of QEMU's own stub (gdb-xml/i386-64bit.xml); the bits are in Intel SDM
+# volume 3, 2.5 "Control Registers".
+CR0 = Flags(
+    "x64_cr0",
+    8,
+    (
+        ("PE", 0),
+        ("MP", 1),
+        ("EM", 2),
+        ("TS", 3),
+        ("ET", 4),
+        ("NE", 5),
+        ("WP", 16),
+        ("AM", 18),
+        ("NW", 29),
+        ("CD", 30),
+        ("PG", 31),
+    ),
+)
+CR4 = Flags(
+    "x64_cr4",
+    8,
+    (
+        ("VME", 0),
+        ("PVI", 1),
+        ("TSD", 2),
+        ("DE", 3),
+        ("PSE", 4),
+        ("PAE", 5),
+        ("MCE", 6),
+        ("PGE", 7),
+        ("PCE", 8),
+        ("OSFXSR", 9),
+        ("OSXMMEXCPT", 10),
+        ("UMIP", 11),
+        ("LA57", 12),
+        ("VMXE", 13),
+        ("SMXE", 14),
+        ("FSGSBASE", 16),
+        ("PCIDE", 17),
+        ("OSXSAVE", 18),
+        ("SMEP", 20),
+        ("SMAP", 21),
+        ("PKE", 22),
+        ("CET", 23),
+        ("PKS", 24),
+    ),
+)
+CONTROL = Feature(
+    "org.qemu.gdb.i386.control",
+    (
+        Register("k_gs_base", 64, "int", group="system"),
+        Register("cr0", 64, "x64_cr0", group="system"),
+        Register("cr2", 64, "int", group="system"),
+        Register("cr3", 64, "int", group="system"),
+        Register("cr4", 64, "x64_cr4", group="system"),
+    ),
+    (CR0, CR4),
+)
 
 # elf_gregset_t is struct user_regs_struct (arch/x86/include/asm/user_64.h).
 PRSTATUS = prstatus(
@@ -158,13 +217,13 @@ PRSTATUS = prstatus(
     "fs_base gs_base ds es fs gs"
 )
 # struct QEMUCPUState of QEMU's target/i386/arch_dump.c: version and size, 18 registers, ten
-# segments of 24 bytes, five control registers, kernel_gs_base.
+# segments of 24 bytes, cr0 to cr4, kernel_gs_base.
 _CONTROL_AT = 8 + 18 * 8 + 10 * 24
 QEMU_NOTE = NoteLayout(
     _CONTROL_AT + 6 * 8,
     (
-        *((f"cr{i}", _CONTROL_AT + 8 * i, 8) for i in range(5)),
-        ("kernel_gs_base", _CONTROL_AT + 40, 8),
+        *((f"cr{i}", _CONTROL_AT + 8 * i, 8) for i in (0, 2, 3, 4)),
+        ("k_gs_base", _CONTROL_AT + 40, 8),
     ),
 )
 
@@ -245,7 +304,7 @@ X86_64 = Arch(
     pointer_size=8,
     # With SSE even if nobody has values: `gcore` of gdb 13 to 18 aborts gdb without it.
     features=(CORE, LINUX, BASES, SSE),
-    optional={"avx": AVX},
+    optional={"avx": AVX, "control": CONTROL},
     extends={"avx": "sse"},
     aliases=("amd64",),
     pc="rip",
@@ -255,7 +314,7 @@ X86_64 = Arch(
     vmcoreinfo_marks=("SYMBOL(init_top_pgt)", "NUMBER(pgtable_l5_enabled)"),
     triple="x86_64-unknown-linux-gnu",
     kdumpfile_name="x86_64",
-    paging=Paging(_find_tables, _form, _permissions, of_cpu=_tables_of_cpu),
+    paging=Paging(_find_tables, _form, _permissions, of_cpu=_tables_of_cpu, page_size=4096),
     prstatus=PRSTATUS,
     qemu_note=QEMU_NOTE,
     image_base=_KERNEL_MAP,  # LOAD_OFFSET in arch/x86/kernel/vmlinux.lds.S

@@ -1,94 +1,160 @@
 """The task that each CPU ran, found with few symbols and types and without a Kernel."""
 
-from itertools import islice
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Set
 
-from .errors import Corrupt, KdumpError, Unreadable
-from .memory import Layout
+from .errors import Corrupt, KdumpError
 from .percpu import PerCpu
-from .structures import list_nodes
 from .symbols import Symbols
-from .tasks import PID_LIMIT
+from .tasks import PID_LIMIT, Task, TaskTable
 
 # The symbols that are asked for here.
 SYMBOLS = ("current_task", "init_task", "pcpu_hot", "runqueues")
 
 TASK = "struct task_struct"
+RUNQUEUE = "struct rq"
 MOST_TASKS = 1 << 20  # a damaged list may be endless without a loop
+_LEAST_STACK = 1 << 14  # THREAD_SIZE is no less on any 64-bit architecture
 
 
 class CurrentTasks:
-    """Finds the pid of the task that a CPU ran at the crash.
+    """Finds the task that a CPU ran at the crash.
 
     By the CPU's own variable for it: `current_task`, or the first member of `pcpu_hot` (6.2 to
     6.14), arch/x86/include/asm/current.h. Other architectures keep it in a register, so there
-    the scheduler's word counts: `curr` in the CPU's runqueue (kernel/sched/sched.h). Where that
-    is not known either, each task tells whether it is on a CPU, and on which; of a CPU that no
-    task on the task list was on, nothing is known then, since idle tasks are not on it.
+    the scheduler's word counts: `curr` in the CPU's runqueue (kernel/sched/sched.h). Where no
+    symbol tells where the runqueues are, the tasks lead to them: `se.cfs_rq.rq`, with
+    CONFIG_FAIR_GROUP_SCHED. Failing that, each task tells whether it is on a CPU, and on which;
+    an idle CPU stays unknown then, since idle tasks are on no list.
     """
 
     def __init__(self, symbols: Symbols, per_cpu: PerCpu) -> None:
         self.symbols = symbols
         self.per_cpu = per_cpu
-        self._by_tasks: Optional[Dict[int, int]] = None
+        self._listed: Optional[Dict[int, int]] = None
+
+    def cpus(self) -> List[int]:
+        """Return the CPUs whose task may be known, in order; KdumpError."""
+        return sorted(self.per_cpu.offsets or self._by_lists())
 
     def pid(self, cpu: int) -> Optional[int]:
         """Return the pid (in the kernel: of a thread) on a CPU, 0 for its idle task.
 
         None if the dump does not tell.
         """
+        pid = self._member(cpu, "pid")
+        return pid if pid is not None and pid <= PID_LIMIT else None
+
+    def stack(self, cpu: int) -> Optional[range]:
+        """Return the addresses of the stack of a CPU's task, None if the dump does not tell.
+
+        Where its size is not known they are the first ones.
+        """
+        start = self._member(cpu, "stack")
+        size = self.symbols.types.size("union thread_union") or _LEAST_STACK
+        return None if start is None else range(start, start + size)
+
+    def _member(self, cpu: int, name: str) -> Optional[int]:
         try:
             task = self._task(cpu)
             if task is None:
                 return None
-            pid = self.symbols.layout(TASK, ["pid"]).read(self.symbols.memory, task)["pid"]
+            value = self.symbols.layout(TASK, [name]).read(self.symbols.memory, task)[name]
         except KdumpError:
             return None
-        return int(pid) if pid <= PID_LIMIT else None
+        return int(value)
 
     def _task(self, cpu: int) -> Optional[int]:
         """The address of its task_struct; KdumpError."""
         memory = self.symbols.memory
-        if cpu not in self.per_cpu.offsets:
-            return None
-        for name in ("current_task", "pcpu_hot"):
-            variable = self.symbols.find(name)
-            if variable is not None:
-                return memory.pointer(self.per_cpu.address(variable, cpu))
-        runqueues = self.symbols.find("runqueues")
-        if runqueues is not None:
-            layout = self.symbols.layout("struct rq", ["curr"], ["cpu"])
-            values = layout.read(memory, self.per_cpu.address(runqueues, cpu))
-            return int(values["curr"]) if values.get("cpu", cpu) == cpu else None
-        if self._by_tasks is None:
-            self._by_tasks = self._find_on_cpus()
-        return self._by_tasks.get(cpu)
+        if cpu in self.per_cpu.offsets:
+            for name in ("current_task", "pcpu_hot"):
+                variable = self.symbols.find(name)
+                if variable is not None:
+                    return memory.pointer(self.per_cpu.address(variable, cpu))
+            runqueues = self.symbols.find("runqueues")
+            if runqueues is not None:
+                layout = self.symbols.layout(RUNQUEUE, ["curr"], ["cpu"])
+                values = layout.read(memory, self.per_cpu.address(runqueues, cpu))
+                return int(values["curr"]) if values.get("cpu", cpu) == cpu else None
+        return self._by_lists().get(cpu)
 
-    def _find_on_cpus(self) -> Dict[int, int]:
-        """{CPU: address of the task on it}, as the tasks have it; KdumpError."""
+    def _by_lists(self) -> Dict[int, int]:
+        """{CPU: address of the task on it}, as the lists of tasks lead to them; KdumpError."""
+        if self._listed is None:
+            self._listed = {}
+            tasks = self._read_tasks()
+            self._listed.update(_on_cpus(tasks))
+            self._listed.update(self._by_queues(tasks))
+        return self._listed
+
+    def _read_tasks(self) -> List[Task]:
+        """Read the tasks of all threads, as far as the lists go; KdumpError."""
         # In thread_info since 5.16, where that is part of task_struct.
         moved = self.symbols.member(TASK, "thread_info.cpu")
-        names = {"cpu": "thread_info.cpu" if moved else "cpu"}
-        layout = self.symbols.layout(TASK, ["on_cpu", "tasks.next"], (), names)
-        found: Dict[int, int] = {}
-        taken_twice = set()
-        for task, values in self._tasks(layout):
-            if values["on_cpu"] and found.setdefault(values["cpu"], task) != task:
-                taken_twice.add(values["cpu"])
-        return {cpu: task for cpu, task in found.items() if cpu not in taken_twice}
-
-    def _tasks(self, layout: Layout) -> Iterator[Tuple[int, Dict[str, Any]]]:
-        """Yield what is read of init_task and of each task on the task list, as far as it goes."""
-        memory, link = self.symbols.memory, layout.offset("tasks.next")
-        init_task = self.symbols.address("init_task")
-        values = layout.read(memory, init_task)
-        yield init_task, values
-        nodes = list_nodes(
-            init_task + link, values["tasks.next"], lambda node: int(values["tasks.next"]), "tasks"
+        layout = self.symbols.layout(
+            TASK,
+            ["pid", "tgid", "comm", "signal", "on_cpu", "tasks.next"],
+            ["thread_node.next", "thread_node.prev", "thread_group.next", "se.cfs_rq"],
+            {"cpu": "thread_info.cpu" if moved else "cpu"},
         )
-        try:
-            for node in islice(nodes, MOST_TASKS):
-                values = layout.read(memory, node - link)
-                yield node - link, values
-        except (Corrupt, Unreadable):
-            return  # what was read before it still counts
+        signals = self.symbols.layout(
+            "struct signal_struct", (), ["thread_head.next", "nr_threads"]
+        )
+        table = TaskTable(self.symbols.memory, layout, signals, _check_count)
+        table.walk_lists(self.symbols.address("init_task"))
+        return table.found()
+
+    def _by_queues(self, tasks: Iterable[Task]) -> Dict[int, int]:
+        """{CPU: address of its task}, by the runqueues that tasks lead to.
+
+        A runqueue is believed when it has the CPU of a task that leads to it, and so has the
+        task that it runs, and when there is no other for that CPU.
+        """
+        member = self.symbols.types.member("struct cfs_rq", "rq")
+        if member is None or not self.symbols.types.member(RUNQUEUE, "cpu"):
+            return {}  # a kernel for one CPU, or one without groups
+        memory = self.symbols.memory
+        queue_layout = self.symbols.layout(RUNQUEUE, ["curr", "cpu"])
+        moved = self.symbols.member(TASK, "thread_info.cpu")
+        task_layout = self.symbols.layout(
+            TASK, (), (), {"cpu": "thread_info.cpu" if moved else "cpu"}
+        )
+        found: Dict[int, Dict[int, int]] = {}  # by CPU: of each queue the task that it runs
+        seen: Set[int] = set()
+        for task in tasks:
+            fair = task.values.get("se.cfs_rq")
+            if not fair or fair in seen:
+                continue
+            seen.add(fair)
+            try:
+                queue = memory.pointer(fair + member.offset)
+                values = queue_layout.read(memory, queue)
+                cpu = values["cpu"]
+                if cpu != task.values["cpu"]:
+                    continue
+                if task_layout.read(memory, values["curr"])["cpu"] == cpu:
+                    found.setdefault(cpu, {})[queue] = int(values["curr"])
+            except KdumpError:
+                continue
+        return {
+            cpu: task
+            for cpu, queues in found.items()
+            if len(queues) == 1
+            for task in queues.values()
+        }
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_TASKS:
+        raise Corrupt("the lists have more tasks than there can be")
+
+
+def _on_cpus(tasks: Iterable[Task]) -> Dict[int, int]:
+    """{CPU: address of the task on it}, as the tasks have it; no CPU can have two."""
+    found: Dict[int, int] = {}
+    taken_twice = set()
+    for task in tasks:
+        cpu = task.values["cpu"]
+        if task.values["on_cpu"] and found.setdefault(cpu, task.address) != task.address:
+            taken_twice.add(cpu)
+    return {cpu: task for cpu, task in found.items() if cpu not in taken_twice}

@@ -1,20 +1,43 @@
-"""What notes in the dump say: the build-id, and VMCOREINFO."""
+"""ELF notes, of a dump or of any other file, and what two of them say: build-id, VMCOREINFO."""
 
 import struct
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, NamedTuple, Optional
+
+_NT_GNU_BUILD_ID = 3
 
 
-def find_build_id(notes: bytes, byte_order: Any) -> Optional[str]:
-    """Return the build-id in a notes section as hex, or None. Format: elf(5), "Notes (Nhdr)"."""
-    mark = "<" if byte_order == "little" else ">"
+class Note(NamedTuple):
+    """One ELF note; `name` is without the NULs at its end."""
+
+    name: bytes
+    type: int
+    descriptor: bytes
+
+
+def parse_notes(area: bytes, byte_order: Any = "little") -> Iterator[Note]:
+    """Yield the notes of an area, up to the first that is not whole.
+
+    Empty ones are left out: the kernel ends its notes with one. Format: elf(5), "Notes (Nhdr)".
+    """
+    header = struct.Struct("<III" if byte_order == "little" else ">III")
     at = 0
-    while at + 12 <= len(notes):
-        name_size, size, kind = struct.unpack_from(mark + "III", notes, at)
-        name_at = at + 12
-        at = name_at + (name_size + 3 & ~3)
-        if kind == 3 and notes[name_at : name_at + name_size] == b"GNU\0":
-            return "".join("%02x" % byte for byte in notes[at : at + size])
-        at += size + 3 & ~3
+    while at + header.size <= len(area):
+        name_size, size, kind = header.unpack_from(area, at)
+        name_at = at + header.size
+        start = name_at + (name_size + 3 & ~3)
+        at = start + (size + 3 & ~3)
+        if start + size > len(area):
+            return
+        name = area[name_at : name_at + name_size].rstrip(b"\0")
+        if name or size:
+            yield Note(name, kind, area[start : start + size])
+
+
+def find_build_id(area: bytes, byte_order: Any) -> Optional[str]:
+    """Return the GNU build-id among the notes of an area as lower-case hex, or None."""
+    for note in parse_notes(area, byte_order):
+        if note.type == _NT_GNU_BUILD_ID and note.name == b"GNU" and note.descriptor:
+            return note.descriptor.hex()
     return None
 
 

@@ -1,39 +1,178 @@
-"""The kernel's own unwind tables for x86_64, and what they say of a frame."""
+"""The kernel's own unwind tables for x86_64 (ORC), and what they say of a frame.
 
+Source: arch/x86/include/asm/orc_types.h, arch/x86/kernel/unwind_orc.c, from Linux 4.14 on.
+"""
+
+import enum
 import struct
-from typing import Dict, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from .errors import KdumpError
 from .memory import Memory
 
+ROW = struct.Struct("<hhH")  # sp_offset, bp_offset, flags
+# A hash of the tables' definition in the kernel's source (scripts/orc_hash.sh), since 6.4.
+HEADER = ("__start_orc_header", "__stop_orc_header")
+HEADER_SIZE = 20
 
-class Orc:
-    """The kernel's own unwind tables for x86_64 (CONFIG_UNWINDER_ORC).
 
-    One has a 32-bit offset for each row, counted from where it stands to the first address that
-    the row is for; the other has the rows. Source: arch/x86/include/asm/orc_types.h,
-    arch/x86/kernel/unwind_orc.c.
+class OrcRegister(enum.IntEnum):
+    """Where sp or bp is counted from (ORC_REG_*), numbered as since 7.1.
+
+    UNDEFINED: nobody knows, or, of bp, it is unchanged.
     """
 
+    UNDEFINED = 0
+    AX = 1
+    DX = 2
+    SP = 3
+    BP = 4
+    DI = 5
+    R10 = 6
+    R13 = 7
+    PREV_SP = 8
+    SP_INDIRECT = 9
+    BP_INDIRECT = 10
+
+
+_REGISTERS = tuple(OrcRegister)
+_REGISTERS_UNTIL_7_0 = (
+    OrcRegister.UNDEFINED,
+    OrcRegister.PREV_SP,
+    OrcRegister.DX,
+    OrcRegister.DI,
+    OrcRegister.BP,
+    OrcRegister.SP,
+    OrcRegister.R10,
+    OrcRegister.R13,
+    OrcRegister.BP_INDIRECT,
+    OrcRegister.SP_INDIRECT,
+)
+
+
+class OrcKind(enum.Enum):
+    """What the stack holds where a row points (ORC_TYPE_*).
+
+    CALL: a return address just below; REGS: a struct pt_regs; REGS_PARTIAL: the five words
+    that the CPU pushes for an interrupt. UNDEFINED: nobody knows. END_OF_STACK: no caller.
+    """
+
+    UNDEFINED = 0
+    END_OF_STACK = 1
+    CALL = 2
+    REGS = 3
+    REGS_PARTIAL = 4
+
+
+_KINDS = {0: OrcKind.CALL, 1: OrcKind.REGS, 2: OrcKind.REGS_PARTIAL}
+
+
+class OrcFormat(enum.Enum):
+    """How the 16 bits of flags are laid out, after 4 bits each for the registers of sp and bp.
+
+    END: type:2, end:1 (Linux 4.14 to 6.2). SIGNAL_END: type:2, signal:1, end:1 (6.3).
+    TYPES: type:3, signal:1 (since 6.4). RENUMBERED: the same with other numbers for registers
+    (since 7.1). Distributions move these changes to older releases.
+    """
+
+    END = 1
+    SIGNAL_END = 2
+    TYPES = 3
+    RENUMBERED = 4
+
+    @property
+    def registers(self) -> Tuple[OrcRegister, ...]:
+        """The registers in the order of their numbers."""
+        return _REGISTERS if self is OrcFormat.RENUMBERED else _REGISTERS_UNTIL_7_0
+
+    def sp_register(self, flags: int) -> Optional[OrcRegister]:
+        """Return what sp is counted from, None for a number that stands for nothing."""
+        return self._register(flags & 0xF)
+
+    def bp_register(self, flags: int) -> Optional[OrcRegister]:
+        """Return what bp is counted from, None for a number that stands for nothing."""
+        return self._register(flags >> 4 & 0xF)
+
+    def _register(self, number: int) -> Optional[OrcRegister]:
+        return self.registers[number] if number < len(self.registers) else None
+
+    def kind(self, flags: int) -> Optional[OrcKind]:
+        """Return what these flags say, or None when they cannot be of this format."""
+        known_sp = bool(flags & 0xF)
+        if self in (OrcFormat.TYPES, OrcFormat.RENUMBERED):
+            kind = _KINDS.get((flags >> 8 & 7) - 2)
+            if known_sp:
+                return kind if flags < 1 << 12 else None
+            return {0: OrcKind.UNDEFINED, 1: OrcKind.END_OF_STACK}.get(flags >> 8)
+        end = 1 << 10 if self is OrcFormat.END else 1 << 11
+        if known_sp:
+            return _KINDS.get(flags >> 8 & 3) if flags < end else None
+        return {0: OrcKind.UNDEFINED, end: OrcKind.END_OF_STACK}.get(flags)
+
+
+# What scripts/orc_hash.sh makes of the definitions of Linux 6.3, 6.4 and 7.1.
+_BY_HEADER = {
+    bytes.fromhex("db84aed4103b31dd51e017f8f79783ca985c2c51"): OrcFormat.SIGNAL_END,
+    bytes.fromhex("fe5d32bf581bd63b2ca9a5c65ba5a625eab3fe24"): OrcFormat.TYPES,
+    bytes.fromhex("137c36ad7627c4dd55932176bb0ecdbd5041fc82"): OrcFormat.RENUMBERED,
+}
+_WITHOUT_HEADER = (OrcFormat.END, OrcFormat.SIGNAL_END, OrcFormat.TYPES)
+
+
+def format_by_header(header: bytes) -> OrcFormat:
+    """Return the format that the kernel's ORC header names; ValueError for one not known."""
+    if header not in _BY_HEADER:
+        raise ValueError("ORC tables of an unknown format, %s" % header.hex())
+    return _BY_HEADER[header]
+
+
+def recognize_format(all_flags: Iterable[int]) -> OrcFormat:
+    """Return the one format that all flags can be of; ValueError if none or more.
+
+    For kernels without a header. The rows of entry code leave no doubt: they end stacks and
+    make calls.
+    """
+    different = set(all_flags)
+    fitting = [f for f in _WITHOUT_HEADER if all(f.kind(flags) is not None for flags in different)]
+    if len(fitting) != 1:
+        raise ValueError("ORC entries fit %d formats" % len(fitting))
+    return fitting[0]
+
+
+class Orc:
+    """The tables as one frame after the other is looked up in them.
+
+    One has a 32-bit offset for each row, counted from where it stands to the first address that
+    the row is for; the other has the rows.
+    """
+
+    ENTRY_TEXT = ("__entry_text_start", "__entry_text_end")
     NAMES = ("__start_orc_unwind_ip", "__stop_orc_unwind_ip", "__start_orc_unwind")
     FUNCTION = "unwind_next_frame"  # is in every kernel that has tables
-    ROW = struct.Struct("<hhH")  # sp_offset, bp_offset, flags
-    # Where the value of sp_reg (bits 0-3 of the flags) or bp_reg (4-7) is counted from.
-    UNCHANGED, PREV_SP, BP, SP, SP_INDIRECT = 0, 1, 4, 5, 9
-    # What lies there (bits 8 on): a return address just below it, or a struct pt_regs. The first
-    # is 0, since 6.4 2; until then no row for SP_INDIRECT had 2. The second is 1, in 6.3 with a
-    # bit that says so, since 6.4 3 with such a bit.
-    CALL = (0, 2)
-    REGS = (1, 5, 3, 11)
 
-    def __init__(self, memory: Memory, start_ip: int, stop_ip: int, rows: int) -> None:
+    def __init__(self, memory: Memory, addresses: Dict[str, int]) -> None:
+        """Take the addresses of NAMES, and of ENTRY_TEXT or of HEADER; KdumpError."""
         self.memory = memory
-        self.ips = start_ip
-        self.count = (stop_ip - start_ip) // 4
-        self.rows = rows
+        self.ips, stop, self.rows = (addresses[name] for name in self.NAMES)
+        self.count = (stop - self.ips) // 4
+        try:
+            if HEADER[0] in addresses:
+                self.format = format_by_header(memory.fetch(addresses[HEADER[0]], HEADER_SIZE))
+            else:
+                low, high = (addresses[name] for name in self.ENTRY_TEXT)
+                self.format = recognize_format(self._flags(low, high))
+        except (ValueError, KeyError) as error:
+            raise KdumpError("no ORC tables: %s" % error) from None
 
     def row(self, pc: int) -> Tuple[int, int, int]:
         """(sp_offset, bp_offset, flags) for an address; Unreadable."""
+        place = self._place(pc)
+        if place < 0:
+            raise KdumpError("no unwind data for 0x%x" % pc)
+        return ROW.unpack(self.memory.fetch(self.rows + ROW.size * place, ROW.size))
+
+    def _place(self, pc: int) -> int:
+        """Which row is for an address, -1 if none is."""
         low, high = 0, self.count
         while low < high:
             middle = (low + high) // 2
@@ -43,9 +182,13 @@ class Orc:
                 low = middle + 1
             else:
                 high = middle
-        if low == 0:
-            raise KdumpError("no unwind data for 0x%x" % pc)
-        return self.ROW.unpack(self.memory.fetch(self.rows + self.ROW.size * (low - 1), 6))
+        return low - 1
+
+    def _flags(self, low: int, high: int) -> List[int]:
+        first = max(self._place(low), 0)
+        count = min(self._place(high - 1) - first + 1, 1 << 16)
+        raw = self.memory.fetch(self.rows + ROW.size * first, ROW.size * max(count, 0))
+        return [flags for _, _, flags in ROW.iter_unpack(raw)]
 
     def caller(self, pc: int, sp: int, bp: Optional[int]) -> Optional[Dict[str, int]]:
         """The caller's registers, for a function that put its stack pointer where `sp` points.
@@ -54,20 +197,40 @@ class Orc:
         `bp`. KdumpError.
         """
         sp_offset, bp_offset, flags = self.row(pc)
-        if flags & 0xF != self.SP_INDIRECT or flags >> 8 not in self.CALL:
+        if self.format.kind(flags) is not OrcKind.CALL:
             return None
-        top = self.memory.integer(sp, 8) + sp_offset
+        before = self.memory.integer(sp, 8)
+        base = self.format.sp_register(flags)
+        # asm_call_on_stack() of 5.8 to 5.11 has it in rbp, too.
+        if base is not OrcRegister.SP_INDIRECT and not (base is OrcRegister.BP and before == bp):
+            return None
+        return self._caller(before + sp_offset, bp_offset, flags, bp)
+
+    def plain_caller(self, pc: int, sp: int, bp: Optional[int]) -> Optional[Dict[str, int]]:
+        """The caller's registers, for a function on the stack that it was called on.
+
+        `pc` is a return address. Otherwise as `caller()`.
+        """
+        sp_offset, bp_offset, flags = self.row(pc - 1)
+        if self.format.kind(flags) is not OrcKind.CALL:
+            return None
+        base = self.format.sp_register(flags)
+        start = sp if base is OrcRegister.SP else bp if base is OrcRegister.BP else None
+        return None if start is None else self._caller(start + sp_offset, bp_offset, flags, bp)
+
+    def _caller(self, top: int, bp_offset: int, flags: int, bp: Optional[int]) -> Dict[str, int]:
         found = {"rsp": top, "rip": self.memory.integer(top - 8, 8)}
-        base = flags >> 4 & 0xF
-        if base == self.PREV_SP:
+        base = self.format.bp_register(flags)
+        if base is OrcRegister.PREV_SP:
             found["rbp"] = self.memory.integer(top + bp_offset, 8)
-        elif base == self.UNCHANGED and bp is not None:
+        elif base is OrcRegister.UNDEFINED and bp is not None:
             found["rbp"] = bp
-        elif base == self.BP and bp is not None:
+        elif base is OrcRegister.BP and bp is not None:
             found["rbp"] = self.memory.integer(bp + bp_offset, 8)
         return found
 
     def saved(self, pc: int) -> Optional[int]:
         """How far above the stack pointer entry code, which returns to `pc`, has a pt_regs."""
         sp_offset, _, flags = self.row(pc - 1)
-        return sp_offset if flags & 0xF == self.SP and flags >> 8 in self.REGS else None
+        is_regs = self.format.kind(flags) is OrcKind.REGS
+        return sp_offset if is_regs and self.format.sp_register(flags) is OrcRegister.SP else None

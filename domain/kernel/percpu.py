@@ -7,8 +7,12 @@ from .symbols import Symbols
 
 MAX_CPUS = 8192  # the largest NR_CPUS of any architecture; damaged numbers may be larger
 
+# Every kernel has it, and no VMCOREINFO tells it.
+A_VARIABLE = "init_pid_ns"
+
 # The symbols that PerCpu asks for.
 SYMBOLS = (
+    A_VARIABLE,
     "__cpu_active_mask",
     "__cpu_online_mask",
     "__cpu_possible_mask",
@@ -69,7 +73,8 @@ class PerCpu:
     def offsets(self) -> Dict[int, int]:
         """{possible CPU: its __per_cpu_offset}, {} if the dump does not tell; Unreadable.
 
-        A kernel for one CPU has no such array.
+        A kernel for one CPU has no such array, but neither has a source of types without the
+        kernel's variables: what such a source has not got, tells nothing.
         """
         if self._offsets is None:
             self._offsets = self._read_offsets()
@@ -78,7 +83,7 @@ class PerCpu:
     def _read_offsets(self) -> Dict[int, int]:
         table = self.symbols.find("__per_cpu_offset")
         if table is None:
-            return {0: 0}
+            return {} if self.symbols.find(A_VARIABLE) is None else {0: 0}
         possible = self.mask("__cpu_possible_mask")
         if possible is None:
             possible = list(range(self._count() or 0))

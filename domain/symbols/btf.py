@@ -1,8 +1,8 @@
 """The kernel's own type information (BTF).
 
-Source: the kernel's Documentation/bpf/btf.rst, include/uapi/linux/btf.h. Records have no
-index: where type number N is, is known once those before it have been passed. A type is
-looked for by its name in the raw bytes, and the records are passed up to where it was found.
+Source: the kernel's Documentation/bpf/btf.rst, include/uapi/linux/btf.h. Records have no index: the
+place of type N is known only after all records before it. A type is looked for by its name in the
+raw bytes, and the records are passed up to where it was found.
 """
 
 from __future__ import annotations
@@ -355,16 +355,3 @@ class Btf:
         if size > _MAX_SIZE:
             raise ValueError(f"BTF: type {number} is too large")
         return size
-
-    def member_offsets(self, type_name: str) -> dict[str, int]:
-        """Return the byte offsets of the named members of a struct; empty if there is none.
-
-        Bit fields are left out, members of anonymous structs inside it too.
-        """
-        for number in self.find(type_name, Kind.STRUCT):
-            return {
-                member.name: member.bit_offset // 8
-                for member in self.members(number)
-                if member.name and not member.bits
-            }
-        return {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection
 
-from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder
+from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.symbols.btf import Btf
@@ -19,38 +20,42 @@ from kdump_gdbserver.domain.symbols.kallsyms_search import (
 )
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
-# On arm64 `_stext` is that far above `_text` at most (SEGMENT_ALIGN of its vmlinux.lds.S).
-_HEAD_SIZE = 64 << 10
-_PAGE = 4096
+# Where BTF is, and the text and what is behind the read-only data.
+_MARKS = ("__start_BTF", "__stop_BTF", "_etext", "_sinittext")
+# Every kernel has it. If kallsyms does not, functions are all that it has (without
+# CONFIG_KALLSYMS_ALL).
+_A_VARIABLE = "init_task"
 
 
 class DumpTypes(Types):
     """Symbols by kallsyms and types by BTF, out of the kernel's memory.
 
     Each is read when first asked for. What cannot be read or proved is not known; why, is
-    in `problems`.
+    in `problems`. `first` are names that will be asked for: they are looked up together with
+    what proves kallsyms, which takes no longer.
     """
 
     def __init__(
         self,
         memory: AddressSpace,
         vmcoreinfo: Vmcoreinfo,
-        byte_order: ByteOrder,
-        pointer_size: int = 8,
+        arch: Arch,
+        first: Collection[str] = (),
     ) -> None:
         self._memory = memory
         self._vmcoreinfo = vmcoreinfo
-        self._byte_order: ByteOrder = byte_order
-        self._pointer_size = pointer_size
+        self._arch = arch
+        self._byte_order = arch.byte_order
+        self._first = (*first, *_MARKS, _A_VARIABLE)
         self.problems: list[str] = []
 
     @functools.cached_property
     def kallsyms(self) -> Kallsyms | None:
         """The kernel's symbols, None when there are none to be believed."""
         try:
-            if self._pointer_size != 8:
+            if self._arch.pointer_size != 8:
                 raise ValueError("kallsyms: only 64-bit kernels are known")
-            return find_kallsyms(self._memory, self._vmcoreinfo, self._byte_order)
+            return find_kallsyms(self._memory, self._vmcoreinfo, self._byte_order, self._first)
         except ValueError as error:
             self.problems.append(str(error))
             return None
@@ -65,16 +70,20 @@ class DumpTypes(Types):
             self.problems.append(reason if reason.startswith("BTF") else f"BTF: {reason}")
             return None
 
+    @functools.cached_property
+    def has_variables(self) -> bool:
+        """Whether kallsyms has variables beside functions (CONFIG_KALLSYMS_ALL)."""
+        return self.kallsyms is not None and _A_VARIABLE in self.kallsyms.find((_A_VARIABLE,))
+
     def _read_btf(self) -> Btf:
-        marks = ("__start_BTF", "__stop_BTF", "_etext", "_sinittext")
-        found = self.kallsyms.find(marks) if self.kallsyms else {}
+        found = self.kallsyms.find(_MARKS) if self.kallsyms else {}
         at = {name: places[0] for name, places in found.items() if len(places) == 1}
         if "__start_BTF" in at and "__stop_BTF" in at:
             start, size = at["__start_BTF"], at["__stop_BTF"] - at["__start_BTF"]
             if not 0 < size <= MAX_BTF:
                 raise ValueError(f"BTF: its size is said to be {size}")
             return Btf.parse(self._memory.read_exact(start, size), self._byte_order)
-        # Where only functions have symbols: the read-only data is behind the text.
+        # Where only functions have symbols: the read-only data follows the text.
         begin = at.get("_etext", self._vmcoreinfo.symbol("_stext"))
         if begin is None:
             raise ValueError("BTF: VMCOREINFO does not tell where the kernel is")
@@ -83,14 +92,14 @@ class DumpTypes(Types):
 
     @functools.cached_property
     def _types(self) -> BtfTypes | None:
-        return None if self.btf is None else BtfTypes(self.btf, self._pointer_size)
+        return None if self.btf is None else BtfTypes(self.btf, self._arch.pointer_size)
 
     @functools.cached_property
     def _told(self) -> dict[str, int]:
         """What VMCOREINFO tells, for kernels whose functions alone are in kallsyms."""
-        told = anchors_of(self._vmcoreinfo)
-        text = text_start(self._vmcoreinfo)
-        return told if text is None else {"_text": text} | told
+        told, arch = anchors_of(self._vmcoreinfo), self._arch
+        text = arch.first_segment and arch.first_segment(self._vmcoreinfo, self._memory)
+        return told if text is None else {arch.first_symbol: text} | told
 
     @property
     def source(self) -> str:
@@ -112,20 +121,20 @@ class DumpTypes(Types):
         return find_init_task(self._memory, self, self._byte_order, start, start + SEARCH_SPAN)
 
     def symbol(self, name: str) -> int | None:
-        """See `Types.symbol`; None for a name of several symbols, too.
+        """See `Types.symbol`; None for an ambiguous name too.
 
-        What kallsyms has not got may be told by VMCOREINFO; `init_task` is then looked for.
+        VMCOREINFO may have what kallsyms lacks; last, `init_task` is searched for.
         """
         return self.symbols((name,)).get(name)
 
     def symbols(self, names: Collection[str]) -> dict[str, int]:
-        """Return the addresses of those `names` that there are: quicker than one by one."""
+        """Return the addresses of those `names` that exist; quicker than one by one."""
         found = self.kallsyms.find(names) if self.kallsyms else {}
         addresses = {name: at[0] for name, at in found.items() if len(at) == 1}
         for name in names:
             if name not in found:
                 address = self._told.get(name)
-                if address is None and name == "init_task":
+                if address is None and name == _A_VARIABLE:
                     address = self._init_task
                 if address is not None:
                     addresses[name] = address
@@ -138,18 +147,3 @@ class DumpTypes(Types):
     def member(self, type_name: str, path: str) -> Member | None:
         """See `Types.member`."""
         return self._types.member(type_name, path) if self._types else None
-
-
-def text_start(info: Vmcoreinfo) -> int | None:
-    """Return `_text` where VMCOREINFO tells it in a roundabout way: arm64, riscv64.
-
-    The kernel is linked at the end of the modules' area, and moved by KERNELOFFSET. It is
-    believed only when `_stext` is where the head of the kernel would end, at most 64 KiB
-    above: two facts that come from different places in the kernel.
-    """
-    end, stext = info.number("MODULES_END"), info.symbol("_stext")
-    if end is None or stext is None:
-        return None
-    text = end + (info.kaslr_offset or 0)
-    head = stext - text
-    return text if 0 < head <= _HEAD_SIZE and head % _PAGE == 0 else None

@@ -98,7 +98,7 @@ def _factored(offset: int) -> int:
 
 
 class EhFrame:
-    """An .eh_frame section in the making; addresses in it are absolute, of 8 bytes."""
+    """An .eh_frame section under construction; addresses in it are absolute, of 8 bytes."""
 
     def __init__(self, return_column: int) -> None:
         """`return_column` is the number of the return address's column."""

@@ -11,7 +11,7 @@ from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.kernel.types import Types
 from kdump_gdbserver.domain.symbols.memory_scan import readable_pieces
 
-# The name of CPU 0's idle task: INIT_TASK_COMM, since SMP kernels boot with the CPU behind it.
+# The name of CPU 0's idle task: INIT_TASK_COMM; SMP kernels add the CPU's number when they boot.
 _NAMES = (b"swapper\0", b"swapper/0\0")
 _MARK = b"swapper"
 _WORD = 8

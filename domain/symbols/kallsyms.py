@@ -10,7 +10,7 @@ import enum
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,20 +98,6 @@ class KallsymsTables:
             values.byteswap()
         return values
 
-    def find(self, wanted: Iterable[str], anchor: tuple[str, int] | None = None) -> dict[str, int]:
-        """Return the run-time addresses of those `wanted` symbols that there are.
-
-        `anchor` is a symbol whose address is known; if the table places it elsewhere, or
-        has it not at all, it cannot be trusted and `ValueError` is raised. A name that
-        stands for several addresses is left out.
-        """
-        names = {*wanted, *(anchor[:1] if anchor else ())}
-        symbols = Kallsyms.proved(self, dict([anchor] if anchor else []), names)
-        found = symbols.find(names)
-        if anchor and anchor[0] not in found:
-            raise ValueError(f"kallsyms has no {anchor[0]}")
-        return {name: at[0] for name, at in found.items() if len(at) == 1}
-
 
 class Kallsyms:
     """The kernel's symbols in order of their addresses.
@@ -134,10 +120,9 @@ class Kallsyms:
     ) -> Kallsyms:
         """Return the symbols, read in the way that places all `anchors` right.
 
-        `anchors` are symbols whose addresses are known; those that the table has not got
-        prove nothing. The names in `first` are looked up together with them, so that asking
-        for them takes no more time. Raises `ValueError` when there is no such way: the tables
-        are not to be trusted.
+        `anchors` are symbols whose addresses are known; those that the table lacks prove nothing.
+        The names in `first` are looked up together with them, so that asking for them takes no more
+        time. Raises `ValueError` when there is no such way: the tables are not to be trusted.
         """
         names = KallsymsNames(tables.names, tables.tokens, tables.count())
         found = names.find({*anchors, *first})

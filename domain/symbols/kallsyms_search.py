@@ -83,7 +83,9 @@ def find_kallsyms(
     start = info.symbol("_stext")
     if start is None:
         raise ValueError("kallsyms: VMCOREINFO does not tell where the kernel is")
-    return search_kallsyms(memory, byte_order, start, start + SEARCH_SPAN, anchors)
+    symbols = search_kallsyms(memory, byte_order, start, start + SEARCH_SPAN, anchors)
+    symbols.find(first)
+    return symbols
 
 
 def read_kallsyms(
@@ -149,7 +151,7 @@ def search_kallsyms(
 
 
 class _Budget:
-    """How often each thing is tried, lest memory full of what looks like it takes for ever."""
+    """How often each thing is tried, so that memory full of look-alikes ends the search too."""
 
     def __init__(self) -> None:
         self._left = {"token tables": 16, "markers": 64, "first names": 1000, "all names": 8}
@@ -206,7 +208,7 @@ def _tokens_around(base: int, data: bytes, digits: int, byte_order: ByteOrder) -
 
 
 class _Search:
-    """The search for the rest, from a token table and what lies behind its index."""
+    """The search for the rest, from a token table and what follows its index."""
 
     def __init__(
         self, memory: AddressSpace, byte_order: ByteOrder, found: _Tokens, budget: _Budget

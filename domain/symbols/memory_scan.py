@@ -19,9 +19,9 @@ def readable_pieces(
 ) -> Iterator[tuple[int, bytes]]:
     """Iterate over what can be read from `start` to `end`, as addresses and bytes.
 
-    Each piece repeats the last `overlap` bytes of the one before, unless a hole is between
-    them. Pieces smaller than 64 KiB between two holes may be missed, and behind a hole of
-    8 MiB those smaller than 2 MiB.
+    Each piece repeats the last `overlap` bytes of the one before, unless a hole is between them.
+    Pieces smaller than 64 KiB between two holes may be missed, and after a hole of 8 MiB those
+    smaller than 2 MiB.
     """
     at, step, hole, unreadable = start, _PAGE, start, start
     kept = b""

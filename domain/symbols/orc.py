@@ -8,51 +8,21 @@ arch/x86/kernel/unwind_orc.c, from Linux 4.14 on.
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.kernel.orc import ROW, OrcFormat, OrcKind, OrcRegister
 
 _IP_SIZE = 4
-_ENTRY = struct.Struct("<hhH")
 # Bounds on what damaged symbols can make us read: entries, and bytes of one function.
 _MAX_SLICE = 1 << 16
 _MAX_FUNCTION = 1 << 11
 
 # (address of the first byte it holds for, sp_offset, bp_offset, flags)
 RawEntry = tuple[int, int, int, int]
-
-
-class OrcRegister(enum.IntEnum):
-    """Base registers (ORC_REG_*); those that hold an address of the saved state."""
-
-    UNDEFINED = 0
-    PREV_SP = 1
-    DX = 2
-    DI = 3
-    BP = 4
-    SP = 5
-    R10 = 6
-    R13 = 7
-    BP_INDIRECT = 8
-    SP_INDIRECT = 9
-
-
-class OrcKind(enum.Enum):
-    """What the stack holds where an entry points (ORC_TYPE_*).
-
-    CALL: a return address just below; REGS: a struct pt_regs; REGS_PARTIAL: the five words
-    that the CPU pushes for an interrupt. UNDEFINED: nobody knows. END_OF_STACK: no caller.
-    """
-
-    UNDEFINED = enum.auto()
-    END_OF_STACK = enum.auto()
-    CALL = enum.auto()
-    REGS = enum.auto()
-    REGS_PARTIAL = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +38,6 @@ class OrcRow:
     bp_offset: int = 0
 
 
-class OrcFormat(enum.Enum):
-    """How the 16 bits of flags are laid out, after 4 bits each of sp_reg and bp_reg.
-
-    END: type:2, end:1 (Linux 4.14 to 6.2). SIGNAL_END: type:2, signal:1, end:1 (6.3).
-    TYPES: type:3, signal:1 (since 6.4). Distributions move these changes to older releases.
-    """
-
-    END = enum.auto()
-    SIGNAL_END = enum.auto()
-    TYPES = enum.auto()
-
-    def kind(self, flags: int) -> OrcKind | None:
-        """Return what these flags say, or None when they cannot be of this format."""
-        known_sp = bool(flags & 0xF)
-        if self is OrcFormat.TYPES:
-            kind = _KINDS.get((flags >> 8 & 7) - 2)
-            if known_sp:
-                return kind if flags < 1 << 12 else None
-            return {0: OrcKind.UNDEFINED, 1: OrcKind.END_OF_STACK}.get(flags >> 8)
-        end = 1 << 10 if self is OrcFormat.END else 1 << 11
-        if known_sp:
-            return _KINDS.get(flags >> 8 & 3) if flags < end else None
-        return {0: OrcKind.UNDEFINED, end: OrcKind.END_OF_STACK}.get(flags)
-
-
-_KINDS = {0: OrcKind.CALL, 1: OrcKind.REGS, 2: OrcKind.REGS_PARTIAL}
-
-
-def recognize_format(entries: Sequence[RawEntry]) -> OrcFormat:
-    """Return the one format that all entries can be of; raise `ValueError` if none or more.
-
-    Entries of the kernel's entry code leave no doubt: they end stacks and make calls.
-    """
-    flags = {entry[3] for entry in entries}
-    fitting = [f for f in OrcFormat if all(f.kind(each) is not None for each in flags)]
-    if len(fitting) != 1:
-        raise ValueError(f"ORC entries fit {len(fitting)} formats")
-    return fitting[0]
-
-
 class OrcTables:
     """The two tables, read where needed and never as a whole."""
 
@@ -116,7 +46,7 @@ class OrcTables:
         self._memory = memory
         self._ips, self._entries = ips[0], entries[0]
         self._count = (ips[1] - ips[0]) // _IP_SIZE
-        if self._count <= 0 or self._count * _ENTRY.size != entries[1] - entries[0]:
+        if self._count <= 0 or self._count * ROW.size != entries[1] - entries[0]:
             raise ValueError("the ORC tables differ in length")
 
     def slice(self, low: int, high: int) -> list[RawEntry]:
@@ -161,10 +91,10 @@ class OrcTables:
             raise ValueError(f"{count} ORC entries")
         at = self._ips + _IP_SIZE * first
         ips = struct.unpack(f"<{count}i", self._memory.read_exact(at, _IP_SIZE * count))
-        raw = self._memory.read_exact(self._entries + _ENTRY.size * first, _ENTRY.size * count)
+        raw = self._memory.read_exact(self._entries + ROW.size * first, ROW.size * count)
         found = [
             (at + _IP_SIZE * number + ip, *entry)
-            for number, (ip, entry) in enumerate(zip(ips, _ENTRY.iter_unpack(raw), strict=True))
+            for number, (ip, entry) in enumerate(zip(ips, ROW.iter_unpack(raw), strict=True))
         ]
         if any(a[0] > b[0] for a, b in pairwise(found)):
             raise ValueError("ORC entries out of order")
@@ -191,8 +121,7 @@ def _row(start: int, end: int, entry: RawEntry, orc_format: OrcFormat) -> OrcRow
     kind = orc_format.kind(flags) or OrcKind.UNDEFINED
     if kind in (OrcKind.UNDEFINED, OrcKind.END_OF_STACK):
         return OrcRow(start, end, kind)
-    try:
-        sp_register, bp_register = OrcRegister(flags & 0xF), OrcRegister(flags >> 4 & 0xF)
-    except ValueError:
+    sp_register, bp_register = orc_format.sp_register(flags), orc_format.bp_register(flags)
+    if sp_register is None or bp_register is None:
         return OrcRow(start, end, OrcKind.UNDEFINED)
     return OrcRow(start, end, kind, sp_register, sp_offset, bp_register, bp_offset)

@@ -10,24 +10,29 @@ restored but those that IRET itself will load: from there, the CPU's five words 
 into the interrupted function, whose pc is exact and whose stack may be another one. Both
 are what debuggers know of signal frames (letter S). Or, if the saved code segment is
 user mode's, the caller is `user_mode`, and there the kernel's stack ends. No debugger can
-be told to end a backtrace on a condition without a frame.
+be told to end a backtrace on a condition without a frame. That frame has the user program's
+registers, but for the pc: by the user's own pc it would have no name, or that of any kernel
+symbol which is a pointer into the program's memory.
 
 Code in the user half of the address space is taken for a user program if the CPU is in
-user mode; in kernel mode it is a jump gone astray, the caller of which is on the stack.
+user mode; in kernel mode it is a jump gone astray, the caller of which is on the stack. Where
+a CPU is known to have been in user mode, its stack ends there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from kdump_gdbserver.domain.kernel.orc import OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols import dwarf_cfi as cfi
 from kdump_gdbserver.domain.symbols.elf_writer import CODE_OFFSET, Function, elf_image
-from kdump_gdbserver.domain.symbols.orc import OrcKind, OrcRegister, OrcRow
+from kdump_gdbserver.domain.symbols.orc import OrcRow
 
 _EM_X86_64 = 62
 # DWARF register numbers of the psABI for AMD64, figure 3.36.
 _RBP, _RSP, _RETURN_ADDRESS, _RFLAGS, _CS, _SS = 6, 7, 16, 49, 51, 52
 _DWARF = {
+    OrcRegister.AX: 0,
     OrcRegister.DX: 1,
     OrcRegister.DI: 5,
     OrcRegister.BP: _RBP,
@@ -50,9 +55,12 @@ _CFA_ABOVE = {OrcKind.CALL: 0, OrcKind.REGS: _PT_REGS_SIZE, OrcKind.REGS_PARTIAL
 _USER_HALF = (1, 1 << 56)
 
 # DWARF operations.
-_ADDR, _DEREF, _CONST1U, _CONSTS, _AND = 0x03, 0x06, 0x08, 0x11, 0x1A
+_ADDR, _DEREF, _CONST1U, _CONSTS, _DUP, _DROP, _AND = 0x03, 0x06, 0x08, 0x11, 0x12, 0x13, 0x1A
 _MINUS, _PLUS, _SHL, _BRA, _SKIP = 0x1C, 0x22, 0x24, 0x28, 0x2F
 _LIT0, _BREG0, _BREGX = 0x30, 0x70, 0x92
+
+# That of the saved code segment, from the CFA.
+_PRIVILEGE_LEVEL = bytes((_CONST1U, 32, _MINUS, _DEREF, _LIT0 + 3, _AND))
 
 # The image's code. The first byte is where debuggers look that take one from a return
 # address; the privilege level 0 to 3 of the saved code segment, times 16, leads from the
@@ -62,11 +70,11 @@ _CODE = b"\x90\x48\xcf".ljust(64, b"\x90")
 _FUNCTIONS = (Function("return_from_interrupt", 0, 8), Function("user_mode", 8, 56))
 
 
-def unwind_image(rows: Iterable[OrcRow], base: int) -> bytes:
+def unwind_image(rows: Iterable[OrcRow], base: int, user_pcs: Iterable[int] = ()) -> bytes:
     """Return the image for address `base` with the rows' call frame information.
 
     Rows must be in order of address and must not overlap. Those that DWARF cannot say
-    are left out.
+    are left out. `user_pcs` are where CPUs were in user mode.
     """
     frame = cfi.EhFrame(_RETURN_ADDRESS)
     code = base + CODE_OFFSET
@@ -86,7 +94,14 @@ def unwind_image(rows: Iterable[OrcRow], base: int) -> bytes:
         start = code + function.offset
         frame.add_fde(cie, start, start + function.size, b"")
     stray = frame.add_cie(cfi.define_cfa(_RSP, 8) + _stray_rule(code + _FUNCTIONS[1].offset + 1))
-    frame.add_fde(stray, *_USER_HALF, b"")
+    at, end = _USER_HALF
+    for pc in sorted({pc for pc in user_pcs if at <= pc < end}):
+        if at < pc:
+            frame.add_fde(stray, at, pc, b"")
+        frame.add_fde(cies[OrcKind.END_OF_STACK], pc, pc + 1, b"")
+        at = pc + 1
+    if at < end:
+        frame.add_fde(stray, at, end, b"")
     for run in _runs(rows):
         frame.add_fde(cies[run[0][0].kind], run[0][0].start, run[-1][0].end, _program(run))
     return elf_image(base, _EM_X86_64, _CODE, _FUNCTIONS, frame.finish())
@@ -157,11 +172,23 @@ def _caller_rbp(row: OrcRow) -> bytes:
 
 def _interrupt_rules(iret: int) -> bytes:
     """Return the rules that lead to the IRET at `iret`, or by it to `user_mode`."""
-    privilege_level = bytes((_CONST1U, 32, _MINUS, _DEREF, _LIT0 + 3, _AND))
     target = bytes((_LIT0 + 4, _SHL, _ADDR)) + iret.to_bytes(8, "little") + bytes((_PLUS,))
-    return cfi.value_is_expression(_RETURN_ADDRESS, privilege_level + target) + cfi.value_is_cfa(
-        _RSP, -_IRET_SIZE
-    )
+    rules = cfi.value_is_expression(_RETURN_ADDRESS, _PRIVILEGE_LEVEL + target)
+    # At the IRET the stack pointer is where the words are; in user mode all is as it was there.
+    rules += _if_from_user_mode(_RSP, bytes((_CONST1U, _IRET_SIZE, _MINUS)))
+    for register in (_RFLAGS, _CS, _SS):
+        unchanged = bytes((_DROP, _BREGX)) + cfi.uleb(register) + cfi.sleb(0)
+        rules += _if_from_user_mode(register, unchanged)
+    return rules
+
+
+def _if_from_user_mode(register: int, otherwise: bytes) -> bytes:
+    """Return the rule: what was saved of a register of user mode, else what `otherwise` says."""
+    saved = bytes((_CONST1U, -dict(_IRET_WORDS)[register], _MINUS, _DEREF))
+    skip = bytes((_SKIP,)) + len(saved).to_bytes(2, "little")
+    branch = bytes((_BRA,)) + len(otherwise + skip).to_bytes(2, "little")
+    test = bytes((_DUP,)) + _PRIVILEGE_LEVEL
+    return cfi.value_is_expression(register, test + branch + otherwise + skip + saved)
 
 
 def _stray_rule(user_mode: int) -> bytes:

@@ -1,8 +1,9 @@
 """kdump-symbol-file: the kernel's symbols where the dumped kernel was."""
 
+import contextlib
 import pathlib
 import struct
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 import gdb
 
@@ -37,6 +38,17 @@ def server_notes() -> Dict[str, str]:
     return parse_vmcoreinfo(text.encode("ascii", "replace"))
 
 
+@contextlib.contextmanager
+def unasked() -> Iterator[None]:
+    """Let gdb's commands be done without a question."""
+    confirm = gdb.parameter("confirm")
+    gdb.execute("set confirm off")
+    try:
+        yield
+    finally:
+        gdb.execute("set confirm %s" % ("on" if confirm else "off"))
+
+
 class SymbolFile(Command):
     """Load the kernel's symbols where the dumped kernel was.
 
@@ -44,10 +56,11 @@ class SymbolFile(Command):
 
     Both 'file VMLINUX' with 'target remote' and 'file VMLINUX -o OFFSET' move per-CPU
     variables along with the kernel, and those must stay: per-CPU look-ups, such as those of
-    the kernel's own gdb scripts, go wrong. Here all is put where it belongs. Connect to the
-    server first. Without VMLINUX the file that gdb has loaded is loaded anew."""
+    the kernel's own gdb scripts, go wrong. Here all is put where it belongs: at once, or when
+    gdb connects to the server. Without VMLINUX the file that gdb has loaded is loaded anew."""
 
     def __init__(self) -> None:
+        self._waiting: Optional[str] = None  # the file to put right when gdb connects
         super().__init__("kdump-symbol-file", gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME)
 
     def run(self, words: List[str]) -> None:
@@ -59,15 +72,36 @@ class SymbolFile(Command):
         except (OSError, struct.error, ValueError, IndexError) as error:
             reason = getattr(error, "strerror", None) or "damaged ELF file"
             raise KdumpError("%s: %s; name the dumped kernel's vmlinux" % (path, reason)) from None
+        if gdb.selected_inferior().threads():
+            self._put_right(path, unmoved)
+        else:
+            self._load_ahead(path)
+
+    def _load_ahead(self, path: str) -> None:
+        with unasked():
+            gdb.execute("file " + quoted(path), to_string=True)
+        gdb.write("symbols of %s loaded; 'target remote' puts them where the kernel was\n" % path)
+        if self._waiting is None:
+            gdb.events.stop.connect(self._connected)
+        self._waiting = path
+
+    def _connected(self, event: object) -> None:
+        """What gdb calls when it has connected."""
+        gdb.events.stop.disconnect(self._connected)
+        path, self._waiting = self._waiting, None
+        if path is None or not symbols_of(path):
+            return  # another file has been loaded since
+        try:
+            self._put_right(path, sections_at_zero(path))
+        except (KdumpError, gdb.error, OSError, struct.error, ValueError, IndexError) as error:
+            report(["kdump-symbol-file: %s" % " ".join(str(error).split())])
+
+    def _put_right(self, path: str, unmoved: List[str]) -> None:
         notes = server_notes()
         require_kernel()
         offset = int(notes.get("KERNELOFFSET", "0"), 16)
-        confirm = gdb.parameter("confirm")
-        gdb.execute("set confirm off")
-        try:
+        with unasked():
             self._load(path, offset, unmoved)
-        finally:
-            gdb.execute("set confirm %s" % ("on" if confirm else "off"))
         gdb.write("symbols of %s loaded, moved by 0x%x" % (path, offset))
         gdb.write(" (%s not moved)\n" % ", ".join(unmoved) if unmoved else "\n")
         self._check(path, notes.get("BUILD-ID"))
@@ -75,7 +109,7 @@ class SymbolFile(Command):
     @staticmethod
     def _loaded() -> str:
         name = gdb.current_progspace().filename
-        if not name:
+        if not name or name.startswith("target:"):  # the server's stand-in for it
             raise KdumpError("usage: kdump-symbol-file VMLINUX (no file is loaded yet)")
         return str(name)
 

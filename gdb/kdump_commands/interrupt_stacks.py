@@ -8,7 +8,7 @@ import gdb.unwinder
 from ...domain.kernel.arch.x86_64 import X86_64
 from ...domain.kernel.errors import KdumpError
 from ...domain.kernel.memory import USER_END, Memory
-from ...domain.kernel.orc import Orc
+from ...domain.kernel.orc import HEADER, Orc
 from .elf_file import linked_at
 from .frame_info import FrameId
 from .target import UNWIND_IMAGE, read_target
@@ -68,11 +68,7 @@ class InterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
         orc = self._orc(memory)
         if orc is None:
             return None
-        try:
-            bp: Optional[int] = self._register(frame, "rbp")
-        except gdb.error:
-            bp = None
-        found = orc.caller(self._register(frame, "rip"), sp, bp)
+        found = orc.caller(self._register(frame, "rip"), sp, self._known(frame, "rbp"))
         if found is None:
             return None
         self.entries[found["rsp"]] = (found["rip"], sp)
@@ -84,14 +80,38 @@ class InterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
             return None
         memory = Memory(read_target)
         orc = self._orc(memory)
-        offset = orc.saved(pc) if orc else None
-        if offset is None or memory.fetch(self.IMAGE_CODE, len(self.CODE)) != self.CODE:
+        if orc is None:
+            return None
+        offset = orc.saved(pc)
+        if offset is None:
+            return self._unwind_between(frame, orc)
+        if memory.fetch(self.IMAGE_CODE, len(self.CODE)) != self.CODE:
             return None
         words = memory.words(sp + offset, self.WORDS)
         found = {name: words[number] for number, name in enumerate(self.SAVED)}
         found["rsp"] = sp + offset + 8 * self.IP
         found["rip"] = self.IMAGE_CODE + 1 + 16 * (words[self.CS] & 3)
         return self._info(frame, mark, found)
+
+    def _unwind_between(self, frame: Any, orc: Orc) -> Any:
+        """Unwind a function between the entry code and the one that changed stacks.
+
+        Only where gdb would not, as its stack is lower: the values of its caller's registers
+        that it saved are not known here.
+        """
+        sp = self._register(frame, "rsp")
+        pc, mark = self.entries[sp]
+        found = orc.plain_caller(pc, sp, self._known(frame, "rbp"))
+        if found is None or found["rsp"] > mark:
+            return None
+        self.entries[found["rsp"]] = (found["rip"], mark)
+        return self._info(frame, mark, found)
+
+    def _known(self, frame: Any, name: str) -> Optional[int]:
+        try:
+            return self._register(frame, name)
+        except gdb.error:
+            return None
 
     @staticmethod
     def _register(frame: Any, name: str) -> int:
@@ -116,9 +136,10 @@ class InterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
             return None
         name = function.symtab.objfile.filename
         if name not in self.linked:
-            self.linked[name] = linked_at(name, (Orc.FUNCTION,) + Orc.NAMES)
+            wanted = (Orc.FUNCTION,) + Orc.NAMES + Orc.ENTRY_TEXT + HEADER
+            self.linked[name] = linked_at(name, wanted)
         linked = self.linked[name]
-        if len(linked) <= len(Orc.NAMES):
+        if not set(Orc.NAMES + (Orc.FUNCTION,)) <= set(linked):
             return None
         moved = int(function.value().address) - linked[Orc.FUNCTION]
-        return Orc(memory, *((linked[name] + moved) % 2**64 for name in Orc.NAMES))
+        return Orc(memory, {key: (at + moved) % 2**64 for key, at in linked.items()})

@@ -161,7 +161,8 @@ def vmcoreinfo(data: bytes) -> None:
     except InputError as error:
         _one_line(error)
         return
-    assert Vmcoreinfo.parse(info.render()).lines == info.lines
+    again = "".join(f"{key}={value}\n" for key, value in info.lines.items())
+    assert Vmcoreinfo.parse(again.encode()).lines == info.lines
     for tag in ("SYMBOL", "NUMBER", "SIZE", "OFFSET", "LENGTH"):
         for name in info.untagged(tag):
             for look_up in (info.symbol, info.number, info.size, info.offset, info.length):

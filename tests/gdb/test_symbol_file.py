@@ -73,8 +73,33 @@ def test_what_cannot_be_done_is_one_clear_line(tmp_path: Path) -> None:
         "/nonexistent: No such file or directory; name the dumped kernel's vmlinux",
         f"{__file__} is no ELF file; name the dumped kernel's vmlinux",
         f"{damaged}: damaged ELF file; name the dumped kernel's vmlinux",
-        "no server to ask; connect with 'target remote' first",
+        f"symbols of {VMLINUX} loaded; 'target remote' puts them where the kernel was",
     ]
+
+
+def test_before_connecting_it_loads_and_on_connecting_it_puts_right() -> None:
+    with serve(VMCORE) as server:
+        text = gdb(
+            server, *SHOW, before=[script_of(server), f"kdump-symbol-file {VMLINUX}", *SHOW[:1]]
+        )
+    before, _, after = text.partition("moved by 0x9200000 (.data..percpu not moved)")
+    assert "'target remote' puts them where the kernel was" in before
+    assert FACTS["symbols"]["linux_banner"] not in before
+    assert_in_place(after)
+
+
+def test_a_file_loaded_before_connecting_may_be_replaced() -> None:
+    with serve(VMCORE) as server:
+        script = script_of(server)
+        plain = gdb(server, *SHOW[:1], before=LOAD)
+        text = gdb(
+            server,
+            *SHOW[:1],
+            before=[script, f"kdump-symbol-file {VMLINUX}", "symbol-file", f"exec-file {VMLINUX}"],
+            ugly=True,  # no symbols
+        )
+    assert FACTS["symbols"]["linux_banner"] in plain
+    assert "moved by" not in text
 
 
 def test_another_kernel_is_warned_about(tmp_path: Path) -> None:

@@ -17,12 +17,32 @@ ENTRY = TEXT + 0x216  # behind the entry code's call
 TOP = 0xFFFF_C900_000D_8FF8  # of the interrupt stack
 TASK = 0xFFFF_C900_0009_BE10  # the stack pointer of before, lower than the interrupt stack
 IMAGE = 0x6B64_756D_7000_0080
+HEADER = 0xFFFF_FFFF_8350_0000
 UNCHANGED, PREV_SP, BP, SP, R10, SP_INDIRECT = 0, 1, 4, 5, 6, 9
-REGS_FLAGS = [1, 5, 3, 11]
 
 
-def flags(sp_register, bp_register=UNCHANGED, kind=0):
-    return sp_register | bp_register << 4 | kind << 8
+class Format:
+    """How flags are written: the type of a call, of registers, all flags of a stack's end."""
+
+    def __init__(self, call, regs, end, header=None, renumbered=False):
+        self.call, self.regs, self.end = call, regs, end
+        self.header = header and bytes.fromhex(header)
+        self.numbers = {PREV_SP: 8, SP: 3} if renumbered else {}
+
+    def flags(self, sp_register, bp_register=UNCHANGED, kind=None):
+        sp, bp = (self.numbers.get(number, number) for number in (sp_register, bp_register))
+        return sp | bp << 4 | (self.call if kind is None else kind) << 8
+
+
+BEFORE_6_3 = Format(0, 1, 1 << 10)
+FORMATS = [
+    BEFORE_6_3,
+    Format(0, 5, 1 << 11),  # 6.3
+    Format(2, 3, 1 << 8),  # 6.4, of a distribution without header
+    Format(2, 11, 1 << 8, "fe5d32bf581bd63b2ca9a5c65ba5a625eab3fe24"),
+    Format(2, 11, 1 << 8, "137c36ad7627c4dd55932176bb0ecdbd5041fc82", renumbered=True),
+]
+every_format = pytest.mark.parametrize("form", FORMATS)
 
 
 def tables(script, rows):
@@ -36,30 +56,42 @@ def tables(script, rows):
     return raw
 
 
-def orc(script, raw, count):
-    return script.orc.Orc(script.memory.Memory(raw.fetch), IPS, IPS + 4 * count, ROWS)
+def orc(script, raw, count, form=BEFORE_6_3):
+    names = (*script.orc.Orc.NAMES, *script.orc.Orc.ENTRY_TEXT)
+    places = dict(zip(names, (IPS, IPS + 4 * count, ROWS, TEXT, TEXT + 0x400), strict=True))
+    if form.header:
+        places[script.orc.HEADER[0]] = HEADER
+        raw.map(HEADER, form.header)
+    return script.orc.Orc(script.memory.Memory(raw.fetch), places)
 
 
-def interrupted(script, kind=0, bp_register=PREV_SP, entry_kind=1):
-    """A function with 2 registers pushed that runs on the interrupt stack, and its stacks."""
+def interrupted(script, form=BEFORE_6_3, bp_register=PREV_SP, in_function=None, in_entry=None):
+    """A function with 2 registers pushed that runs on the interrupt stack, and its stacks.
+
+    `in_function` and `in_entry` are the types of their rows, where they are not as they should be.
+    """
+    entry_kind = form.regs if in_entry is None else in_entry
     rows = [
-        (TEXT + 0x0F0, 24, -24, flags(SP, PREV_SP, kind)),
-        (TEXT + 0x100, 24, -24, flags(SP_INDIRECT, bp_register, kind)),
-        (TEXT + 0x109, 24, -24, flags(SP, PREV_SP, kind)),
-        (TEXT + 0x200, 0, 0, flags(SP, UNCHANGED, entry_kind)),
+        (TEXT + 0x0F0, 24, -24, form.flags(SP, PREV_SP)),
+        (TEXT + 0x100, 24, -24, form.flags(SP_INDIRECT, bp_register, in_function)),
+        (TEXT + 0x109, 24, -24, form.flags(SP, PREV_SP)),
+        (TEXT + 0x200, 0, 0, form.flags(SP, UNCHANGED, entry_kind)),
         (TEXT + 0x300, 0, 0, 0),
+        (TEXT + 0x380, 0, 0, form.end),
     ]
     raw = tables(script, rows)
     raw.map(TOP, TASK.to_bytes(8, "little"))
     pushed = (0xB0B, 0xB9, ENTRY)
     raw.map(TASK, struct.pack("<24Q", *pushed, *range(100, 121)))
-    return raw, orc(script, raw, len(rows))
+    return raw, orc(script, raw, len(rows), form)
 
 
 @given(st.data())
 def test_the_row_is_the_last_one_at_or_below(script, data):
     starts = data.draw(st.lists(st.integers(0, 400), min_size=1, max_size=40).map(sorted))
     rows = [(TEXT + start, number, 0, 0) for number, start in enumerate(starts)]
+    rows.append((TEXT + 500, 0, 0, BEFORE_6_3.end))
+    rows.append((TEXT + 510, 0, 0, BEFORE_6_3.flags(SP, kind=BEFORE_6_3.regs)))
     found = orc(script, tables(script, rows), len(rows))
     pc = TEXT + data.draw(st.integers(0, 450))
     below = [row for row in rows if row[0] <= pc]
@@ -70,10 +102,10 @@ def test_the_row_is_the_last_one_at_or_below(script, data):
             found.row(pc)
 
 
-@pytest.mark.parametrize("kind", [0, 2])  # a call, until 6.3 and since 6.4
+@every_format
 @pytest.mark.parametrize("pc", [TEXT + 0x100, PC])
-def test_the_caller_is_found_from_the_saved_stack_pointer(script, kind, pc):
-    _, found = interrupted(script, kind)
+def test_the_caller_is_found_from_the_saved_stack_pointer(script, form, pc):
+    _, found = interrupted(script, form)
     assert found.caller(pc, TOP, 7) == {"rsp": TASK + 24, "rip": ENTRY, "rbp": 0xB0B}
 
 
@@ -84,7 +116,7 @@ def test_a_function_that_is_not_on_the_other_stack_is_left_alone(script, pc):
 
 
 def test_entry_code_that_does_it_is_left_alone(script):
-    _, found = interrupted(script, kind=1)
+    _, found = interrupted(script, in_function=1)
     assert found.caller(PC, TOP, 7) is None
 
 
@@ -105,17 +137,45 @@ def test_a_stack_that_is_not_in_the_dump_is_an_error(script):
         found.caller(PC, TOP, 7)
 
 
-@pytest.mark.parametrize("kind", REGS_FLAGS)
-def test_entry_code_has_a_pt_regs_in_every_kernel(script, kind):
-    _, found = interrupted(script, entry_kind=kind)
+@every_format
+def test_entry_code_has_a_pt_regs_in_every_kernel(script, form):
+    _, found = interrupted(script, form)
     assert found.saved(ENTRY) == 0
     assert found.saved(TEXT + 0x300) == 0  # a return address, even if the call comes last
 
 
-@pytest.mark.parametrize("kind", [0, 2])
-def test_a_plain_caller_has_no_pt_regs(script, kind):
-    _, found = interrupted(script, entry_kind=kind)
+@every_format
+def test_a_plain_caller_has_no_pt_regs(script, form):
+    _, found = interrupted(script, form, in_entry=form.call)
     assert found.saved(ENTRY) is None
+
+
+def test_tables_of_an_unknown_format_are_not_read(script):
+    form = Format(2, 11, 1 << 8, "00" * 20)
+    with pytest.raises(script.errors.KdumpError, match="unknown format"):
+        interrupted(script, form)
+
+
+@every_format
+def test_a_stack_changed_by_assembly_code_is_known_by_rbp(script, form):
+    """asm_call_on_stack() of 5.8 to 5.11: rbp and the stack's last word are the same."""
+    rows = [(TEXT, 16, -16, form.flags(BP, PREV_SP)), (TEXT + 0x80, 0, 0, form.end)]
+    raw = tables(script, [*rows, (TEXT + 0x90, 0, 0, form.flags(SP, UNCHANGED, form.regs))])
+    raw.map(TOP, TASK.to_bytes(8, "little"))
+    raw.map(TASK, struct.pack("<2Q", 0xB0B, ENTRY))
+    found = orc(script, raw, 3, form)
+    assert found.caller(TEXT + 8, TOP, TASK) == {"rsp": TASK + 16, "rip": ENTRY, "rbp": 0xB0B}
+    assert found.caller(TEXT + 8, TOP, TASK + 8) is None
+    assert found.caller(TEXT + 8, TOP, None) is None
+
+
+@every_format
+def test_between_that_and_entry_code_are_plain_calls(script, form):
+    _, found = interrupted(script, form)
+    sp = TASK + 24 - 24
+    assert found.plain_caller(TEXT + 0xF8, sp, 7) == {"rsp": TASK + 24, "rip": ENTRY, "rbp": 0xB0B}
+    assert found.plain_caller(ENTRY, sp, 7) is None  # entry code
+    assert found.plain_caller(PC, sp, 7) is None  # on another stack
 
 
 # ------------------------------------------------------------------------ as gdb calls it
@@ -205,8 +265,8 @@ def session(script, monkeypatch, tmp_path):
     """A gdb with symbols and a dump; the memory is `session.raw`."""
     raw, tables_ = interrupted(script)
     raw.map(IMAGE, b"\x90\x48\xcf".ljust(64, b"\x90"))
-    addresses = (TEXT, IPS, IPS + 4 * tables_.count, ROWS)
-    names = (script.orc.Orc.FUNCTION, *script.orc.Orc.NAMES)
+    addresses = (TEXT, IPS, IPS + 4 * tables_.count, ROWS, TEXT, TEXT + 0x400)
+    names = (script.orc.Orc.FUNCTION, *script.orc.Orc.NAMES, *script.orc.Orc.ENTRY_TEXT)
     vmlinux = tmp_path / "vmlinux"
     state = SimpleNamespace(raw=raw, vmlinux=vmlinux)
     state.linked = {n: address - LINKED for n, address in zip(names, addresses, strict=True)}
@@ -264,7 +324,7 @@ def test_entry_code_leads_to_the_return_from_the_interrupt(session, cs, back_to)
 
 
 def test_a_register_that_is_not_known_stays_so(session):
-    session.raw.poke(ROWS + 6 + 4, flags(SP_INDIRECT, UNCHANGED), 2)
+    session.raw.poke(ROWS + 6 + 4, BEFORE_6_3.flags(SP_INDIRECT, UNCHANGED), 2)
     frame = session.frame(rbp=None)
     assert session.unwind(frame) is frame
     assert frame.saved == {"rsp": TASK + 24, "rip": ENTRY}
@@ -323,7 +383,21 @@ def test_without_the_servers_image_entry_code_is_left_to_gdb(session):
     assert session.unwind(session.frame(rsp=TASK + 24, rip=ENTRY)) is None
 
 
-def test_a_plain_caller_is_left_to_gdb(session):
-    session.raw.poke(ROWS + 6 * 3 + 4, flags(SP), 2)
+@pytest.mark.parametrize("task", [TASK, TOP + 0x8000])
+def test_a_plain_caller_is_left_to_gdb_where_its_stack_is_higher(session, task):
+    """Else gdb would take the frame for damaged; so it has an id on the interrupt stack, too."""
+    session.raw.poke(ROWS + 6 * 3, 24, 2)
+    session.raw.poke(ROWS + 6 * 3 + 4, BEFORE_6_3.flags(SP), 2)
+    if task != TASK:
+        session.raw.poke(TOP, task)
+        session.raw.map(task, struct.pack("<6Q", 0xB0B, 0xB9, ENTRY, 1, 2, PC))
+    else:
+        session.raw.poke(task + 40, PC)
     session.unwind(session.frame())
-    assert session.unwind(session.frame(rsp=TASK + 24, rip=ENTRY)) is None
+    frame = session.frame(rsp=task + 24, rip=ENTRY)
+    if task != TASK:
+        assert session.unwind(frame) is None
+        return
+    assert session.unwind(frame) is frame
+    assert frame.frame_id == (TOP, ENTRY)
+    assert frame.saved == {"rsp": task + 48, "rip": PC, "rbp": 7}

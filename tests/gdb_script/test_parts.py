@@ -3,13 +3,13 @@
 import json
 import os
 import stat
-import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gdb_script.fakes import FakeMemory
+from tests.support.note_writer import note
 
 KASLR = 0x2600000
 AREAS = {0: 0xFFFF_8880_1EA0_0000, 1: 0xFFFF_8880_1EB0_0000, 3: 0xFFFF_8880_1ED0_0000}
@@ -63,17 +63,9 @@ def test_cpu_masks(script, cpus, byte_order):
     assert script.percpu.bits_set(data, byte_order) == sorted(cpus)
 
 
-def note(name, kind, data, mark="<"):
-    def pad(raw):
-        return raw + bytes(-len(raw) % 4)
-
-    return struct.pack(mark + "III", len(name), len(data), kind) + pad(name) + pad(data)
-
-
 @pytest.mark.parametrize("byte_order", ["little", "big"])
 def test_build_id_among_other_notes(script, byte_order):
-    mark = "<" if byte_order == "little" else ">"
-    notes = note(b"Xen\0", 3, b"odd", mark) + note(b"GNU\0", 3, bytes(range(20)), mark)
+    notes = note(b"Xen", 3, b"odd", byte_order) + note(b"GNU", 3, bytes(range(20)), byte_order)
     assert script.notes.find_build_id(notes, byte_order) == bytes(range(20)).hex()
 
 

@@ -292,3 +292,32 @@ def test_bytes_equal_those_of_the_dump(tmp_path: Path) -> None:
             else:
                 differing += 1
         assert differing <= len(ranges) // 10, form
+
+
+@pytest.mark.parametrize("form", ["elf", "kdump-zlib"])
+def test_control_registers_are_those_that_qemu_shows(panicked: RealDump, form: str) -> None:
+    """cr0, cr2, cr3, cr4, of each CPU; a dump whose notes lack them has no such registers."""
+    names = ("cr0", "cr2", "cr3", "cr4")
+    with serve(panicked.dumps[form]) as server:
+        text = gdb(
+            server,
+            *(f"thread apply all -ascending p/x (unsigned long)${name}" for name in names),
+            "p $cr4",
+            "info registers cr3",
+            before=[f"file {panicked.vmlinux}"],
+        )
+    shown = re.findall(r"^\$\d+ = (0x[0-9a-f]+)$", text, re.MULTILINE)
+    by_name = [shown[number : number + 3] for number in range(0, 12, 3)]
+    qemu = [
+        dict(re.findall(r"\b(CR\d)=([0-9a-f]+)", told)) for told in panicked.facts["qemu_registers"]
+    ]
+    truth = [[f"{int(cpu[name.upper()], 16):#x}" for cpu in qemu] for name in names]
+    assert by_name == truth
+    assert re.search(r"= \[.* PSE PAE .*PGE.* OSFXSR .*\]$", text, re.MULTILINE), text
+    assert re.search(r"^cr3 +0x[0-9a-f]+ ", text, re.MULTILINE), text
+
+
+def test_where_the_notes_have_no_control_registers_there_are_none(kdumped: RealDump) -> None:
+    with serve(kdumped.dumps["elf"]) as server:
+        text = gdb(server, "p $cr3", before=[f"file {kdumped.vmlinux}"])
+    assert re.search(r"^\$1 = void$", text, re.MULTILINE), text

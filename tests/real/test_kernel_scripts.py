@@ -36,6 +36,7 @@ def printed(panicked: RealDump) -> dict[str, str]:
         f"p $lx_per_cpu({queue}, 2).cpu",
         f"p $lx_per_cpu({queue}, 2).curr->comm",
         "p $lx_task_by_pid(1).comm",
+        "p $lx_thread_info($lx_current(2)).cpu",
     ]
     if series[0] != "6.1":  # its lx-timerlist knows an older timerqueue (fixed in 6.5)
         commands.append("lx-timerlist")

@@ -19,6 +19,7 @@ from kdump_gdbserver.adapters.elf_symbols.drgn_types import DrgnTypes
 from kdump_gdbserver.adapters.kdumpfile.opener import KdumpfileOpener
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace
+from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.symbols.btf import Btf, Kind
 from kdump_gdbserver.domain.symbols.btf_types import BtfTypes
 from kdump_gdbserver.domain.symbols.dump_types import DumpTypes
@@ -139,7 +140,7 @@ def sized(type_: Any) -> int:
 
 def test_every_member_of_every_struct_is_where_dwarf_says(panicked: RealDump) -> None:
     memory, info = elf_dump(panicked)
-    btf = DumpTypes(memory, info, ORDER).btf
+    btf = DumpTypes(memory, info, X86_64).btf
     assert btf is not None
     types = BtfTypes(btf)
     program = drgn.Program()
@@ -194,7 +195,7 @@ PATHS = (
 
 def test_dwarf_and_btf_and_the_dump_say_the_same(panicked: RealDump) -> None:
     memory, info = elf_dump(panicked)
-    dump = DumpTypes(memory, info, ORDER)
+    dump = DumpTypes(memory, info, X86_64)
     file = ElfSymbolFile(str(panicked.vmlinux)).types(info.kaslr_offset or 0)
     dwarf = DrgnTypes(str(panicked.vmlinux))
     for type_name, path in PATHS:
@@ -221,7 +222,7 @@ def test_the_first_task_is_found_without_its_symbol(panicked: RealDump) -> None:
     memory, info = elf_dump(panicked)
     start = info.symbol("_stext")
     assert start is not None
-    types = DumpTypes(memory, info, ORDER)
+    types = DumpTypes(memory, info, X86_64)
     first = find_init_task(memory, types, ORDER, start, start + SEARCH_SPAN)
     assert first is not None
     assert {first} == symbol_table(str(panicked.vmlinux), info.kaslr_offset or 0)["init_task"]
@@ -230,7 +231,7 @@ def test_the_first_task_is_found_without_its_symbol(panicked: RealDump) -> None:
 @pytest.mark.parametrize("form", ["elf", "flattened"])
 def test_a_dump_of_the_capture_kernel_tells_the_same(kdumped: RealDump, form: str) -> None:
     memory, info = opened(str(kdumped.dumps[form][0]))
-    types = DumpTypes(memory, info, ORDER)
+    types = DumpTypes(memory, info, X86_64)
     table = symbol_table(str(kdumped.vmlinux), info.kaslr_offset or 0)
     assert types.kallsyms is not None
     assert len(types.kallsyms) > 80000

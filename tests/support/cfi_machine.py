@@ -112,6 +112,10 @@ class UnwindTable:
                 stack.append(int(name[3:]))
             elif name in ("addr", "const1u", "const8u", "consts"):
                 stack.append(args[0] & _MASK)
+            elif name == "dup":
+                stack.append(stack[-1])
+            elif name == "drop":
+                stack.pop()
             elif name == "deref":
                 stack.append(machine.word(stack.pop()))
             elif name in ("skip", "bra"):

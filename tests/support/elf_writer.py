@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from tests.support.note_writer import note
+
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOTE = 1, 2, 3, 7
 
 
@@ -34,12 +36,12 @@ def write_elf(
         number = 0xFFF1 if owner is None else others.index(owner) + 5
         table += struct.pack("<IBBHQQ", at, 0x11, 0, number, value, 8)
         at += len(name.split("@")[0]) + 1
-    note = b"" if build_id is None else struct.pack("<3I4s", 4, len(build_id), 3, b"GNU") + build_id
-    note = notes_before + note
+    notes = b"" if build_id is None else note(b"GNU", 3, build_id)
+    notes = notes_before + notes
     section_names = b"\0.note.gnu.build-id\0.symtab\0.strtab\0.shstrtab\0"
     section_names += b"".join(name.encode() + b"\0" for name in others)
     sections = [  # name, type, data, link, entry size, address
-        (b".note.gnu.build-id", _SHT_NOTE, note, 0, 0, 0),
+        (b".note.gnu.build-id", _SHT_NOTE, notes, 0, 0, 0),
         (b".symtab", _SHT_SYMTAB, table, 3, 24, 0),
         (b".strtab", _SHT_STRTAB, names, 0, 0, 0),
         (b".shstrtab", _SHT_STRTAB, section_names, 0, 0, 0),

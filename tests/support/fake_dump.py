@@ -11,9 +11,11 @@ from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressS
 from kdump_gdbserver.domain.arch import X86_64, Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts, FilePlace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
+from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.page_tables import Translator
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+from kdump_gdbserver.ports.crash_dump import Translation
 
 _PHYSICAL = (1 << 48) - 1
 _SPANS = (1 << 12, 1 << 21, 1 << 30, 1 << 39)  # of an entry in each table, bytes
@@ -73,7 +75,7 @@ class FakeDump:
         return self
 
     @property
-    def translation(self) -> FakeDump:
+    def translation(self) -> Translation | None:
         return self
 
     def physical(self) -> AddressSpace:
@@ -172,9 +174,27 @@ class FakeSymbolFile:
         self.has_symbols = has_symbols
         self.first_segment = first_segment
         self.asked = 0
-        self._symbols = symbols
+        self.symbols = symbols
 
-    def symbols(self, names: object) -> Mapping[str, int]:
+    def types(self, load_offset: int) -> Types:
         self.asked += 1
-        assert isinstance(names, tuple)
-        return {name: self._symbols[name] for name in names if name in self._symbols}
+        return _MovedSymbols(self, load_offset)
+
+
+class _MovedSymbols(Types):
+    """The symbols of a file; those below its first segment are per-CPU ones and do not move."""
+
+    def __init__(self, file: FakeSymbolFile, offset: int) -> None:
+        self._file, self._offset = file, offset
+
+    def symbol(self, name: str) -> int | None:
+        address = self._file.symbols.get(name)
+        if address is None or address < self._file.first_segment:
+            return address
+        return address + self._offset
+
+    def size(self, type_name: str) -> int | None:
+        return None
+
+    def member(self, type_name: str, path: str) -> Member | None:
+        return None

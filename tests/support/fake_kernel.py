@@ -19,6 +19,7 @@ LINK_TEXT = {
     "aarch64": 0xFFFF800008000000,
     "riscv64": 0xFFFFFFFF80000000,
 }
+ELSEWHERE = 0xFFFFFFFF80000000  # for kernels of which nothing more is tried
 # What only these kernels have at their beginning: the image's header, and where code follows.
 _HEADS = {
     "aarch64": (b"ARM\x64", 0x10000, "NUMBER(MODULES_END)"),
@@ -34,6 +35,7 @@ _NOTE_AT, _CURRENT_AT = 0x18000, 0x1FC00  # in a per-CPU area
 _RUNQUEUE_AT, _RQ_CURR_AT, _RQ_CPU_AT = 0x1E000, 0x18, 0x40  # in a per-CPU area; in it
 _PID_AT, _COMM_AT = 0x4E8, 0x7A0  # in task_struct
 _TASK_CPU_AT, _ON_CPU_AT, _LIST_AT = 0x10 + 4, 0x34, 0x400
+_TGID_AT, _THREADS_AT, _SIGNAL_AT, _STACK_AT = 0x4EC, 0x5A8, 0x6D0, 0x20
 _PRSTATUS_SIZE, _PRSTATUS_REGISTERS = 336, 112
 
 # Names a real kernel has beside the wanted ones; some begin or end like those.
@@ -87,7 +89,9 @@ class FakeKernel:
 
 def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
     """Return registers for a CPU; no two CPUs have one alike."""
-    text = LINK_TEXT[arch.name]
+    text = LINK_TEXT.get(arch.name, ELSEWHERE)
+    assert arch.prstatus is not None
+    noted = {name for name, _, _ in arch.prstatus.registers}
     return {
         slot.register.name: (
             text + 0x1000 * cpu + 8 * slot.number
@@ -95,7 +99,7 @@ def registers_of(arch: Arch, cpu: int) -> dict[str, int]:
             else 0x40 * cpu + slot.number
         )
         for slot in arch.layout().slots
-        if slot.register.bits in (32, 64) and slot.register.group != "float"
+        if slot.register.name in noted
     }
 
 
@@ -131,7 +135,7 @@ def fake_kernel(
     cpus = range(possible)
     up = sorted(cpus if online is None else online)
     running = {cpu: (pids or {}).get(cpu, 0) for cpu in up}
-    text = LINK_TEXT[arch.name] + kaslr
+    text = LINK_TEXT.get(arch.name, ELSEWHERE) + kaslr
     percpu_start = 0 if absolute else text + _PERCPU
     order, size = arch.byte_order, arch.pointer_size
 
@@ -164,6 +168,7 @@ def fake_kernel(
     elif current_variable not in (None, "init_task"):
         symbols[current_variable] = percpu_start + _CURRENT_AT
     symbols["init_task"] = text + _TASKS - _TASK_SIZE
+    symbols["init_pid_ns"] = symbols["init_task"] - 0x100
 
     registers = {cpu: registers_of(arch, cpu) for cpu in cpus}
     for cpu in cpus:
@@ -181,7 +186,8 @@ def fake_kernel(
     for cpu in (-1, *cpus):
         task = text + _TASKS + cpu * _TASK_SIZE
         link = pack(following.get(task, task) + _LIST_AT)
-        content = _task(arch, running.get(cpu, 0), max(cpu, 0), by_tasks and cpu in listed, link)
+        on_cpu = by_tasks and cpu in listed
+        content = _task(arch, running.get(cpu, 0), max(cpu, 0), on_cpu, link + pack(task))
         segments[f"task {cpu}" if cpu >= 0 else "init_task"] = (task, content)
 
     btf = _btf(order)
@@ -196,7 +202,7 @@ def fake_kernel(
         kinds={"_text": "T", "_stext": "T", "crash_notes": "B", "nr_cpu_ids": "R"},
     )  # fmt: skip
     lines = ["OSRELEASE=6.6.0-fake", "PAGESIZE=4096", f"SYMBOL(_stext)={text + code:x}"]
-    lines += [f"{link_address}={LINK_TEXT[arch.name]:#x}"] if link_address else []
+    lines += [f"{link_address}={LINK_TEXT.get(arch.name, ELSEWHERE):#x}"] if link_address else []
     lines += [f"KERNELOFFSET={kaslr:x}"]
     at = text + _TABLES
     for name, data in tables.parts().items():
@@ -241,17 +247,25 @@ def _btf(order: ByteOrder) -> bytes:
     writer.add(7, "task_struct")  # declared before it is defined
     members = [("thread_info", info, _TASK_CPU_AT - 4), ("on_cpu", number, _ON_CPU_AT)]
     members += [("tasks", listed, _LIST_AT), ("pid", number, _PID_AT), ("comm", name, _COMM_AT)]
+    members += [("tgid", number, _TGID_AT), ("signal", pointer, _SIGNAL_AT)]
+    members += [("thread_node", listed, _THREADS_AT), ("stack", pointer, _STACK_AT)]
+    writer.struct("thread_union", _TASK_SIZE, [("stack", pointer, 0)], union=True)
+    writer.struct("signal_struct", 0x400, [("thread_head", listed, 8 * 0x10)])
     writer.struct("task_struct", _TASK_SIZE, [(n, t, 8 * at) for n, t, at in members])
     queue = [("curr", pointer, 8 * _RQ_CURR_AT), ("cpu", number, 8 * _RQ_CPU_AT)]
     writer.struct("rq", _RQ_CPU_AT + 64, queue)
     return writer.blob()
 
 
-def _task(arch: Arch, pid: int, cpu: int, on_cpu: bool, link: bytes) -> bytes:
+def _task(arch: Arch, pid: int, cpu: int, on_cpu: bool, pointers: bytes) -> bytes:
+    """Return a task; `pointers` are its link in the list of tasks, and its stack."""
+    link, stack = pointers[: len(pointers) // 2], pointers[len(pointers) // 2 :]
     task = bytearray(_COMM_AT + 16)
     task[_LIST_AT : _LIST_AT + len(link)] = link
+    task[_STACK_AT : _STACK_AT + len(stack)] = stack
     task[_TASK_CPU_AT : _TASK_CPU_AT + 4] = cpu.to_bytes(4, arch.byte_order)
     task[_ON_CPU_AT : _ON_CPU_AT + 4] = on_cpu.to_bytes(4, arch.byte_order)
-    task[_PID_AT : _PID_AT + 4] = pid.to_bytes(4, arch.byte_order)
+    for at in (_PID_AT, _TGID_AT):
+        task[at : at + 4] = pid.to_bytes(4, arch.byte_order)
     task[_COMM_AT : _COMM_AT + 4] = b"task"
     return bytes(task)

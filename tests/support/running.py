@@ -38,7 +38,8 @@ class Running:
     def resident(self) -> int:
         """Return how much memory it has resident, in KiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
+        (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
+        return int(kib)
 
     def read(self, address: int) -> bytes | None:
         """Return 16 bytes, None when they cannot be read."""

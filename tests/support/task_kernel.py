@@ -23,6 +23,7 @@ _TYPES: dict[str, tuple[int, Mapping[str, Member]]] = {
             "stack": Member(0x20, 8, "pointer"),
             "flags": Member(0x2C, 4),
             "on_cpu": Member(0x34, 4),
+            "se.cfs_rq": Member(0x1C0, 8, "pointer"),
             "tasks.next": Member(0x390, 8, "pointer"),
             "mm": Member(0x3E0, 8, "pointer"),
             "exit_state": Member(0x408, 4),
@@ -53,6 +54,7 @@ _TYPES: dict[str, tuple[int, Mapping[str, Member]]] = {
             "cpu": Member(0xA40, 4),
         },
     ),
+    "struct cfs_rq": (0x180, {"rq": Member(0x150, 8, "pointer")}),
     "struct cpumask": (0x400, {}),
     "struct pid_namespace": (0x80, {"idr.idr_rt.xa_head": Member(8, 8, "pointer")}),
     "struct xa_node": (0x240, {"slots": Member(0x28, 512, "bytes")}),
@@ -189,6 +191,18 @@ class TaskKernel:
             self.symbols[name] = self._new()
             for number, value in enumerate(values):
                 self.put(self.symbols[name] + size * number, value, size)
+        self.queues = [area + 0x40 for area in areas]
         for cpu, area in enumerate(areas):
             task = self.task[self.pids[0]] if cpu == 1 else self.idle[cpu]
             self.set("rq", area + 0x40, curr=task, idle=self.idle[cpu], cpu=cpu)
+        for cpu, idle in enumerate(self.idle):
+            self.set("task_struct", idle, thread_info__cpu=cpu)
+        self.set("task_struct", self.task[self.pids[0]], thread_info__cpu=1)
+
+    def add_fair_queues(self, cpus: Mapping[int, int]) -> None:
+        """Put the tasks of these pids on fair queues of these CPUs, where they do not run."""
+        fair = {cpu: self._new() for cpu in set(cpus.values())}
+        for cpu, queue in fair.items():
+            self.set("cfs_rq", queue, rq=self.queues[cpu])
+        for pid, cpu in cpus.items():
+            self.set("task_struct", self.task[pid], se__cfs_rq=fair[cpu], thread_info__cpu=cpu)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.sidecars import DumpIdentity, ProcessImage, ProcessThread, Vma
+from tests.support.note_writer import note
 
 PAGE = 4096
 BUILD_ID = bytes(range(20))
@@ -48,13 +50,13 @@ def elf(
     pages: int = 6,
 ) -> bytes:
     """Write an ELF file of `pages`: headers, code from page 1, data from page 4 on."""
-    note = b"" if build_id is None else struct.pack("<3I4s", 4, len(build_id), 3, b"GNU") + build_id
+    notes = b"" if build_id is None else note(b"GNU", 3, build_id)
     table = b"".join(struct.pack("<QQ" if bits == 64 else "<II", *entry) for entry in dynamic)
     segments = [  # type, flags, first byte, size
         (1, 4, 0, PAGE),
         (1, 5, PAGE, 3 * PAGE),
         (1, 6, 4 * PAGE, (pages - 4) * PAGE),
-        (4, 4, 0x800, len(note)),
+        (4, 4, 0x800, len(notes)),
         (2, 6, 0x900, len(table)),
     ]
     header_size, entry_size = (64, 56) if bits == 64 else (52, 32)
@@ -74,7 +76,7 @@ def elf(
                 "<IIIIIIII", what, start, base + start, 0, size, size, flags, PAGE
             )
     image = bytearray(header.ljust(PAGE, b"\0"))
-    image[0x800 : 0x800 + len(note)] = note
+    image[0x800 : 0x800 + len(notes)] = notes
     image[0x900 : 0x900 + len(table)] = table
     return bytes(image) + b"".join(bytes([0x10 + page]) * PAGE for page in range(1, pages))
 
@@ -123,14 +125,36 @@ def file_vmas(path: str, start: int, inode: int = 7, **more: int) -> list[Vma]:
     ]
 
 
-def thread(tid: int, registers: Mapping[str, int], **more: object) -> ProcessThread:
-    return ProcessThread(100, tid, f"t{tid}", registers, **more)  # type: ignore[arg-type]
+class ThreadFields(TypedDict, total=False):
+    """What a thread of a sidecar may have; see `ProcessThread`."""
+
+    cpu: int
+    user_mode: bool
+    fpregs: Mapping[str, int]
+    siginfo: Mapping[str, int | str] | None
+
+
+def thread(tid: int, registers: Mapping[str, int], **more: Unpack[ThreadFields]) -> ProcessThread:
+    return ProcessThread(100, tid, f"t{tid}", registers, **more)
+
+
+class ImageFields(TypedDict, total=False):
+    """What a process of a sidecar may have; see `ProcessImage`."""
+
+    auxv: bytes
+    exe: str | None
+    cmdline: tuple[str, ...]
+    mode: int
+    cwd: str | None
 
 
 def image_of(
-    *threads: ProcessThread, vmas: Sequence[Vma] = (), arch: str | None = "x86_64", **more: object
+    *threads: ProcessThread,
+    vmas: Sequence[Vma] = (),
+    arch: str | None = "x86_64",
+    loadaddr: int = 0,
+    **more: Unpack[ImageFields],
 ) -> ProcessImage:
     """Return process 100 with its page table at 0x5000."""
-    fields: dict[str, object] = {"loadaddr": 0, "vmas": tuple(vmas), **more}
     identity = DumpIdentity(arch, source="p.json")
-    return ProcessImage(identity, 100, "prog", 0x5000, threads=threads, **fields)  # type: ignore[arg-type]
+    return ProcessImage(identity, 100, "prog", 0x5000, loadaddr, threads, vmas=tuple(vmas), **more)

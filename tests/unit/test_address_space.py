@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kdump_gdbserver.domain.address_space import (
     AddressSpace,
+    ByteOrder,
     OverlaidAddressSpace,
     SegmentedAddressSpace,
 )
@@ -92,12 +93,10 @@ def test_empty_segments_are_of_no_account() -> None:
 
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_unsigned_integers_come_in_both_byte_orders(order: str, size: int) -> None:
+def test_unsigned_integers_come_in_both_byte_orders(order: ByteOrder, size: int) -> None:
     value = int.from_bytes(bytes(range(0xF8, 0x100))[:size], "big")
-    assert order in ("little", "big")
-    kind: str = order
-    space = SegmentedAddressSpace({0x10: value.to_bytes(size, kind)})  # type: ignore[arg-type]
-    assert value == space.read_uint(0x10, size, kind)  # type: ignore[arg-type]
+    space = SegmentedAddressSpace({0x10: value.to_bytes(size, order)})
+    assert value == space.read_uint(0x10, size, order)
 
 
 def test_a_string_ends_at_its_nul_the_limit_or_a_hole() -> None:

@@ -36,7 +36,7 @@ def made_up(size: int, byte_order: ByteOrder) -> Arch:
     )
 
 
-ARCHES = [made_up(size, order) for size in (4, 8) for order in ("little", "big")]  # type: ignore[arg-type]
+ARCHES = [made_up(size, order) for size in (4, 8) for order in ("little", "big")]
 every_arch = pytest.mark.parametrize("arch", ARCHES, ids=lambda arch: arch.name)
 
 
@@ -103,4 +103,5 @@ def test_the_kernel_log_in_records(arch: Arch) -> None:
     info += "OFFSET(printk_log.text_len)=10\n"
     memory = SegmentedAddressSpace(segments)
     [found] = kernel_log(memory, Vmcoreinfo.parse(info.encode()), arch)
+    assert found is not None
     assert (found.nanoseconds, found.text) == (1_500_000_000, "Kernel panic")

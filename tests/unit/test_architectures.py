@@ -7,7 +7,15 @@ import re
 import pytest
 
 from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT
-from kdump_gdbserver.domain.arch.model import Arch, Feature, Flags, Register, RegisterLayout
+from kdump_gdbserver.domain.arch.model import (
+    Arch,
+    Feature,
+    Flags,
+    Register,
+    RegisterLayout,
+    Union,
+    Vector,
+)
 
 ALL: dict[str, Arch] = ARCHITECTURES | {arch.name: arch for arch in COMPAT.values()}
 
@@ -31,6 +39,7 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
     ],
     "aarch64": [*((f"x{i}", 8) for i in range(31)), ("sp", 8), ("pc", 8), ("cpsr", 4)],
     "riscv64": [(name, 8) for name in _RISCV],
+    "loongarch64": [*((f"r{i}", 8) for i in range(32)), ("orig_a0", 8), ("pc", 8), ("badv", 8)],
     "i386": [
         *((name, 4) for name in "eax ecx edx ebx esp ebp esi edi eip eflags".split()),
         *((name, 4) for name in "cs ss ds es fs gs".split()),
@@ -44,6 +53,7 @@ POINTS = {  # registers, each with the byte offset that the manual's order gives
     "x86_64": {"rip": 128, "eflags": 136, "cs": 140, "gs": 160, "st0": 164, "orig_rax": 276},
     "aarch64": {"x30": 240, "sp": 248, "pc": 256, "cpsr": 264},
     "riscv64": {"ra": 8, "sp": 16, "fp": 64, "t6": 248, "pc": 256},
+    "loongarch64": {"r1": 8, "r3": 24, "r31": 248, "orig_a0": 256, "pc": 264, "badv": 272},
     "i386": {"esp": 16, "eip": 32, "eflags": 36, "st0": 64, "fctrl": 144, "orig_eax": 176},
     "arm": {"sp": 52, "pc": 60, "cpsr": 64},
 }
@@ -51,13 +61,15 @@ DUMP_NAMES = {
     "x86_64": {"rflags": "eflags", "rip": "rip", "orig_ax": "orig_rax"},
     "aarch64": {"pstate": "cpsr", "lr": "x30", "x7": "x7"},
     "riscv64": {"epc": "pc", "s0": "fp", "x1": "ra", "x31": "t6"},
+    "loongarch64": {"era": "pc", "ra": "r1", "sp": "r3", "fp": "r22", "r4": "r4"},
     "i386": {"rax": "eax", "rip": "eip", "rsp": "esp", "orig_rax": "orig_eax", "cs": "cs"},
     "arm": {"x0": "r0", "x12": "r12", "x13": "sp", "x14": "lr", "pstate": "cpsr", "pc": "pc"},
 }
 OPTIONAL_SIZES = {
-    "x86_64": {"avx": 16 * 16},
+    "x86_64": {"avx": 16 * 16, "control": 5 * 8},
     "aarch64": {"fpu": 32 * 16 + 8, "tls": 8, "pauth": 16},
     "riscv64": {},
+    "loongarch64": {"fpu": 32 * 8 + 8 * 1 + 4},
     "i386": {"sse": 8 * 16 + 4, "avx": 8 * 16},
     "arm": {"vfp": 32 * 8 + 4},
 }
@@ -160,9 +172,9 @@ def test_types_are_gdbs_or_defined_before_use(arch: Arch) -> None:
         for feature in layout.features:
             known = set(PREDEFINED)
             for definition in feature.types:
-                if hasattr(definition, "element"):
+                if isinstance(definition, Vector):
                     assert definition.element in known
-                if hasattr(definition, "fields"):
+                if isinstance(definition, Union):
                     assert {kind for _, kind in definition.fields} <= known
                 if isinstance(definition, Flags):
                     assert all(0 <= bit < 8 * definition.size for _, bit in definition.bits)
@@ -172,11 +184,14 @@ def test_types_are_gdbs_or_defined_before_use(arch: Arch) -> None:
 
 @every_arch
 def test_a_kernel_of_the_architecture_can_be_told_from_others(arch: Arch) -> None:
-    assert bool(arch.vmcoreinfo_marks) == (arch.name in ARCHITECTURES)
+    assert (arch.prstatus is not None) == (arch.name in ARCHITECTURES)
     for other in ALL.values():
         if other is not arch:
             assert not set(arch.vmcoreinfo_marks) & set(other.vmcoreinfo_marks)
             assert arch.elf_machine != other.elf_machine
+            assert arch.prstatus is None or arch.prstatus != other.prstatus
+            sizes = [each.prstatus.size for each in (arch, other) if each.prstatus]
+            assert len(set(sizes)) == len(sizes)
     assert (1 << 8 * arch.pointer_size) - 1 == arch.pointer_mask
     assert arch.triple.startswith(arch.name)
 

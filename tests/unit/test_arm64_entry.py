@@ -87,7 +87,7 @@ def ranges(
     info = Vmcoreinfo.parse(f"OSRELEASE=6.1\nNUMBER(KERNELPACMASK)={mask:#x}\n".encode())
     places = sorted(symbols.values())
     code = KernelCode(
-        SegmentedAddressSpace(segments),
+        SegmentedAddressSpace(dict(segments)),
         {name: at for name, at in symbols.items() if name in ENTRY.names},
         lambda address: next((at for at in places if at > address), None),
         info,

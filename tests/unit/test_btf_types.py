@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -107,9 +108,9 @@ def test_every_kind_of_type_is_read(order: ByteOrder) -> None:
         (lambda btf: btf.array(16), "type 16 is not ARRAY"),
     ],
 )
-def test_what_is_asked_wrongly_is_a_value_error(ask: object, said: str) -> None:
+def test_what_is_asked_wrongly_is_a_value_error(ask: Callable[[Btf], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        ask(Btf.parse(kernel().blob(), "little"))  # type: ignore[operator]
+        ask(Btf.parse(kernel().blob(), "little"))
 
 
 @byte_orders

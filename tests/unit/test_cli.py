@@ -191,7 +191,7 @@ def test_a_symbol_file_that_goes_bad_is_told_in_one_line_when_a_client_comes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Bad(FakeSymbolFile):
-        def symbols(self, names: object) -> Any:
+        def types(self, load_offset: int) -> Any:
             raise InputError("vmlinux: Stale file handle; give the vmlinux again")
 
     def hang_on(client: TcpClient) -> None:

@@ -47,7 +47,7 @@ MISTAKES = [
         'placement=Placement(first_segment=b"", offset=find_load_offset',
     ),
     ("adapters/kdumpfile/dump.py", "def cpu_notes(self)", "def notes(self)"),
-    ("adapters/elf_symbols/reader.py", "def symbols(self", "def addresses(self"),
+    ("adapters/elf_symbols/reader.py", "def types(self", "def symbols_and_types(self"),
     ("adapters/json_sidecar/read.py", "def read_process(self", "def read_image(self"),
     ("adapters/host_files/directory.py", "def open(self", "def open_file(self"),
 ]

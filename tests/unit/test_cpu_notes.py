@@ -6,7 +6,8 @@ import pytest
 
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
 from kdump_gdbserver.domain.arch import AARCH64
-from kdump_gdbserver.domain.cpu_notes import NT_FPREGSET, NT_PRSTATUS, Note, cpu_notes
+from kdump_gdbserver.domain.cpu_notes import NT_FPREGSET, NT_PRSTATUS, cpu_notes
+from kdump_gdbserver.domain.kernel.notes import Note
 
 VECTORS = [0x0123456789ABCDEF << 64 | number for number in range(32)]
 FLOATS = b"".join(v.to_bytes(16, "little") for v in VECTORS) + b"\x11\0\0\0\x22\0\0\0".ljust(

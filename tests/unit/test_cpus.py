@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 from hypothesis import given
@@ -54,11 +55,11 @@ def crashed(draw: st.DrawFn) -> tuple[FakeKernel, list[int]]:
 
 @given(crashed(), st.randoms(use_true_random=False))
 def test_notes_find_their_cpus_by_the_kernels_crash_notes(
-    made: tuple[FakeKernel, list[int]], dice: st.DataObject
+    made: tuple[FakeKernel, list[int]], dice: random.Random
 ) -> None:
     kernel, numbers = made
     shuffled = list(kernel.notes)
-    dice.shuffle(shuffled)  # type: ignore[attr-defined]
+    dice.shuffle(shuffled)
     notes = [dataclasses.replace(note, index=i) for i, note in enumerate(shuffled)]
     expect(dataclasses.replace(kernel, notes=notes), numbers)
 
@@ -129,9 +130,10 @@ def test_a_hypervisors_notes_are_in_order_and_pids_come_from_the_tasks(
 
 
 @every_arch
-@given(st.dictionaries(st.integers(0, 5), st.integers(0, 1 << 22)))
-def test_where_only_the_tasks_tell_idle_cpus_stay_unknown(arch: Arch, pids: dict[int, int]) -> None:
+@given(st.lists(st.integers(0, 1 << 22), unique=True, max_size=6))
+def test_where_only_the_tasks_tell_idle_cpus_stay_unknown(arch: Arch, of_cpus: list[int]) -> None:
     """Tasks have their CPU in them; an idle task is on no list."""
+    pids = dict(enumerate(of_cpus))
     kernel = fake_kernel(
         arch, possible=6, pids=pids, hypervisor=True, current_variable="init_task"
     )  # fmt: skip
@@ -226,9 +228,89 @@ def test_the_panicking_cpu(
         possible=4, online=[0, 1, 3], pids={1: 42, 3: 43},
         panic_cpu=panic_cpu, crashing_cpu=crashing_cpu,
     )  # fmt: skip
-    assert expected == find_panic_cpu(cpus_of(kernel), symbols_of(kernel))
+    assert expected == find_panic_cpu(cpus_of(kernel), symbols_of(kernel), list)
 
 
 def test_where_all_are_idle_the_first_cpu_is_shown() -> None:
     kernel = fake_kernel(X86_64, possible=2)
-    assert PanicCpu(0, "first CPU") == find_panic_cpu(cpus_of(kernel), symbols_of(kernel))
+    assert PanicCpu(0, "first CPU") == find_panic_cpu(cpus_of(kernel), symbols_of(kernel), list)
+
+
+WHO = "CPU: 1 PID: 42 Comm: init Not tainted 6.1.0-56-cloud-arm64 #1  Debian 6.1.192-2"
+WARNING = ["WARNING: CPU: 0 PID: 7 at kernel/x.c:1 x+0x1/0x2", "CPU: 0 PID: 7 Comm: x Tainted: G W"]
+OOPS = ["Oops: 0002 [#1] SMP", WHO, "Call trace:", "Kernel panic - not syncing: Fatal exception"]
+PANIC = ["Kernel panic - not syncing: sysrq triggered crash", WHO, "Call trace:"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*WARNING, *PANIC],
+        [*WARNING, *OOPS],
+        [*WARNING, *PANIC, "CPU: 0 PID: 7 Comm: x Not tainted"],
+        [f"<0>[    1.234567] {line}" for line in PANIC],
+        [line.replace("PID", "UID: 0 PID") for line in PANIC],
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_the_log_tells_who_panicked(lines: list[str], known: bool) -> None:
+    kernel = fake_kernel(possible=2, pids={0: 7, 1: 42}, hypervisor=True)
+    kernel = kernel if known else kernel.without("kallsyms_names")
+    found = find_panic_cpu(cpus_of(kernel), symbols_of(kernel), lambda: lines)
+    assert found == PanicCpu(1, "the log: CPU: 1 PID: 42 Comm: init", 42)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        WARNING,
+        OOPS[:-1],
+        PANIC[:1],
+        [PANIC[0], "CPU: 1 PID: 43 Comm: other Not tainted"],
+        [PANIC[0], "CPU: 5 PID: 42 Comm: other Not tainted"],
+        [PANIC[0], "CPU: x PID: 42 Comm: init Not tainted"],
+    ],
+)
+def test_a_log_that_does_not_tell_or_cannot_be_true_is_not_followed(lines: list[str]) -> None:
+    kernel = fake_kernel(possible=2, pids={0: 7, 1: 42}, hypervisor=True)
+    found = find_panic_cpu(cpus_of(kernel), symbols_of(kernel), lambda: lines)
+    assert found == PanicCpu(0, "first CPU that was not idle")
+
+
+def test_a_kernel_that_says_that_no_cpu_panicked_is_believed_before_its_log() -> None:
+    kernel = fake_kernel(possible=2, pids={0: 7, 1: 42}, panic_cpu=-1)
+    found = find_panic_cpu(cpus_of(kernel), symbols_of(kernel), lambda: PANIC)
+    assert found == PanicCpu(0, "first CPU that was not idle")
+
+
+def test_a_name_that_the_log_has_cannot_harm_a_terminal() -> None:
+    line = WHO.replace("init", "a\x1b[2J\u202e b")
+    kernel = fake_kernel(possible=2, pids={1: 42}, hypervisor=True)
+    found = find_panic_cpu(cpus_of(kernel), symbols_of(kernel), lambda: [PANIC[0], line])
+    assert found.reason.isprintable()
+    assert found.reason.startswith("the log: CPU: 1 PID: 42 Comm: a")
+
+
+def test_without_crash_notes_notes_find_their_cpus_by_the_tasks_that_these_ran() -> None:
+    kernel = fake_kernel(
+        possible=4, online=[0, 2, 3], pids={0: 70, 2: 71}, crash_notes=False,
+        current_variable="runqueues",
+    )  # fmt: skip
+    silent = kernel.without("__cpu_online_mask")
+    assert [(cpu.number, cpu.pid) for cpu in cpus_of(in_stacks(silent))] == [
+        (0, 70), (2, 71), (3, 0),
+    ]  # fmt: skip
+    assert [cpu.number for cpu in cpus_of(silent)] == [0, 1, 2]  # sp in nobody's stack
+
+
+def in_stacks(kernel: FakeKernel) -> FakeKernel:
+    """Return the kernel with each note's sp in the stack of the task on its CPU."""
+    arch, running = kernel.arch, sorted(kernel.pids)
+    notes = [
+        dataclasses.replace(
+            note,
+            registers={**note.registers, arch.sp: kernel.segments[f"task {cpu}"][0] + 0x1F00},
+        )
+        for cpu, note in zip(running, kernel.notes, strict=True)
+    ]
+    return dataclasses.replace(kernel, notes=notes)

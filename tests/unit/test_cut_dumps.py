@@ -61,7 +61,8 @@ def test_a_table_that_is_cut_anywhere_gives_what_is_right_or_an_error_that_says_
     tmp_path: Path, form: str, table: int
 ) -> None:
     start = place_of(form, table)
-    wrong, read = [], 0
+    wrong: list[tuple[int, int, str, bytes | MemoryFault]] = []
+    read = 0
     for entry in entries_of(table):
         for inside in range(9):
             dump = cut(tmp_path, form, start + entry + inside)

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.kernel.current import CurrentTasks
 from kdump_gdbserver.domain.kernel.errors import KdumpError
 from kdump_gdbserver.domain.kernel.memory import Layout, Memory
 from kdump_gdbserver.domain.kernel.percpu import MAX_CPUS, PerCpu
 from kdump_gdbserver.domain.kernel.snapshot import Snapshot, read_tasks
+from kdump_gdbserver.domain.kernel.symbols import Symbols
 from kdump_gdbserver.domain.kernel.types import Member
-from tests.support.task_kernel import TaskKernel
+from tests.support.task_kernel import TableTypes, TaskKernel
 
 GROUPS = [[1], [2], [105, 131, 134], [106, 122], [300], [4711]]
 
@@ -109,6 +111,57 @@ def test_both_ways_to_a_cpus_task_agree() -> None:
     assert current.pid(4) is None
 
 
+def without_runqueues(*groups: list[int]) -> TaskKernel:
+    """A kernel whose symbols are `init_task` alone, as found by its looks."""
+    made = TaskKernel(groups)
+    made.kernel()
+    for name in set(made.symbols) - {"init_task"}:
+        del made.symbols[name]
+    return made
+
+
+def current_of(made: TaskKernel) -> CurrentTasks:
+    types = TableTypes(made.symbols)
+    symbols = Symbols(types, Memory(made.fetch))
+    return CurrentTasks(symbols, PerCpu(symbols))
+
+
+def test_a_thread_on_a_cpu_is_found_by_its_own_word() -> None:
+    made = without_runqueues([10], [20, 21, 22])
+    made.set("task_struct", made.task[22], on_cpu=1, thread_info__cpu=3)
+    current = current_of(made)
+    assert (current.cpus(), current.pid(3), current.pid(0)) == ([3], 22, None)
+
+
+def test_tasks_lead_to_the_runqueues_and_these_to_idle_tasks() -> None:
+    made = without_runqueues([10], [20, 21, 22])
+    made.add_fair_queues({10: 1, 20: 0, 21: 2, 22: 2})
+    made.set("task_struct", made.task[21], on_cpu=1)  # about to leave its CPU
+    current = current_of(made)
+    assert [current.pid(cpu) for cpu in range(4)] == [0, 10, 0, None]
+    assert current.cpus() == [0, 1, 2]
+    assert current.stack(1) == range(made.task[10] + 0xB00, made.task[10] + 0xB00 + 0x4000)
+
+
+def test_lists_with_more_tasks_than_there_can_be_are_not_read_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = without_runqueues(*([pid] for pid in range(1, 400)))
+    made.set("task_struct", made.task[7], on_cpu=1, thread_info__cpu=3)
+    monkeypatch.setattr("kdump_gdbserver.domain.kernel.current.MOST_TASKS", 20)
+    before = made.reads
+    assert current_of(made).pid(3) == 7
+    assert made.reads < before + 100
+
+
+def test_a_queue_that_runs_another_cpus_task_is_not_believed() -> None:
+    made = without_runqueues([10], [20])
+    made.add_fair_queues({10: 1, 20: 1})
+    assert current_of(made).pid(1) == 10
+    made.set("task_struct", made.task[10], thread_info__cpu=5)
+    assert (current_of(made).cpus(), current_of(made).pid(1)) == ([], None)
+
+
 def test_cpus_that_can_be_are_those_of_the_mask_or_all_below_the_count() -> None:
     made = TaskKernel(GROUPS)
     made.put(made.symbols["__cpu_possible_mask"], 0b1011)
@@ -176,24 +229,24 @@ MEMBERS = st.lists(
 
 @given(MEMBERS, st.binary(min_size=80, max_size=80), st.sampled_from(["little", "big"]))
 def test_members_are_what_lies_there_also_where_they_overlap(
-    members: list[tuple[int, int, str]], content: bytes, byte_order: str
+    members: list[tuple[int, int, str]], content: bytes, byte_order: ByteOrder
 ) -> None:
     memory = Memory(lambda address, size: content[address : address + size], byte_order)
     layout = Layout(80, {str(n): Member(*member) for n, member in enumerate(members)})
     expected = {
         str(n): content[at : at + size]
         if kind == "bytes"
-        else int.from_bytes(content[at : at + size], byte_order)  # type: ignore[arg-type]
+        else int.from_bytes(content[at : at + size], byte_order)
         for n, (at, size, kind) in enumerate(members)
     }
     assert layout.read(memory, 0) == expected
 
 
 @given(st.binary(max_size=100), st.sampled_from([4, 8]), st.sampled_from(["little", "big"]))
-def test_words_of_bytes(content: bytes, size: int, byte_order: str) -> None:
+def test_words_of_bytes(content: bytes, size: int, byte_order: ByteOrder) -> None:
     memory = Memory(lambda address, size: b"", byte_order, size)
     expected = [
-        int.from_bytes(content[at : at + size], byte_order)  # type: ignore[arg-type]
+        int.from_bytes(content[at : at + size], byte_order)
         for at in range(0, len(content) - size + 1, size)
     ]
     assert memory.split(content) == expected

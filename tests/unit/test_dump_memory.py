@@ -14,9 +14,11 @@ from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, X86_64
 from kdump_gdbserver.domain.errors import DumpOpenError, FaultReason, MemoryFault
+from kdump_gdbserver.domain.page_tables import Translator
 from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from tests.support.fake_dump import FakeDump
+from tests.support.note_writer import note
 from tests.support.page_table_writer import TableWriter, aarch64_paging
 from tests.unit.kdumpfile_support import Machine, write
 from tests.unit.vmcore_builder import (
@@ -27,7 +29,6 @@ from tests.unit.vmcore_builder import (
     elf_core,
     flatten,
     kdump,
-    note,
     prstatus,
     text,
     vmcoreinfo,
@@ -36,9 +37,9 @@ from tests.unit.vmcore_builder import (
 MACHINE = Machine()
 
 
-def opened(folder: Path, notes: bytes, **options: bytes) -> CrashDump:
+def opened(folder: Path, notes: bytes, vmcoreinfo: bytes | None = None) -> CrashDump:
     core = elf_core([Segment(0, bytes(MACHINE.memory))], notes)
-    return KdumpfileOpener().open([write(folder, core)], **options)  # type: ignore[arg-type]
+    return KdumpfileOpener().open([write(folder, core)], vmcoreinfo=vmcoreinfo)
 
 
 def test_tables_that_do_not_lead_to_themselves_are_not_the_kernels(tmp_path: Path) -> None:
@@ -79,15 +80,10 @@ def test_tables_of_a_xen_domain_are_left_to_the_library(tmp_path: Path) -> None:
     assert DumpMemory(dump).kernel().read(MACHINE.TEXT, 8) == MACHINE.memory[0x100000:0x100008]
 
 
-class Stub:
-    """A translation that knows one kernel page."""
+class OnePage(Translator):
+    """A translator that knows one kernel page."""
 
     page_size = PAGE
-    trouble = None
-    user_end = 1 << 47
-
-    def kernel(self) -> Stub:
-        return self
 
     def run(self, address: int, end: int) -> tuple[int, int]:
         if address >> 12 != 0xFFFF_8880_0000_0000 >> 12:
@@ -101,14 +97,13 @@ class WithoutTables(FakeDump):
     def __init__(self) -> None:
         lines = {"SYMBOL(init_top_pgt)": "ffffffff81000000", "NUMBER(phys_base)": "0"}
         super().__init__(vmcoreinfo=text(lines).decode())
-        self.other = Stub()
+        self.user_end = 1 << 47
 
     def physical(self) -> AddressSpace:
         return SegmentedAddressSpace({0x5000: b"there"}, FaultReason.TRUNCATED)
 
-    @property
-    def translation(self) -> Stub:  # type: ignore[override]
-        return self.other
+    def kernel(self) -> Translator:
+        return OnePage()
 
 
 def test_a_missing_table_is_made_up_for_and_else_said_to_be_missing() -> None:
@@ -121,7 +116,7 @@ def test_a_missing_table_is_made_up_for_and_else_said_to_be_missing() -> None:
 
 def test_without_any_translation_the_fault_says_what_to_give() -> None:
     class Bare(FakeDump):
-        translation = None  # type: ignore[assignment]
+        translation = None
 
     memory = DumpMemory(Bare({"text": (0xFFFFFFFF81000000, b"x")}))
     assert memory.trouble is not None
@@ -211,13 +206,25 @@ def test_qemu_s_large_pages_of_an_aarch64_kernel_with_small_ones(tmp_path: Path)
     assert dump.translation is None  # the library would mix tables up
 
 
-@pytest.mark.parametrize("size", [131072, 262144, 5000, 64])
-def test_a_page_size_that_no_machine_has_is_refused(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("size", [131072, 262144, 64, 0])
+def test_a_page_size_that_no_machine_has_is_not_believed(tmp_path: Path, size: int) -> None:
     """libkdumpfile would write a whole page of it into our buffer."""
     lines = {**MACHINE.vmcoreinfo, "PAGESIZE": str(size)}
     core = elf_core([Segment(0, bytes(MACHINE.memory))], MACHINE.registers + vmcoreinfo(lines))
-    with pytest.raises(DumpOpenError, match=r"pages have|libkdumpfile cannot open it"):
-        KdumpfileOpener().open([write(tmp_path, flatten(core))])
+    for data in (core, flatten(core)):
+        dump = KdumpfileOpener().open([write(tmp_path, data)])
+        assert dump.facts.page_size == PAGE
+        kernel = DumpMemory(dump).kernel()
+        assert kernel.read(MACHINE.TEXT, 3 * PAGE) == MACHINE.memory[0x100000:0x103000]
+
+
+@pytest.mark.parametrize("size", [1 << 17, 1 << 18, 12345])
+def test_a_kdump_file_whose_pages_are_of_such_a_size_is_refused(tmp_path: Path, size: int) -> None:
+    data = bytearray(kdump(MACHINE.pages(), len(MACHINE.pages()), Kdump(notes=MACHINE.notes)))
+    struct.pack_into("<i", data, 424 + 4, size)
+    with pytest.raises(DumpOpenError) as caught:
+        KdumpfileOpener().open([write(tmp_path, bytes(data))])
+    assert "\n" not in str(caught.value)
 
 
 def test_facts_are_typed_and_frozen(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdump_gdbserver.domain.address_space import AddressSpace, ByteOrder, SegmentedAddressSpace
+from kdump_gdbserver.domain.arch import AARCH64, I386
 from kdump_gdbserver.domain.kernel.types import Member
-from kdump_gdbserver.domain.symbols.dump_types import DumpTypes, text_start
+from kdump_gdbserver.domain.symbols.dump_types import DumpTypes
 from kdump_gdbserver.domain.symbols.first_task import find_init_task
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.btf_writer import BtfWriter
@@ -28,6 +30,8 @@ AT = {
     "cpu": 16, "on_cpu": 24, "tasks": 32, "pid": 48, "tgid": 52, "real_parent": 56, "parent": 64,
     "group_leader": 72, "comm": 80,
 }  # fmt: skip
+ARCHES = {"little": AARCH64, "big": copy.copy(AARCH64)}
+ARCHES["big"].byte_order = "big"
 byte_orders = pytest.mark.parametrize("order", ["little", "big"])
 
 
@@ -114,7 +118,7 @@ def info(**symbols: int) -> Vmcoreinfo:
 
 @byte_orders
 def test_a_dump_with_functions_only_tells_types_too(order: ByteOrder) -> None:
-    types = DumpTypes(memory_of(order), info(init_uts_ns=DATA + 8), order)
+    types = DumpTypes(memory_of(order), info(init_uts_ns=DATA + 8), ARCHES[order])
     assert types.source == "symbols from the dump's kallsyms (2,103), types from its BTF (7)"
     assert types.symbol("do_7") == STEXT + 64 * 7
     assert types.symbol("init_uts_ns") == DATA + 8  # VMCOREINFO's
@@ -128,16 +132,16 @@ def test_a_dump_with_functions_only_tells_types_too(order: ByteOrder) -> None:
 @byte_orders
 def test_btf_is_read_from_where_its_symbols_are(order: ByteOrder) -> None:
     marks = {"__start_BTF": BTF, "__stop_BTF": BTF + len(btf(order))}
-    types = DumpTypes(memory_of(order, functions() | marks), info(), order)
+    types = DumpTypes(memory_of(order, functions() | marks), info(), ARCHES[order])
     assert types.size("struct task_struct") == TASK_SIZE
     wrong = {"__start_BTF": BTF, "__stop_BTF": BTF - 8}
-    types = DumpTypes(memory_of(order, functions() | wrong), info(), order)
+    types = DumpTypes(memory_of(order, functions() | wrong), info(), ARCHES[order])
     assert types.size("struct task_struct") is None
     assert types.problems == ["BTF: its size is said to be -8"]
 
 
 def test_without_kallsyms_there_are_types_and_what_vmcoreinfo_tells() -> None:
-    types = DumpTypes(memory_of(tables=b"x"), info(), "little")
+    types = DumpTypes(memory_of(tables=b"x"), info(), ARCHES["little"])
     assert types.size("struct task_struct") == TASK_SIZE
     assert types.symbol("_stext") == STEXT
     assert types.symbol("do_7") is None
@@ -148,9 +152,10 @@ def test_without_kallsyms_there_are_types_and_what_vmcoreinfo_tells() -> None:
 
 
 def test_without_btf_there_are_symbols() -> None:
-    types = DumpTypes(memory_of(btf=btf()[:100]), info(), "little")
+    types = DumpTypes(memory_of(btf=btf()[:100]), info(), ARCHES["little"])
     assert types.symbol("do_7") == STEXT + 448
-    assert types.size("struct task_struct") is types.member("struct task_struct", "pid") is None
+    assert types.size("struct task_struct") is None
+    assert types.member("struct task_struct", "pid") is None
     assert types.source == (
         "symbols from the dump's kallsyms (2,103), no types; "
         "BTF: none is found in the kernel's read-only data"
@@ -158,18 +163,18 @@ def test_without_btf_there_are_symbols() -> None:
 
 
 def test_nothing_at_all() -> None:
-    types = DumpTypes(SegmentedAddressSpace({}), Vmcoreinfo({}), "little")
+    types = DumpTypes(SegmentedAddressSpace({}), Vmcoreinfo({}), ARCHES["little"])
     assert (types.symbol("x"), types.size("struct x"), types.member("struct x", "y")) == (None,) * 3
     assert types.source == (
         "symbols from VMCOREINFO only, no types; "
         "kallsyms: VMCOREINFO does not tell where the kernel is; "
         "BTF: VMCOREINFO does not tell where the kernel is"
     )
-    assert "64-bit" in DumpTypes(memory_of(), info(), "little", pointer_size=4).source
+    assert "64-bit" in DumpTypes(memory_of(), info(), I386).source
 
 
 def test_a_name_of_two_symbols_is_not_answered_for_by_vmcoreinfo() -> None:
-    types = DumpTypes(memory_of(), info(do_7=STEXT + 448), "little")
+    types = DumpTypes(memory_of(), info(do_7=STEXT + 448), ARCHES["little"])
     assert types.symbol("do_7") == STEXT + 448
     assert types.symbol("do_8") == STEXT + 512
 
@@ -190,15 +195,22 @@ def test_where_the_head_of_the_kernel_begins(
     end: int, offset: int, stext: int, text: int | None
 ) -> None:
     lines = {"NUMBER(MODULES_END)": hex(end), "KERNELOFFSET": f"{offset:x}"}
-    assert text_start(Vmcoreinfo(lines | {"SYMBOL(_stext)": f"{stext:x}"})) == text
-    assert text_start(Vmcoreinfo(lines)) is None
-    assert text_start(Vmcoreinfo({"SYMBOL(_stext)": f"{stext:x}"})) is None
+    find, nothing = AARCH64.first_segment, SegmentedAddressSpace({})
+    assert find is not None
+    code = {"SYMBOL(_stext)": f"{stext:x}"}
+    assert find(Vmcoreinfo(lines | code), nothing) == text
+    assert find(Vmcoreinfo(lines), nothing) is find(Vmcoreinfo(code), nothing) is None
+    if text is not None:
+        head = SegmentedAddressSpace({text: bytes(56) + b"ARM\x64"})
+        other = SegmentedAddressSpace({text: bytes(64)})
+        assert find(Vmcoreinfo(lines | code), head) == text
+        assert find(Vmcoreinfo(lines | code), other) is None
 
 
 @byte_orders
 def test_the_first_task_is_found(order: ByteOrder) -> None:
     memory = memory_of(order)
-    types = DumpTypes(memory, info(), order)
+    types = DumpTypes(memory, info(), ARCHES[order])
     assert find_init_task(memory, types, order, STEXT, TEXT + 0x2000000) == INIT_TASK
     assert types.symbol("init_task") == INIT_TASK
 
@@ -215,13 +227,13 @@ def test_what_is_not_quite_the_first_task_is_not_taken_for_it(change: dict[str, 
     ring = {"next": OTHERS[0] + AT["tasks"], "prev": OTHERS[1] + AT["tasks"]}
     pieces = tasks("little") | {INIT_TASK: task("little", INIT_TASK, **(ring | change))}
     memory = SegmentedAddressSpace({BTF: btf(), **data_of(pieces)})
-    types = DumpTypes(memory, info(), "little")
+    types = DumpTypes(memory, info(), ARCHES["little"])
     assert find_init_task(memory, types, "little", STEXT, TEXT + 0x2000000) is None
 
 
 def test_memory_full_of_its_name_takes_bounded_time() -> None:
     memory = SegmentedAddressSpace({BTF: btf(), DATA: b"swapper\0" * (1 << 20)})
-    types = DumpTypes(memory, info(), "little")
+    types = DumpTypes(memory, info(), ARCHES["little"])
     started = time.thread_time()
     assert find_init_task(memory, types, "little", STEXT, TEXT + 0x4000000) is None
     assert time.thread_time() - started < 2  # measured: 20 ms
@@ -233,7 +245,7 @@ def test_two_first_tasks_are_none() -> None:
     memory = SegmentedAddressSpace(
         {BTF: btf(), **data_of({twin: task("little", twin, **ring)} | tasks("little"))}
     )
-    types = DumpTypes(memory, info(), "little")
+    types = DumpTypes(memory, info(), ARCHES["little"])
     assert find_init_task(memory, types, "little", STEXT, TEXT + 0x2000000) is None
     assert find_init_task(memory, types, "little", twin, twin + 0x1000) == twin
 
@@ -241,7 +253,7 @@ def test_two_first_tasks_are_none() -> None:
 @pytest.mark.parametrize("missing", ["comm", "pid", "tasks", "group_leader"])
 def test_without_a_member_no_task_is_looked_for(missing: str) -> None:
     memory = memory_of(btf=btf(missing=missing))
-    types = DumpTypes(memory, info(), "little")
+    types = DumpTypes(memory, info(), ARCHES["little"])
     assert find_init_task(memory, types, "little", STEXT, TEXT + 0x2000000) is None
 
 
@@ -269,7 +281,7 @@ places = st.one_of(
 @settings(max_examples=40, deadline=None)
 def test_damage_gives_answers_or_none_and_never_an_error(damage: dict[int, int]) -> None:
     memory = Damaged(memory_of(), damage)
-    types = DumpTypes(memory, info(), "little")
+    types = DumpTypes(memory, info(), ARCHES["little"])
     for name in ("do_7", "_text", "nothing"):
         types.symbol(name)
     types.member("struct task_struct", "tasks.next")

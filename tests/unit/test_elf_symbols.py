@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFile, ElfSymbolFileOpener
+from kdump_gdbserver.adapters.elf_symbols import ElfSymbolFile
 from kdump_gdbserver.domain.errors import InputError
 from tests.support.elf_writer import write_elf
+from tests.support.refusals import refused
 
 SYMBOLS = {"_text": 0xFFFFFFFF81000000, "panic_cpu": 0xFFFFFFFF82001234, "current_task": 0x1FC00}
 
@@ -30,11 +31,11 @@ def vmlinux(tmp_path: Path) -> Callable[[bytes], str]:
 
 
 def test_build_id_segment_and_symbols(vmlinux: Callable[[bytes], str]) -> None:
-    file = ElfSymbolFileOpener().open(vmlinux(write_elf(SYMBOLS, (0x1000, 0x9000))))
+    file = ElfSymbolFile(vmlinux(write_elf(SYMBOLS, (0x1000, 0x9000))))
     assert (file.build_id, file.first_segment) == ("abcd" * 10, 0x1000)
-    assert file.symbols(("panic_cpu", "no_such")) == {"panic_cpu": 0xFFFFFFFF82001234}
-    assert file.symbols(tuple(SYMBOLS)) == SYMBOLS
-    assert file.symbols(()) == {}
+    types = file.types(0)
+    assert (types.symbol("panic_cpu"), types.symbol("no_such")) == (0xFFFFFFFF82001234, None)
+    assert {name: types.symbol(name) for name in SYMBOLS} == SYMBOLS
 
 
 def test_a_file_without_build_id_has_none(vmlinux: Callable[[bytes], str]) -> None:
@@ -49,27 +50,19 @@ def test_a_note_of_the_same_number_but_another_owner_is_no_build_id(
     assert ElfSymbolFile(vmlinux(write_elf({}, notes_before=xen))).build_id == "abcd" * 10
 
 
-def refused(open_: Callable[[], object]) -> str:
-    with pytest.raises(InputError) as caught:
-        open_()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
 @pytest.mark.parametrize(
     "content", [b"", b"\x7fELF", b"MZ" + bytes(512), b"#!/bin/sh\n", write_elf({})[:70], b"\0" * 64]
 )
 def test_what_is_no_elf_is_refused(vmlinux: Callable[[bytes], str], content: bytes) -> None:
     path = vmlinux(content)
-    message = refused(lambda: ElfSymbolFile(path))
+    message = refused(ElfSymbolFile, path)
     assert message.startswith(f"{path}: ")
     assert "give the" in message
 
 
 def test_an_elf_file_that_was_not_linked_is_refused(vmlinux: Callable[[bytes], str]) -> None:
     path = vmlinux(write_elf(SYMBOLS, ()))
-    assert "PT_LOAD" in refused(lambda: ElfSymbolFile(path))
+    assert "PT_LOAD" in refused(ElfSymbolFile, path)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +73,11 @@ def test_an_elf_file_that_is_no_program_is_refused(
     vmlinux: Callable[[bytes], str], kind: int, said: str
 ) -> None:
     path = vmlinux(write_elf(SYMBOLS, elf_type=kind))
-    message = refused(lambda: ElfSymbolFile(path))
+    message = refused(ElfSymbolFile, path)
     assert message.startswith(f"{path}: ")
     assert said in message
     assert "give the vmlinux" in message
-    advised = refused(lambda: ElfSymbolFile(path, "give the executable"))
+    advised = refused(ElfSymbolFile, path, "give the executable")
     assert said in advised
     assert advised.endswith("; give the executable")
 
@@ -98,7 +91,7 @@ def test_machine_and_whether_there_are_symbols(vmlinux: Callable[[bytes], str]) 
 
 def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
     for path, said in ((tmp_path / "gone", "No such file"), (tmp_path, "Is a directory")):
-        message = refused(lambda path=path: ElfSymbolFile(str(path)))  # type: ignore[misc]
+        message = refused(ElfSymbolFile, str(path))
         assert message.startswith(f"{path}: {said}")
 
 
@@ -108,7 +101,7 @@ def test_a_file_that_is_gone_when_symbols_are_wanted_is_an_input_error(
     path = vmlinux(write_elf(SYMBOLS))
     file = ElfSymbolFile(path)
     Path(path).unlink()
-    assert path in refused(lambda: file.symbols(("panic_cpu",)))
+    assert path in refused(file.types, 0)
 
 
 @given(st.data())
@@ -123,7 +116,7 @@ def test_a_damaged_file_gives_answers_or_an_input_error(
         file = ElfSymbolFile(path)
         assert isinstance(file.first_segment, int)
         assert file.build_id is None or file.build_id.islower() or file.build_id.isdigit()
-        file.symbols(("panic_cpu",))
+        file.types(0).symbol("panic_cpu")
     except InputError as error:
         assert path in str(error)
 
@@ -135,6 +128,6 @@ def test_any_header_gives_answers_or_an_input_error(
     content = bytearray(write_elf(SYMBOLS))
     content[at : at + len(noise)] = noise
     try:
-        ElfSymbolFile(vmlinux(bytes(content))).symbols(("panic_cpu",))
+        ElfSymbolFile(vmlinux(bytes(content))).types(0).symbol("panic_cpu")
     except InputError:
         return

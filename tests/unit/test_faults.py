@@ -17,6 +17,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.memory import DumpMemory
@@ -275,10 +276,12 @@ def test_a_library_that_waits_for_the_disk_leaves_what_is_in_memory_to_the_other
     dump = KdumpfileOpener().open(
         [write(tmp_path, kdump(pages, len(pages), Kdump(notes=MACHINE.notes)))]
     )
+    assert isinstance(dump, KdumpfileDump)
+    context = dump._context
     stalled, go = threading.Event(), threading.Event()
 
     def read_and_stall() -> None:
-        with dump._context.lock:  # as a read under way has it
+        with context.lock:  # as a read under way has it
             stalled.set()
             go.wait(TIMEOUT)
 

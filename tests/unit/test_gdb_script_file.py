@@ -12,7 +12,7 @@ import pytest
 
 from kdump_gdbserver.cli import gdb_script
 from kdump_gdbserver.cli.gdb_script import one_file, script_modules, write_gdb_script
-from kdump_gdbserver.domain.errors import InputError
+from tests.support.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,13 +22,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "kdump_gdbserver.cli.main", *arguments],
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-
-
-def refused(name: str) -> str:
-    with pytest.raises(InputError) as caught:
-        write_gdb_script(name)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_option_writes_it_and_says_what_to_type(tmp_path: Path) -> None:
@@ -101,7 +94,7 @@ def test_a_new_one_has_the_mode_that_the_user_wants(tmp_path: Path) -> None:
 def test_another_file_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "script.py"
     path.write_bytes(content)
-    assert refused(str(path)) == (
+    assert refused(write_gdb_script, str(path)) == (
         f"{path}: is there already, and --write-gdb-script did not write it; remove it or give"
         " another name"
     )
@@ -113,7 +106,7 @@ def test_what_is_no_regular_file_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name in ("fifo", "dangling", "."):
-        assert "is there already" in refused(str(tmp_path / name))
+        assert "is there already" in refused(write_gdb_script, str(tmp_path / name))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "fifo"]
 
 
@@ -126,6 +119,6 @@ def test_a_write_that_fails_leaves_the_older_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert refused(str(path)).startswith(f"{path}: No space left on device")
+    assert refused(write_gdb_script, str(path)).startswith(f"{path}: No space left on device")
     assert path.read_text() == one_file()
     assert list(tmp_path.iterdir()) == [path]

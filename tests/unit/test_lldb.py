@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -10,14 +11,19 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.dispatch import BY_WORD
 from kdump_gdbserver.adapters.rsp_tcp.packets.general import unsupported
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.arch import AARCH64, RISCV64, X86_64, Arch
+from kdump_gdbserver.domain.threads import Thread
 from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import Debugger, thread_of, view_of
 
 
-def lldb(*threads: object, arch: Arch = X86_64, **facts: object) -> Debugger:
+def lldb(
+    *threads: Thread,
+    arch: Arch = X86_64,
+    segments: Mapping[int, bytes] | None = None,
+    addressing_bits: int | None = None,
+) -> Debugger:
     """A client that begins as LLDB does."""
-    debugger = Debugger(view_of(threads=threads, arch=arch, **facts))  # type: ignore[arg-type]
-    return begun(debugger)
+    return begun(Debugger(view_of(segments, threads, arch=arch, addressing_bits=addressing_bits)))
 
 
 def begun(debugger: Debugger) -> Debugger:

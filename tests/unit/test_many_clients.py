@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import structlog
-from structlog.testing import capture_logs
 
 from kdump_gdbserver.adapters.rsp_tcp import rendering
 from kdump_gdbserver.adapters.rsp_tcp.connection import MAX_BYTES_WAITING, MAX_HELD, MAX_WAITING
@@ -26,10 +25,7 @@ MEMORY = {0x1000: bytes(range(256)) * 1024}
 CLIENTS = 50
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with capture_logs():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def server_of() -> RspServer:

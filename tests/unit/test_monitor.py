@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64,
 from kdump_gdbserver.domain.dump_facts import DumpFacts, FilePlace
 from kdump_gdbserver.domain.errors import FaultReason
 from kdump_gdbserver.domain.page_walk import PageWalk, TableEntry
+from tests.support.backends import reopened
 from tests.support.fake_dump import FakeDump, facts_of
 from tests.support.sessions import GDB, Debugger
 from tests.unit.test_printk import plain_text
@@ -44,13 +46,11 @@ def client(dump: FakeDump) -> Debugger:
     return debugger
 
 
-def facts(**changes: object) -> DumpFacts:
-    return dataclasses.replace(facts_of(), **changes)  # type: ignore[arg-type]
-
-
+@pytest.mark.fake_alone
 def test_info_tells_what_is_known() -> None:
     dump = dump_of(
-        facts(
+        dataclasses.replace(
+            facts_of(),
             dump_level=17,
             hypervisor=True,
             nodename="box",
@@ -108,12 +108,14 @@ def test_a_long_log_comes_whole_and_in_order() -> None:
     assert client(dump_of(log=log)).monitor("dmesg").encode() == log
 
 
+@pytest.mark.fake_alone
 def test_without_vmcoreinfo_the_commands_say_so() -> None:
     debugger = client(FakeDump())
     assert "no VMCOREINFO" in debugger.monitor("vmcoreinfo")
     assert "does not say where the kernel log is" in debugger.monitor("dmesg")
 
 
+@pytest.mark.fake_alone
 def test_vtop_shows_entry_flags_page_and_file() -> None:
     assert client(dump_of()).monitor(f"vtop {KERNEL + 0x10:#x}").splitlines() == [
         "virtual   0xffffffff81000010",
@@ -123,10 +125,25 @@ def test_vtop_shows_entry_flags_page_and_file() -> None:
     ]
 
 
+@pytest.mark.fake_alone
 def test_vtop_of_nothing_says_where_it_ends() -> None:
     lines = client(dump_of()).monitor("vtop 0xffff888000000000").splitlines()
     assert lines[1].endswith("(empty)")
     assert lines[2] == "no page: address is not mapped"
+
+
+@pytest.mark.fake_alone
+def test_vtop_goes_through_every_table(tmp_path: Path) -> None:
+    dump = reopened(dump_of(), "elf core", tmp_path)
+    debugger = Debugger(open_kernel_view(dump))
+    debugger.start(*GDB)
+    lines = debugger.monitor(f"vtop {KERNEL + 0x10:#x}").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "virtual", "PGD", "PUD", "PMD", "PTE", "physical",
+    ]  # fmt: skip
+    assert lines[4].endswith(f"{PHYSICAL | 7:#018x} (present, write, user)")
+    assert lines[5] == "physical  0xffff81000010, in a page of 4 KiB"
+    assert "no page: address is not mapped" in debugger.monitor(f"vtop {KERNEL + 0x5000:#x}")
 
 
 class Walking(FakeDump):
@@ -142,6 +159,7 @@ class Walking(FakeDump):
         return self.place
 
 
+@pytest.mark.fake_alone
 def test_vtop_names_levels_large_pages_and_compressed_places() -> None:
     dump = Walking()
     entries = tuple(TableEntry(level, 0x1000 * level, 0x63) for level in (5, 4, 3))
@@ -161,14 +179,18 @@ def test_vtop_names_levels_large_pages_and_compressed_places() -> None:
     )
 
 
+@pytest.mark.fake_alone
 def test_vtop_of_a_hidden_page_says_so() -> None:
     dump = Walking({"x": (0x7000, b"x")})
     dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 0x7100),), 4096, 0x7000, 4096)
     assert "hidden from the hardware" in client(dump).monitor("vtop 0x1000")
 
 
+@pytest.mark.fake_alone
 def test_vtop_of_a_page_that_was_left_out() -> None:
-    dump = Walking(facts=facts(dump_level=8), physical={"x": (0x1000, b"x")})
+    dump = Walking(
+        facts=dataclasses.replace(facts_of(), dump_level=8), physical={"x": (0x1000, b"x")}
+    )
     dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 1),), 4096, 0x7000, 4096)
     line = client(dump).monitor("vtop 0x1000").splitlines()[-1]
     assert line.startswith("file      nowhere: ")
@@ -181,15 +203,16 @@ def test_why_an_address_can_be_read() -> None:
     ]
 
 
+@pytest.mark.fake_alone
 @pytest.mark.parametrize(
-    ("reason", "changes", "words"),
+    ("reason", "words"),
     [
-        (FaultReason.UNMAPPED, {}, ["address is not mapped", "page tables have no page there"]),
-        (FaultReason.SWAPPED, {}, ["swapped out"]),
+        (FaultReason.UNMAPPED, ["address is not mapped", "page tables have no page there"]),
+        (FaultReason.SWAPPED, ["swapped out"]),
     ],
 )
-def test_why_not(reason: FaultReason, changes: dict[str, object], words: list[str]) -> None:
-    dump = Walking(facts=facts(**changes))
+def test_why_not(reason: FaultReason, words: list[str]) -> None:
+    dump = Walking()
     dump.shown = PageWalk(0, (TableEntry(1, 0x1000, 0x80),), 4096, fault=reason)
     text = client(dump).monitor("why 0x1234")
     assert text.startswith("0x1234 cannot be read")

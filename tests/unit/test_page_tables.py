@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kdump_gdbserver.domain import page_tables
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
-from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64
+from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, RISCV64, X86_64, Arch
 from kdump_gdbserver.domain.arch.paging import EntryKind, TableForm, Window
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 from kdump_gdbserver.domain.page_tables import PageTables, TableCache
@@ -52,8 +52,8 @@ def kernel_address(form: TableForm, low: int) -> int:
     return (-1 << form.bits - (0 if form.split else 1)) & ALL | low
 
 
-def tables_of(writer: TableWriter, **options: object) -> PageTables:
-    return PageTables(writer.paging.form, writer.root, memory_of(writer), **options)  # type: ignore[arg-type]
+def tables_of(writer: TableWriter, upper: bool = True) -> PageTables:
+    return PageTables(writer.paging.form, writer.root, memory_of(writer), upper=upper)
 
 
 def mappings(
@@ -424,10 +424,11 @@ RISCV_INFO = {
     ],
 )  # fmt: skip
 def test_vmcoreinfo_leads_to_the_kernels_tables(
-    arch: object, lines: dict[str, str], root: int, bits: int, page_shift: int
+    arch: Arch, lines: dict[str, str], root: int, bits: int, page_shift: int
 ) -> None:
-    paging = arch.paging  # type: ignore[attr-defined]
-    found = paging.find(info_of(**lines), NOTHING)
+    assert arch.paging is not None
+    found = arch.paging.find(info_of(**lines), NOTHING)
+    assert found is not None
     assert (found.root, found.form.bits, found.form.page_shift) == (root, bits, page_shift)
 
 
@@ -438,10 +439,11 @@ def test_vmcoreinfo_leads_to_the_kernels_tables(
     + [(RISCV64, RISCV_INFO, key) for key in RISCV_INFO],
 )
 def test_without_a_line_that_is_needed_there_are_none(
-    arch: object, lines: dict[str, str], gone: str
+    arch: Arch, lines: dict[str, str], gone: str
 ) -> None:
     left = {key: value for key, value in lines.items() if key != gone}
-    assert arch.paging.find(info_of(**left), NOTHING) is None  # type: ignore[attr-defined]
+    assert arch.paging is not None
+    assert arch.paging.find(info_of(**left), NOTHING) is None
 
 
 def test_what_cannot_be_proved_is_left_out() -> None:
@@ -474,5 +476,6 @@ def test_a_cpu_s_registers_lead_to_its_tables() -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
-def test_no_vmcoreinfo_no_tables(arch: object) -> None:
-    assert arch.paging.find(Vmcoreinfo({}), NOTHING) is None  # type: ignore[attr-defined]
+def test_no_vmcoreinfo_no_tables(arch: Arch) -> None:
+    assert arch.paging is not None
+    assert arch.paging.find(Vmcoreinfo({}), NOTHING) is None

@@ -49,9 +49,9 @@ def memory() -> dict[int, bytes]:
     return pages | pages_of(DEBUG, words(1, LIST)) | pages_of(LIST, chain) | pages_of(NAMES, names)
 
 
-def found(pages: Mapping[int, bytes], *more: Vma, **image: object) -> list[Library]:
+def found(pages: Mapping[int, bytes], *more: Vma, exe: str | None = "/bin/prog") -> list[Library]:
     vmas = (*VMAS, *more)
-    process = image_of(thread(100, {}), vmas=vmas, **{"exe": "/bin/prog", **image})
+    process = image_of(thread(100, {}), vmas=vmas, exe=exe)
     return list(find_libraries(process, Mappings(vmas), Pages(pages), X86_64, PAGE))
 
 

@@ -33,7 +33,7 @@ def survey(content: bytes, symbols: dict[str, int], size: int = 2 * PAGE) -> Ker
     memory = SegmentedAddressSpace(
         {STRUCT_AT: struct.pack("<QQ", IMAGE_AT, size), IMAGE_AT: content}
     )
-    found = cast(KernelSymbols, SimpleNamespace(addresses=symbols))
+    found = cast(KernelSymbols, SimpleNamespace(symbol=symbols.get))
     unused = DumpMemory(FakeDump())
     return KernelSurvey(unused, memory, found, [Cpu(0, None, {})], PanicCpu(0, ""))
 

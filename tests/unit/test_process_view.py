@@ -25,6 +25,7 @@ from tests.unit.process_support import (
     BUILD_ID,
     PAGE,
     HostFilesStub,
+    ThreadFields,
     elf,
     file_vmas,
     image_of,
@@ -52,7 +53,7 @@ def dump_of(
 
 
 def shown(view: View) -> list[tuple[tuple[int, int], str, int | None]]:
-    return [(tuple(t.id), t.extra, t.core) for t in view.threads]
+    return [((t.id.pid, t.id.tid), t.extra, t.core) for t in view.threads]
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
@@ -99,9 +100,9 @@ def test_a_thread_in_user_mode_has_its_cpus_registers() -> None:
     assert "xmm0" not in view.current.registers
 
 
-@pytest.mark.parametrize("more", [{"user_mode": False}, {"cpu": 2}])
-def test_registers_of_another_threads_cpu_are_not_taken(more: dict[str, object]) -> None:
-    running = thread(101, {"rip": 0x9999}, **{"cpu": 1, **more})
+@pytest.mark.parametrize("more", [{"user_mode": False, "cpu": 1}, {"cpu": 2}])
+def test_registers_of_another_threads_cpu_are_not_taken(more: ThreadFields) -> None:
+    running = thread(101, {"rip": 0x9999}, **more)
     dump = dump_of(notes=in_user_mode(int(str(running.cpu))), hypervisor=True)
     view = open_process_view(dump, image_of(thread(100, {}), running))
     assert view.current.registers["rip"] == 0x9999
@@ -135,6 +136,7 @@ def test_memory_is_the_process_s_and_the_kernel_half_an_error() -> None:
             memory.read(address, 1)
 
 
+@pytest.mark.fake_alone
 def test_a_page_table_that_is_none_is_a_sidecar_error() -> None:
     image = dataclasses.replace(image_of(thread(100, {})), rootpgt=0x7000)
     with pytest.raises(SidecarError, match=r"p\.json: rootpgt: 0x7000 is no page table") as caught:

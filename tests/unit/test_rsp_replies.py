@@ -196,7 +196,7 @@ def test_a_bug_while_reading_ahead_is_met_when_the_packet_comes() -> None:
             raise BUG
         return read(address, length)
 
-    session.read_memory = fails_behind  # type: ignore[method-assign]
+    session.read_memory = fails_behind
     connection = Connection(lambda: session, ExchangeLog(structlog.get_logger(), False))
     connection.receive(packet(b"QStartNoAckMode"))
     for address in (0, 0x1000):

@@ -167,7 +167,7 @@ def test_a_search_looks_round_after_each_question_to_the_map() -> None:
 
 def with_map(session: ViewSession, known: CountingMap) -> ViewSession:
     class Mapped(ViewSession):
-        memory_map = known  # type: ignore[assignment]
+        memory_map = known
 
     session.__class__ = Mapped
     return session

@@ -6,7 +6,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,16 +16,11 @@ from structlog.testing import capture_logs
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget, ViewSession
 from kdump_gdbserver.domain.errors import InputError
+from tests.support.refusals import refused
 from tests.support.sessions import packet, thread_of, view_of
 from tests.support.tcp import HOST, TIMEOUT, Served, TcpClient, serving
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Keep the server's log, which its threads write, out of the report."""
-    with capture_logs():
-        yield
-
+pytestmark = pytest.mark.usefixtures("quiet")
 
 MEMORY = {0x1000: bytes(range(256)) * 256}
 
@@ -279,25 +274,17 @@ def test_a_listener_that_is_broken_for_good_ends_the_server() -> None:
     server.stop()
 
 
-def refused(host: str, port: int) -> str:
-    """Return the error that listening there gives."""
-    with pytest.raises(InputError) as caught:
-        server_of().listen(host, port)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_a_port_in_use_is_named_and_the_way_out_shown() -> None:
     with socket.create_server((HOST, 0)) as other:
         port = other.getsockname()[1]
-        message = refused(HOST, port)
+        message = refused(server_of().listen, HOST, port)
     assert message.startswith(f"cannot listen on {HOST} port {port}: Address already in use")
     assert "--port 0" in message
 
 
 @pytest.mark.parametrize(("host", "port"), [("x" * 70, 0), ("192.0.2.1", 0)])
 def test_an_address_that_cannot_be_had_is_refused(host: str, port: int) -> None:
-    assert f"cannot listen on {host} port {port}: " in refused(host, port)
+    assert f"cannot listen on {host} port {port}: " in refused(server_of().listen, host, port)
 
 
 def test_serving_needs_listening() -> None:

@@ -287,7 +287,7 @@ def test_a_path_that_is_changed_meanwhile_leads_nowhere_else(tree: Path) -> None
 
     swapper = threading.Thread(target=swap)
     swapper.start()
-    read = []
+    read: list[bytes] = []
     try:
         tries, give_up = 0, time.monotonic() + TIMEOUT
         while (tries < 3000 or not read) and time.monotonic() < give_up:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,9 +12,9 @@ from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.dump_facts import CpuNote, DumpFacts
 from kdump_gdbserver.domain.errors import SidecarError
 from kdump_gdbserver.domain.sidecars import CpuRecord, DumpIdentity, KernelTasks, TaskRecord
-from tests.support.fake_dump import FakeDump
+from tests.support.fake_dump import FakeDump, FakeSymbolFile
 
-PANIC_CPU = 0xFFFF_8000_0000_0000
+PANIC_CPU, BANNER = 0xFFFF_8000_0000_0000, 0xFFFF_8000_0000_1000
 FRAME = 0xFFFF_C900_0000_1000
 RET = 0xFFFF_FFFF_8100_1234
 
@@ -38,22 +38,19 @@ class Dump(FakeDump):
         )
 
 
-class Symbols:
-    """A `SymbolFile` that knows where `panic_cpu` is."""
-
-    build_id = None
-    first_segment = 0
-
-    def symbols(self, names: Collection[str]) -> Mapping[str, int]:
-        return {name: PANIC_CPU for name in names if name == "panic_cpu"}
-
-
-def task(tid: int, comm: str, **more: object) -> TaskRecord:
+def task(
+    tid: int,
+    comm: str,
+    *,
+    kthread: bool = False,
+    address: int | None = None,
+    cpu: int | None = None,
+) -> TaskRecord:
     registers = {"rip": RET, "rsp": FRAME + 56}
-    return TaskRecord(tid, tid, comm, registers, **more)  # type: ignore[arg-type]
+    return TaskRecord(tid, tid, comm, registers, kthread=kthread, address=address, cpu=cpu)
 
 
-def swapper(number: int, **more: object) -> TaskRecord:
+def swapper(number: int, cpu: int | None = None) -> TaskRecord:
     return TaskRecord(
         0,
         0,
@@ -61,7 +58,7 @@ def swapper(number: int, **more: object) -> TaskRecord:
         {"rip": RET},
         kthread=True,
         idle_cpu=number,
-        **more,  # type: ignore[arg-type]
+        cpu=cpu,
     )
 
 
@@ -96,6 +93,7 @@ def test_cpus_come_first_then_the_tasks_of_the_sidecar() -> None:
     assert [t.name for t in view.threads] == [None] * 5
 
 
+@pytest.mark.fake_alone
 def test_a_running_task_has_its_cpus_registers_and_no_others() -> None:
     view = open_task_view(Dump(0, 386), tasks(task(386, "sh", cpu=1), swapper(0, cpu=0)))
     on_cpu = view.threads[1].registers
@@ -115,9 +113,11 @@ def test_a_thread_of_a_process_shows_both_of_its_ids() -> None:
 
 @pytest.mark.parametrize("panicked", [0, 1, 2])
 def test_the_task_of_the_cpu_that_panicked_is_current(panicked: int) -> None:
-    dump = Dump(5, 6, 7, memory={PANIC_CPU: panicked.to_bytes(4, "little")})
+    memory = {PANIC_CPU: panicked.to_bytes(4, "little"), BANNER: b"Linux version 6.1"}
+    dump = Dump(5, 6, 7, memory=memory)
+    vmlinux = FakeSymbolFile({"panic_cpu": PANIC_CPU, "linux_banner": BANNER})
     records = [task(7, "c", cpu=2), task(6, "b", cpu=1), task(5, "a", cpu=0), INIT]
-    view = open_task_view(dump, tasks(*records), Symbols())
+    view = open_task_view(dump, tasks(*records), vmlinux)
     assert view.current is view.threads[panicked]
     assert view.current.extra == f'pid {5 + panicked} LWP {5 + panicked} "{"abc"[panicked]}"'
     assert view.current_reason == "panic_cpu"

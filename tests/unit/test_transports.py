@@ -10,9 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -25,14 +24,11 @@ from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import beyond_loopback, list
 from kdump_gdbserver.adapters.rsp_tcp.transport.unix import UnixListener
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.domain.errors import InputError
+from tests.support.refusals import refused
 from tests.support.sessions import packet, view_of
 from tests.support.tcp import HOST, TIMEOUT, Served, TcpClient, serving, wait_until
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with capture_logs():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def server_of(idle_timeout: float | None = None) -> RspServer:
@@ -42,12 +38,11 @@ def server_of(idle_timeout: float | None = None) -> RspServer:
     )
 
 
-def refused(path: Path | str) -> str:
-    with pytest.raises(InputError) as caught:
-        UnixListener(str(path))
-    assert "\n" not in str(caught.value)
-    assert "--unix" in str(caught.value)
-    return str(caught.value)
+def no_listener(path: Path | str) -> str:
+    """Return why there is no listening at this path."""
+    message = refused(UnixListener, str(path))
+    assert "--unix" in message
+    return message
 
 
 def test_a_unix_socket_is_its_owners_alone_and_is_removed(tmp_path: Path) -> None:
@@ -69,7 +64,7 @@ def test_a_stale_socket_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> Non
     UnixListener(str(path)).socket.close()  # as after kill -9
     assert path.exists()
     listener = UnixListener(str(path))
-    assert "in use" in refused(path)
+    assert "in use" in no_listener(path)
     listener.socket.close()
     listener.remove()
 
@@ -87,17 +82,17 @@ def test_a_socket_that_took_our_place_is_not_removed(tmp_path: Path) -> None:
 def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("dear to somebody")
-    assert "not a socket" in refused(path)
+    assert "not a socket" in no_listener(path)
     assert path.read_text() == "dear to somebody"
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
-    assert "not a socket" in refused(link)
+    assert "not a socket" in no_listener(link)
     assert link.is_symlink()
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/s", "/tmp/" + "x" * 200, "a\0b"])
 def test_a_path_that_cannot_be_had_is_refused(path: str) -> None:
-    assert refused(path).startswith("cannot listen on ")
+    assert no_listener(path).startswith("cannot listen on ")
 
 
 def test_a_unix_client_is_served_and_named_in_the_log(tmp_path: Path) -> None:
@@ -229,7 +224,7 @@ def test_idle_clients_are_dropped_only_if_asked_and_busy_ones_stay() -> None:
     pytest.fail("this test was held up for 20 seconds")
 
 
-def dropped(entry: MutableMapping[str, Any], client: TcpClient) -> bool:
+def dropped(entry: Mapping[str, object], client: TcpClient) -> bool:
     """Whether it tells that this client was dropped."""
     return entry["event"] == "client dropped" and entry["client"] == client.name
 

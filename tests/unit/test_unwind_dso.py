@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 from itertools import pairwise
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.kernel.entry_unwind import entry_unwind_image
+from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, X86_64
-from kdump_gdbserver.domain.symbols.orc import OrcFormat, OrcKind, OrcRegister, OrcRow
+from kdump_gdbserver.domain.kernel.orc import OrcFormat, OrcKind, OrcRegister
+from kdump_gdbserver.domain.symbols.orc import OrcRow
 from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.cfi_machine import RSP, Caller, Machine, UnwindTable
-from tests.support.orc_writer import write_orc, write_tables
+from tests.support.fake_dump import FakeSymbolFile
+from tests.support.orc_writer import HEADERS, write_orc, write_tables
 
 BASE = 0x6B64_756D_7000_0000
 TEXT = 0xFFFFFFFF81C00000
@@ -38,6 +42,7 @@ PT_REGS = (
 ).split()
 KERNEL_CS, USER_CS = 0x10, 0x33
 BASES = {
+    OrcRegister.AX: "rax",
     OrcRegister.DX: "rdx",
     OrcRegister.DI: "rdi",
     OrcRegister.BP: "rbp",
@@ -74,7 +79,7 @@ def many_rows(draw: st.DrawFn) -> list[OrcRow]:
             st.one_of(
                 known_rows(TEXT + marks[i], TEXT + marks[i + 1]),
                 st.sampled_from((OrcKind.END_OF_STACK, OrcKind.UNDEFINED)).map(
-                    lambda kind, i=i: OrcRow(TEXT + marks[i], TEXT + marks[i + 1], kind)
+                    functools.partial(OrcRow, TEXT + marks[i], TEXT + marks[i + 1])
                 ),
             )
         )
@@ -102,7 +107,9 @@ def stack_of(row: OrcRow, machine: Machine) -> int:
 
 
 def symbol(table: UnwindTable, name: str) -> range:
-    (found,) = table.elf.get_section_by_name(".symtab").get_symbol_by_name(name)
+    symbols = table.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    (found,) = symbols.get_symbol_by_name(name) or []
     return range(found["st_value"], found["st_value"] + found["st_size"])
 
 
@@ -134,7 +141,11 @@ def test_a_row_unwinds_as_the_kernel_does_it(row: OrcRow, seed: int) -> None:
         assert (caller.pc, caller.registers[RSP]) == (machine.word(stack - 8), stack)
         return
     # In two steps, the second of which is a signal frame with its exact pc.
+    assert caller.pc is not None
     assert caller.pc in symbol(table, "return_from_interrupt")
+    assert caller.registers[RSP] == iret & MASK
+    for name in ("cs", "eflags", "ss"):
+        assert caller.registers[DWARF[name]] == machine.registers[DWARF[name]]
     assert table.fde_at(caller.pc) is table.fde_at(caller.pc - 1)
     machine.registers = dict(caller.registers)
     interrupted = unwound(table, caller.pc, machine)
@@ -161,6 +172,8 @@ def test_from_user_mode_the_stack_ends_there(row: OrcRow, seed: int, level: int)
     # Debuggers look a return address up by the byte before it.
     assert caller.pc is not None
     assert {caller.pc, caller.pc - 1} <= set(symbol(table, "user_mode"))
+    for place, name in enumerate(("cs", "eflags", "rsp", "ss"), start=1):
+        assert caller.registers[DWARF[name]] == machine.word(iret + 8 * place), name
     machine.registers = dict(caller.registers)
     assert unwound(table, caller.pc - 1, machine).pc is None
 
@@ -195,6 +208,19 @@ def test_code_below_the_kernel_is_a_user_program_or_a_jump_astray(pc: int, seed:
     assert {caller.pc, caller.pc - 1} <= set(symbol(table, "user_mode"))
 
 
+@given(st.sets(st.integers(0, 1 << 57), min_size=1, max_size=5), st.integers(0))
+def test_where_a_cpu_was_in_user_mode_its_stack_ends(pcs: set[int], seed: int) -> None:
+    machine = machine_of(seed)
+    machine.registers[DWARF["cs"]] = USER_CS
+    table = UnwindTable(unwind_image([], BASE, pcs))
+    for pc in pcs:
+        for at in (pc - 1, pc, pc + 1):
+            if 0 < at < 1 << 56:
+                assert (unwound(table, at, machine).pc is None) == (at in pcs)
+            else:
+                assert table.fde_at(at) is None
+
+
 def test_what_dwarf_cannot_say_is_left_out() -> None:
     odd = [
         OrcRow(TEXT, TEXT + 4, OrcKind.CALL, OrcRegister.PREV_SP, 8),
@@ -217,6 +243,7 @@ def test_the_image_is_one_segment_at_its_address_that_holds_all() -> None:
     assert elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"] <= len(image)
     for name in (".text", ".eh_frame"):
         section = elf.get_section_by_name(name)
+        assert section is not None
         assert section["sh_addr"] == BASE + section["sh_offset"]
         assert section["sh_offset"] + section["sh_size"] <= len(image)
 
@@ -234,12 +261,16 @@ FUNCTIONS = {  # name: rows of 16 bytes each, with padding after them
     "some_c_function": (CALL, CALL),
 }
 IN_ENTRY_TEXT = 3
+HEADER_AT = 0xFFFFFFFF82C00000
 
 
 def kernel(
-    orc_format: OrcFormat, names: dict[str, str] | None = None
+    orc_format: OrcFormat, names: dict[str, str] | None = None, header: bytes | None = None
 ) -> tuple[dict[int, bytes], dict[str, int]]:
-    """Return memory segments and symbols; `names` renames functions."""
+    """Return memory segments and symbols; `names` renames functions.
+
+    `header` is the ORC header, by default that of the format, where it can have one.
+    """
     rows: list[OrcRow] = []
     symbols: dict[str, int] = {}
     at = TEXT
@@ -253,6 +284,10 @@ def kernel(
     segments, ips, entries = write_orc(rows, orc_format)
     symbols |= {"__start_orc_unwind_ip": ips[0], "__stop_orc_unwind_ip": ips[1]}
     symbols |= {"__start_orc_unwind": entries[0], "__stop_orc_unwind": entries[1]}
+    header = HEADERS.get(orc_format) if header is None else header
+    if header is not None:
+        symbols["__start_orc_header"] = HEADER_AT
+        segments[HEADER_AT] = header
     size = IN_ENTRY_TEXT * (0x20 + PADDING)
     symbols |= {"__entry_text_start": TEXT, "__entry_text_end": TEXT + size}
     return segments, symbols
@@ -261,15 +296,34 @@ def kernel(
 def symbols_of(memory: AddressSpace, symbols: dict[str, int]) -> KernelSymbols:
     return KernelSymbols(
         memory,
-        Vmcoreinfo.parse(b"OSRELEASE=6.6.0\n"),
+        Vmcoreinfo.parse(f"SYMBOL(_stext)={TEXT:x}\n".encode()),
         X86_64,
-        lambda names: {name: symbols[name] for name in names if name in symbols},
+        FakeSymbolFile({**symbols, "_stext": TEXT}),
     )
 
 
 def image_of(segments: dict[int, bytes], symbols: dict[str, int]) -> bytes | None:
     memory = SegmentedAddressSpace(segments)
-    return entry_unwind_image(memory, symbols_of(memory, symbols), X86_64, BASE)
+    try:
+        return entry_unwind_image(memory, symbols_of(memory, symbols), X86_64, BASE)
+    except NoUnwindDataError:
+        return None
+
+
+@pytest.mark.parametrize("orc_format", [OrcFormat.SIGNAL_END, OrcFormat.TYPES])
+def test_without_a_header_the_format_is_known_by_the_entries(orc_format: OrcFormat) -> None:
+    segments, symbols = kernel(orc_format)
+    with_header = image_of(segments, symbols)
+    assert with_header is not None
+    del symbols["__start_orc_header"]
+    assert image_of(segments, symbols) == with_header
+
+
+def test_an_unknown_header_is_no_cause_to_guess() -> None:
+    segments, symbols = kernel(OrcFormat.TYPES, header=b"kdump" * 4)
+    memory = SegmentedAddressSpace(segments)
+    with pytest.raises(NoUnwindDataError, match=f"unknown format, {b'kdump'.hex() * 4}"):
+        entry_unwind_image(memory, symbols_of(memory, symbols), X86_64, BASE)
 
 
 @pytest.mark.parametrize("orc_format", OrcFormat)
@@ -315,7 +369,8 @@ def test_without_the_tables_or_the_entry_code_there_is_no_image(name: str) -> No
 def test_other_architectures_have_no_image() -> None:
     segments, symbols = kernel(OrcFormat.TYPES)
     memory = SegmentedAddressSpace(segments)
-    assert entry_unwind_image(memory, symbols_of(memory, symbols), AARCH64, BASE) is None
+    with pytest.raises(NoUnwindDataError, match=r"^$"):
+        entry_unwind_image(memory, symbols_of(memory, symbols), AARCH64, BASE)
 
 
 @given(st.data(), st.sampled_from(OrcFormat))

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.support.note_writer import note
+
 PAGE = 4096
 X86_64_MACHINE = 62
 AARCH64_MACHINE = 183
@@ -26,18 +28,6 @@ RISCV64_REGISTERS = (
     "epc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 "
     "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6"
 ).split()
-
-
-def note(name: bytes, kind: int, descriptor: bytes) -> bytes:
-    """One ELF note."""
-    padded = name + b"\0"
-    return b"".join(
-        (
-            struct.pack("<III", len(padded), len(descriptor), kind),
-            padded.ljust(-(-len(padded) // 4) * 4, b"\0"),
-            descriptor.ljust(-(-len(descriptor) // 4) * 4, b"\0"),
-        )
-    )
 
 
 def prstatus(pid: int, registers: Mapping[str, int], order: Sequence[str]) -> bytes:

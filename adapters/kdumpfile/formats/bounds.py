@@ -1,4 +1,4 @@
-"""What is in a dump file, as far as readers of memory ask: which bytes, which pages."""
+"""Which bytes and pages of memory a dump file holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Bounds(Protocol):
     def is_torn(self, address: int, length: int) -> bool:
         """Whether the file ends within these bytes, which lie in one page.
 
-        libkdumpfile takes the rest of them for zeros.
+        libkdumpfile reads the rest as zeros.
         """
 
 
@@ -36,7 +36,7 @@ class HeldPages(Bounds, Protocol):
 
     @property
     def end(self) -> int:
-        """The page frame behind the last."""
+        """The page frame after the last."""
 
     def first_with(self, flag: int) -> int | None:
         """Return a frame whose page has a flag, None when there is none among the first."""

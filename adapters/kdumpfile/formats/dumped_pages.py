@@ -18,11 +18,10 @@ _LOOKED_AT = 1 << 16
 class DumpedPages:
     """Tells for each page whether it was dumped and is still in the file.
 
-    libkdumpfile is only asked for pages that are there, for two reasons. What is behind
-    the end of a truncated file it takes for zeros: of a page that was stored without
-    compression it would show 4 KiB of them. And version 0.5.1 (Debian 12) puts its page
-    cache out of order each time that it refuses a page; after a thousand or two of them
-    it crashes.
+    libkdumpfile is only asked for pages that are there, for two reasons. It reads zeros beyond the
+    end of a truncated file, so an uncompressed page would appear as 4 KiB of zeros. And version
+    0.5.1 (Debian 12) corrupts its page cache each time it refuses a page; after one or two thousand
+    refusals it crashes.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class DumpedPages:
         return not size or size > self._page_size or len(self._read_at(offset, size)) < size
 
     def is_torn(self, address: int, length: int) -> bool:
-        """See `Bounds.is_torn`; of a compressed page that is cut nothing at all is read."""
+        """See `Bounds.is_torn`; nothing is read of a compressed page that is cut off."""
         frame, at = divmod(address, self._page_size)
         found = self._descriptor(frame) if self._truncated and self._is_dumped(frame) else None
         if found is None or found[1] != self._page_size:

@@ -8,7 +8,7 @@ from kdump_gdbserver.adapters.kdumpfile.formats.bounds import ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extent, Extents
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
 from kdump_gdbserver.domain.arch import ARCHITECTURES
-from kdump_gdbserver.domain.cpu_notes import parse_notes
+from kdump_gdbserver.domain.kernel.notes import parse_notes
 
 MAGIC = b"\x7fELF"
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from kdump_gdbserver.domain.errors import FaultReason
@@ -27,11 +27,14 @@ class Extents:
     """
 
     def __init__(self, segments: Iterable[Extent], lost: Iterable[Extent] = ()) -> None:
-        """Take what is in the file, and what is `lost` behind the file's end."""
+        """Take what is in the file, and what is `lost` beyond its end."""
         self._extents = _disjoint(segments)
         self._starts = [extent.start for extent in self._extents]
         self._lost = _disjoint(lost)
         self._lost_starts = [extent.start for extent in self._lost]
+
+    def __iter__(self) -> Iterator[Extent]:
+        return iter(self._extents)
 
     def find(self, address: int) -> Extent | None:
         """Return the extent that holds the byte at `address`."""

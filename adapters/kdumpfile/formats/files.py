@@ -33,8 +33,8 @@ class DumpFiles:
     def have_shrunk(self) -> bool:
         """Whether a file is shorter than when it was opened.
 
-        libkdumpfile reads on with positions of its own, and takes what is no longer there
-        for zeros. lseek(2) is the cheapest way to ask.
+        libkdumpfile keeps reading at its own positions, and reads zeros for missing bytes. lseek(2)
+        is the cheapest way to ask.
         """
         return any(os.lseek(file, 0, os.SEEK_END) < size for file, size in self._sizes)
 

@@ -16,8 +16,8 @@ _END_MARK = b"\xff" * _PIECE.size
 class FlattenedFile:
     """Reads a dump through its flattened form.
 
-    Pieces are looked up as far as reading needs: headers and notes come first in the
-    stream, and all pieces' headers of a large dump take as long as opening it.
+    Pieces are looked up only as far as needed: headers and notes come first in the stream, and
+    looking at every piece of a large dump takes as long as opening it.
     """
 
     def __init__(self, read_at: ReadAt, file_size: int) -> None:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
-from kdump_gdbserver.domain.cpu_notes import Note
+from kdump_gdbserver.domain.cpu_notes import prstatus_notes
+from kdump_gdbserver.domain.kernel.notes import Note
+
+# Those of all machines that Linux runs on with pages of 64 KiB at most.
+PAGE_SIZES = tuple(1 << shift for shift in range(12, 17))
 
 _PID_AT = 32  # of pr_pid in struct elf_prstatus of 64-bit machines (include/linux/elfcore.h)
 
@@ -20,12 +24,12 @@ class UnusableFileError(ValueError):
 class FileHeader:
     """The facts of a dump file's own header.
 
-    `machine` is uname's or ELF's name of the machine, None when the file does not tell.
-    `codec` names the compression of the pages, `extents` the physical memory that an
-    ELF dump holds, `held` the pages of a kdump-compressed one; `pages` reads their table.
-    `block_size` is that of a kdump-compressed file's pages, which need not be the machine's.
-    `frames` are the first page frame of this file, the one behind the last, and how many
-    the whole dump has; `identity` is the same in all parts of a dump.
+    `machine` is uname's or ELF's name of the machine, None when the file does not tell. `codec`
+    names the compression of the pages, `extents` the physical memory that an ELF dump holds, `held`
+    the pages of a kdump-compressed one; `pages` reads their table. `block_size` is that of a
+    kdump-compressed file's pages, which need not be the machine's. `frames` are the first page
+    frame of this file, the one after the last, and how many the whole dump has; `identity` is the
+    same in all parts of a dump.
     """
 
     form: str
@@ -56,7 +60,7 @@ class FileHeader:
         """
         if any(note.name == b"QEMU" for note in self.notes):
             return True
-        pids = [note.descriptor[_PID_AT : _PID_AT + 4] for note in self.notes if note.is_prstatus]
+        pids = [status[_PID_AT : _PID_AT + 4] for status in prstatus_notes(self.notes)]
         counted = [number.to_bytes(4, "little") for number in range(1, len(pids) + 1)]
         return self.form == "kdump" and self.machine is None and bool(pids) and pids == counted
 
@@ -76,4 +80,4 @@ class FileHeader:
     @property
     def prstatus_sizes(self) -> set[int]:
         """The sizes of the NT_PRSTATUS notes in bytes."""
-        return {len(note.descriptor) for note in self.notes if note.is_prstatus}
+        return {len(status) for status in prstatus_notes(self.notes)}

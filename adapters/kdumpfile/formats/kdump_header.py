@@ -11,7 +11,7 @@ from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIP
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
 from kdump_gdbserver.domain.arch import arch_named
-from kdump_gdbserver.domain.cpu_notes import Note, parse_notes
+from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
 # signature, header_version, six utsname fields, timestamp, status, block_size,
@@ -20,7 +20,7 @@ _HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
 # phys_base, dump_level, split, start_pfn, end_pfn, then offset and size of VMCOREINFO,
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
 _SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
-_STATUS_AT = 424  # behind signature, version, utsname and timestamp
+_STATUS_AT = 424  # after signature, version, utsname and timestamp
 _INCOMPLETE = 0x8
 # Bits of the header's status, and of each page's flags.
 CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
@@ -31,9 +31,9 @@ _PAGES_CHECKED = 512
 def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     """Read header, sub-header and notes.
 
-    The last pages are looked up, too, to tell whether `file_size` bytes hold them; not
-    so without it, in a flattened file, which tells that by its end.
-    Raises `UnusableFileError` when headers or bitmap are missing.
+    The last pages are looked up too, to tell whether `file_size` bytes hold them. A flattened file
+    has no `file_size`: its end mark tells. Raises `UnusableFileError` when headers or bitmap are
+    missing.
     """
     header = FileHeader("kdump")
     raw = read_at(0, _HEADER.size)
@@ -91,7 +91,7 @@ def _page_range(version: int, values: tuple[int, ...], pages: int) -> tuple[int,
 
 
 class _PageTable:
-    """The bitmap of dumped pages and the descriptors behind it.
+    """The bitmap of dumped pages and the descriptors that follow it.
 
     A descriptor follows for each set bit of the second bitmap, and the pages' data are
     written in the order of the descriptors.

@@ -15,10 +15,10 @@ _KEPT = 2048
 
 
 class PageBitmap:
-    """Bits by frame number, lowest bit first; its size in memory does not depend on the dump's.
+    """Bits by frame number, lowest bit first; its size in memory is the same for all dumps.
 
-    A machine with 16 TiB has 512 MiB of it. What has been cut off the file since it was
-    opened counts as set: reading the page then tells what is wrong.
+    A machine with 16 TiB has 512 MiB of bitmap. Bits cut off the file since it was opened count as
+    set: reading the page then says what is wrong.
     """
 
     def __init__(self, read_at: ReadAt, at: int, size: int) -> None:

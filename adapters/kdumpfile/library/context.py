@@ -34,7 +34,7 @@ class Context:
         self.lock: threading.RLock = shared.lock if shared else threading.RLock()
         self._pointer: int | None = pointer
         self._free = weakref.finalize(self, _free, functions, pointer, self.lock)
-        # Not at the end of the process: a thread that still reads would read what is freed.
+        # Not at exit: a thread that is still reading would read freed memory.
         self._free.atexit = False
 
     @classmethod
@@ -77,19 +77,18 @@ class Context:
             self.functions.free(text)
 
     def settle_translation(self) -> str | None:
-        """Set address translation up now; return libkdumpfile's words when it cannot be.
+        """Set up address translation now; return libkdumpfile's message if that fails.
 
-        Clones share it, and two of them setting it up at the same time would read half
-        of it.
+        Clones share it; if two set it up at the same time, one would see it half made.
         """
         if self.functions.kdump_get_addrxlat(self.pointer, None, None):
             return self.error
         return None
 
     def abandon(self) -> None:
-        """Forget the context without freeing it.
+        """Forget the context without freeing it, after opening has failed half-way.
 
-        After opening has failed half-way: libkdumpfile 0.5.1 then frees what it never made.
+        libkdumpfile 0.5.1 would free what it never allocated.
         """
         self._pointer = None
         self._free.detach()

@@ -11,11 +11,11 @@ from kdump_gdbserver.domain.page_tables import Translator
 
 
 class CheckedTranslator(Translator):
-    """A translator that tells what is not mapped from what is not known.
+    """A translator that tells unmapped addresses from unknown ones.
 
-    libkdumpfile takes what is behind the end of a file for zeros. An entry of which the file
-    has a part would lead to another page: such a translation is refused. Entries of which it
-    has nothing lead nowhere: there the fault says what is missing.
+    libkdumpfile reads zeros beyond the end of a file. An entry that is only partly in the file
+    would lead to another page, so that translation is refused. An entry that is wholly missing
+    leads nowhere; the fault then says what is missing.
     """
 
     def __init__(

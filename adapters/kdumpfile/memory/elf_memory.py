@@ -57,6 +57,6 @@ class ElfMemory(AddressSpace):
         return data
 
     def close(self) -> None:
-        """Let the file go once no read is under way."""
+        """Release the file once no read is in progress."""
         with self._lock:
             self._files = None

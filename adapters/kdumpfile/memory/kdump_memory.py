@@ -107,6 +107,6 @@ class KdumpAddressSpace(AddressSpace):
         )
 
     def close(self) -> None:
-        """Free the context once no read is under way."""
+        """Free the context once no read is in progress."""
         with self._lock:
             self.context.close()

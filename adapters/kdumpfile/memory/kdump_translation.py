@@ -88,7 +88,7 @@ class KdumpTranslation:
             translator.close()
 
     def _clone(self) -> Context:
-        # Clones share the set-up, and two of them at it at the same time would read half of it.
+        # Clones share the set-up; if two do it at the same time, one would see it half made.
         _ = self.trouble
         return self._context.clone()
 

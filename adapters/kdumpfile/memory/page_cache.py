@@ -20,7 +20,7 @@ class PageCache:
         self._limit = BYTES_KEPT // page_size
         self._pages: dict[int, bytes] = {}
         self._lock = threading.Lock()
-        self.get = self._pages.get  # safe without the lock: one step for the interpreter
+        self.get = self._pages.get  # safe without the lock: atomic under the GIL
 
     def put(self, address: int, page: bytes) -> None:
         """Keep a page; the oldest one goes when there are too many."""

@@ -36,8 +36,8 @@ class PageWalker(LibraryTranslator):
     ) -> None:
         """Take the context over; `root` is a page table's physical address.
 
-        `bounds`, where known, tells which tables are in the file: those behind the end of
-        one that was cut look to libkdumpfile as if nothing was mapped.
+        `bounds`, where known, tells which tables are in the file: to libkdumpfile, tables beyond
+        the end of a cut file look as if nothing was mapped.
         """
         super().__init__(context, page_size)
         self._bounds = bounds
@@ -100,7 +100,7 @@ class PageWalker(LibraryTranslator):
         return self._failed(address, status, tuple(entries), span)
 
     def _unread_span(self, entries: tuple[TableEntry, ...]) -> int:
-        """Return how much the entry stands for that could not be read behind these."""
+        """Return the size that the unreadable entry after these stands for."""
         bits: int = self._bits[max(entries[-1].level - 2, 0) if entries else -1]
         return 1 << bits
 

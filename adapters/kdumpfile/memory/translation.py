@@ -37,7 +37,8 @@ _ANY_BITS = 64  # nothing is translated anyway
 
 def can_translate(functions: Bindings, arch: Arch) -> bool:
     """Whether this libaddrxlat knows the architecture's page tables."""
-    return bool(functions.addrxlat_pte_format(arch.kdumpfile_name.encode()) > 0)
+    name = arch.kdumpfile_name.encode()
+    return bool(name and functions.addrxlat_pte_format(name) > 0)
 
 
 def form_of(arch: Arch, method: Method) -> TableForm | None:
@@ -171,7 +172,7 @@ class ProcessTranslator(LibraryTranslator):
 
     @property
     def end(self) -> int:
-        """The first address behind the user half.
+        """The first address above the user half.
 
         The highest bit belongs to the kernel where addresses are sign-extended; aarch64
         has a table register for each half instead (Arm ARM, D8.2).

@@ -11,7 +11,7 @@ from .guest import FACTS_DISK_BYTES
 from .kernels import Kernel
 from .qemu import Qemu
 
-TIMEOUT_S = 400
+TIMEOUT_S = 240
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ class HostMakedumpfile:
         self._root = fetched("makedumpfile", packages, Suite(suite, X86_64.debian), libraries=True)
         loader = _library(self._root, "ld-linux-x86-64.so.2")
         folders = [self._root / sub / "x86_64-linux-gnu" for sub in ("usr/lib", "lib")]
-        self._start = [loader, "--library-path", ":".join(map(str, folders)),
+        self._start: list[str | Path] = [loader, "--library-path", ":".join(map(str, folders)),
                        self._root / "usr/bin/makedumpfile"]  # fmt: skip
 
     def rearrange(self, flattened: Path, target: Path) -> None:

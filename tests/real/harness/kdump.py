@@ -10,8 +10,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from . import facts
 from .boot import booted
@@ -25,9 +25,10 @@ from .outcome import CRASH, SPINNER_CPU, save, sparse_copy
 from .programs import Program, build, program_list
 
 OFFLINE_CPU = 1
+ATTEMPTS = 4
 DONE = "CAPTURE-DONE"
 DISK_BYTES = 2 << 30
-_PT_NOTE, _NT_PRSTATUS = 4, 1
+_PT_NOTE, _NT_PRSTATUS, _REGISTERS_AT = 4, 1, 112
 
 _CAPTURE_INIT = """\
 #!/bin/busybox sh
@@ -64,8 +65,7 @@ def make(kernel: Kernel, folder: Path) -> None:
     work = folder / "work"
     work.mkdir()
     _write_guest(kernel, folder / "sysroot", programs, work)
-    console = _crash_in_user_mode(kernel, work)
-    told = facts.parse((work / "facts").read_bytes())
+    console, told = _crash_in_user_mode(kernel, work)
     told["crash_pid"] = told["shell_pid"]
     save(folder, told, console)
     level = kernel.source.level
@@ -105,15 +105,23 @@ def _capture_guest(kernel: Kernel) -> Initramfs:
     return tree
 
 
-def _crash_in_user_mode(kernel: Kernel, work: Path, attempts: int = 4) -> str:
-    """Crash the guest, again if a timer tick had just taken the spinner out of user mode."""
-    for _ in range(attempts):
+def _crash_in_user_mode(
+    kernel: Kernel, work: Path, attempts: int = 4
+) -> tuple[str, dict[str, Any]]:
+    """The console and the facts of a crash that came while the spinner was in its loop.
+
+    Crashes again if a timer tick had just taken it out of user mode.
+    """
+    for _ in range(ATTEMPTS):
         console = _run(kernel, work)
+        told = facts.parse((work / "facts").read_bytes())
+        loop = range(*(told["programs"]["spinner"][end] for end in ("spin_begin", "spin_end")))
         with (work / "elf").open("rb") as vmcore:
-            notes = prstatus_notes(vmcore.read(1 << 20))
-            if any(kernel.machine.was_in_user_mode(note) for note in notes):
-                return console
-    raise HarnessError(f"no CPU was in user mode in {attempts} crashes")
+            notes = prstatus_registers(vmcore.read(1 << 20))
+        caught = any(word in loop for registers in notes for word in registers)
+        if caught or not kernel.machine.spins_at_crash:
+            return console, told
+    raise HarnessError(f"no CPU was in user mode in {ATTEMPTS} crashes")
 
 
 def _run(kernel: Kernel, work: Path) -> str:
@@ -122,11 +130,16 @@ def _run(kernel: Kernel, work: Path) -> str:
         return guest.console
 
 
-def prstatus_notes(head: bytes) -> Iterator[bytes]:
-    """The contents of each NT_PRSTATUS note, from the first bytes of a 64-bit ELF vmcore."""
+def prstatus_registers(head: bytes) -> list[tuple[int, ...]]:
+    """The registers in each NT_PRSTATUS note, from the first bytes of a 64-bit ELF vmcore.
+
+    They begin at byte 112 of struct elf_prstatus (include/linux/elfcore.h) on every machine here;
+    the last one is the flag that follows them.
+    """
     order = ">" if head[5] == 2 else "<"
     [first] = struct.unpack_from(f"{order}Q", head, 32)
     [count] = struct.unpack_from(f"{order}H", head, 56)
+    found = []
     for index in range(count):
         kind, _flags, at, _va, _pa, size = struct.unpack_from(
             f"{order}IIQQQQ", head, first + 56 * index
@@ -136,8 +149,10 @@ def prstatus_notes(head: bytes) -> Iterator[bytes]:
             name_size, size, note = struct.unpack_from(f"{order}III", head, at)
             at += 12 + (name_size + 3 & ~3)
             if note == _NT_PRSTATUS:
-                yield head[at : at + size]
+                words = (size - _REGISTERS_AT) // 8
+                found.append(struct.unpack_from(f"{order}{words}Q", head, at + _REGISTERS_AT))
             at += size + 3 & ~3
+    return found
 
 
 def flattened_size(path: Path) -> int:

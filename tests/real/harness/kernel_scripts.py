@@ -8,7 +8,8 @@ from pathlib import Path
 
 from .cache import cache_root, published, used
 from .errors import HarnessError
-from .packages import Apt, unpack, with_apt
+from .machines import X86_64
+from .packages import Apt, Suite, unpack, with_apt
 from .tools import find_tool, run
 
 _MARK = "<!-- end-c-headers -->"
@@ -36,7 +37,8 @@ def kernel_scripts(series: str, release: str) -> Path:
                 shutil.rmtree(scratch / "usr")
         return used(final)
 
-    return with_apt(build)
+    suite = Suite(X86_64.kernels[series].suite, X86_64.debian)
+    return with_apt(build, suite)
 
 
 def _extract_scripts(source: Path, into: Path) -> None:

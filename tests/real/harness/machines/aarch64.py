@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Compiler, KernelSource, Machine, Scenario, UserMode
+from .base import Compiler, KernelSource, Machine, Scenario
 
 # "max" has pointer authentication, here with QEMU's own quick algorithm: the kernel cannot tell.
 # cortex-a76 has none, but unlike cortex-a72 it has pages of 16 KiB.
@@ -27,7 +27,6 @@ AARCH64 = Machine(
     console="ttyAMA0",
     disk="virtio-blk-pci",
     user_mode="EL0t",
-    user_mode_note=UserMode(112 + 8 * 33, 0xF, 0),
     kernels={
         "6.1": KernelSource("bookworm", "6.1", "cloud-arm64"),
         # No makedumpfile up to 1.7.8 knows virtual addresses of 52 bits.
@@ -44,6 +43,7 @@ AARCH64 = Machine(
         "kdump": Scenario(_WITH_PAC, cpus=4, command_line="crashkernel=192M", memory_mib=768),
     },
     before_kexec=_BEFORE_KEXEC,
+    everyday=("6.1-panic", "6.1-nopac", "6.1-live", "6.1-kdump"),
     compiler=Compiler("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
     compiler32=Compiler("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
 )

@@ -11,30 +11,19 @@ from typing import Literal
 class KernelSource:
     """Where a kernel series comes from: the newest of `flavour` in Debian's suite `suite`.
 
-    The image packages are called linux-image-`series`SOMETHING-`flavour`. `runs_32_bits`: it
-    runs 32-bit programs, if the machine has a compiler for them. `tools` is the suite of busybox,
-    kexec and makedumpfile in its guests, `level` the dump level up to which that makedumpfile
-    knows this kernel, None if it does not know it at all.
+    The image packages are called linux-image-`series`SOMETHING-`flavour`. `listed`: its dumps are
+    in catalogue(). `runs_32_bits`: it runs 32-bit programs, if the machine has a compiler for
+    them. `tools` is the suite of busybox, kexec and makedumpfile in its guests, `level` the dump
+    level up to which that makedumpfile knows this kernel, None if it does not know it at all.
     """
 
     suite: str
     series: str
     flavour: str
+    listed: bool = True
     runs_32_bits: bool = True
     tools: str = "bookworm"
     level: int | None = 31
-
-
-@dataclass(frozen=True)
-class UserMode:
-    """How a register tells user mode: that at `offset` of an NT_PRSTATUS note, under `mask`.
-
-    Offsets are those of struct elf_prstatus, whose registers begin at byte 112.
-    """
-
-    offset: int
-    mask: int
-    value: int
 
 
 @dataclass(frozen=True)
@@ -61,12 +50,14 @@ class Machine:
 
     `debian` is Debian's name of it. `options` choose QEMU's machine, `disk` the device by which it
     shows a disk. `user_mode` is a regular expression that QEMU's "info registers" of a CPU in user
-    mode matches; `user_mode_note` tells the same of a note. `compiler32` builds `plain32`.
-    `static_pie`: the C library has what such programs start with. `paging`: QEMU can write dumps
-    with virtual addresses. `vmcoreinfo`: the machine has the device by which a kernel hands its
-    VMCOREINFO note to QEMU. `panic_stops`: a kernel that panics tells the machine, which stops,
-    and says no more on its console. `before_kexec` is shell text that mends what kexec-tools of
-    this machine finds in /proc/kallsyms and /proc/iomem; what it mounts there goes again.
+    mode matches. `spins_at_crash`: the spinner's CPU is found in user mode often enough to crash
+    until it is. `everyday` names the dumps that the everyday tests use, as "6.1-panic".
+    `compiler32` builds `plain32`. `static_pie`: the C library has what such programs start with.
+    `paging`: QEMU can write dumps with virtual addresses. `vmcoreinfo`: the machine has the device
+    by which a kernel hands its VMCOREINFO note to QEMU. `panic_stops`: a kernel that panics tells
+    the machine, which stops, and says no more on its console. `before_kexec` is shell text that
+    mends what kexec-tools of this machine finds in /proc/kallsyms and /proc/iomem; what it mounts
+    there goes again.
     """
 
     name: str
@@ -77,11 +68,12 @@ class Machine:
     console: str
     disk: str
     user_mode: str
-    user_mode_note: UserMode
     kernels: Mapping[str, KernelSource]
     scenarios: Mapping[str, Scenario]
     compiler: Compiler
+    everyday: tuple[str, ...] = ()
     compiler32: Compiler | None = None
+    spins_at_crash: bool = True
     static_pie: bool = True
     paging: bool = False
     vmcoreinfo: bool = True
@@ -89,9 +81,3 @@ class Machine:
     command_line: str = ""
     before_kexec: str = ""
     byte_order: Literal["little", "big"] = "little"
-
-    def was_in_user_mode(self, note: bytes) -> bool:
-        """Whether the NT_PRSTATUS `note` is of a CPU that ran a program."""
-        how = self.user_mode_note
-        register = int.from_bytes(note[how.offset : how.offset + 8], self.byte_order)
-        return register & how.mask == how.value

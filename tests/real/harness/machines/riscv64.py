@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Compiler, KernelSource, Machine, Scenario, UserMode
+from .base import Compiler, KernelSource, Machine, Scenario
 
 # kexec leaves out of the vmcore what is reserved within the memory, which is most of the kernel's
 # own; only the firmware's piece at the start cannot be read.
@@ -20,9 +20,8 @@ RISCV64 = Machine(
     console="ttyS0",
     disk="virtio-blk-pci",
     user_mode=r"pc +0000[0-7]",
-    user_mode_note=UserMode(112, 1 << 63, 0),
     kernels={
-        "6.12": KernelSource("trixie", "6.12", "riscv64", tools="trixie"),
+        "6.12": KernelSource("trixie", "6.12", "riscv64", tools="trixie", listed=False),
         # The newest makedumpfile knows no more of this kernel than which pages are zero.
         "7": KernelSource("forky", "7", "riscv64", tools="forky", level=1),
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Compiler, KernelSource, Machine, Scenario, UserMode
+from .base import Compiler, KernelSource, Machine, Scenario
 
 # The emulated CPU has five levels of page tables and needs no page-table isolation; the scenarios
 # differ in both, so that each kind of address space is met in a real dump.
@@ -21,7 +21,6 @@ X86_64 = Machine(
     console="ttyS0",
     disk="virtio-blk-pci",
     user_mode="CS =0033",
-    user_mode_note=UserMode(112 + 8 * 17, 0xFFFF, 0x33),
     kernels={
         "5.10": KernelSource("bullseye", "5.10", "cloud-amd64"),
         "6.1": KernelSource("bookworm", "6.1", "cloud-amd64"),
@@ -31,6 +30,7 @@ X86_64 = Machine(
         "7": KernelSource("trixie-backports", "7", "cloud-amd64", tools="forky", level=23),
     },
     scenarios=_SCENARIOS,
+    everyday=("6.1-panic", "6.1-kdump", "6.1-live", "6.12-panic", "6.12-kdump"),
     compiler=Compiler("gcc", "gcc libc6-dev"),
     compiler32=Compiler("gcc", "gcc libc6-dev"),
     paging=True,

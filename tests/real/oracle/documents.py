@@ -1,0 +1,28 @@
+"""Write docs/trust.md and the README's table from docs/trust.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.real.oracle import table
+
+TOP = Path(__file__).parents[3]
+RESULTS = TOP / "docs/trust.json"
+DOCUMENT = TOP / "docs/trust.md"
+README = TOP / "README.md"
+_MARKED = re.compile(r"(<!-- table: docs/trust.json -->\n\n).*?(\n<!-- end of table -->)", re.S)
+
+
+def made() -> dict[Path, str]:
+    """What each document must hold."""
+    told = json.loads(RESULTS.read_text())
+    rows = table.architectures(told)
+    readme = _MARKED.sub(lambda found: found[1] + rows + found[2], README.read_text())
+    return {DOCUMENT: table.document(told), README: readme}
+
+
+if __name__ == "__main__":
+    for path, text in made().items():
+        path.write_text(text)
