@@ -33,10 +33,10 @@ def printed(panicked: RealDump) -> dict[str, str]:
         "lx-dmesg",
         "p $lx_current().pid",
         "p $lx_current(2).comm",
+        "p $lx_thread_info($lx_current(2)).cpu",
         f"p $lx_per_cpu({queue}, 2).cpu",
         f"p $lx_per_cpu({queue}, 2).curr->comm",
         "p $lx_task_by_pid(1).comm",
-        "p $lx_thread_info($lx_current(2)).cpu",
     ]
     if series[0] != "6.1":  # its lx-timerlist knows an older timerqueue (fixed in 6.5)
         commands.append("lx-timerlist")
@@ -107,6 +107,7 @@ def test_per_cpu_variables(panicked: RealDump, printed: dict[str, str]) -> None:
     assert printed["p $lx_per_cpu(runqueues, 2).cpu"].strip().endswith("= 2")
     assert '"spin-user' in printed["p $lx_per_cpu(runqueues, 2).curr->comm"]
     assert '"init' in printed["p $lx_task_by_pid(1).comm"]
+    assert printed["p $lx_thread_info($lx_current(2)).cpu"].strip().endswith("= 2")
 
 
 def test_timers(printed: dict[str, str]) -> None:
