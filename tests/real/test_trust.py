@@ -14,12 +14,37 @@ from tests.real.oracle.run import compare
 # Set by `make test-everything`.
 _EVERYTHING = os.environ.get("KDUMP_TEST_EVERYTHING") == "1"
 
+_USER_PC = "the pc of a `user_mode` frame stands for the program's"
+_PAC = "gdb before 14 needs the gdb script to unwind through pointer authentication"
+# What is known to differ and not mended yet; it has to differ, so that the list grows old with
+# nothing in it.
+KNOWN = {
+    ("x86_64/6.1-panic", "kernel", "chains of CPUs"): _USER_PC,
+    ("x86_64/6.1-panic", "-k", "chains of tasks"): _USER_PC,
+    ("x86_64/6.12-panic", "kernel", "chains of CPUs"): _USER_PC,
+    ("x86_64/6.12-panic", "-k", "chains of tasks"): _USER_PC,
+    (
+        "x86_64/6.1-kdump",
+        "kernel",
+        "registers of CPUs",
+    ): "fs_base and gs_base of notes are left out",
+    ("aarch64/6.1-panic", "kernel", "chains of CPUs"): _PAC,
+    ("aarch64/6.1-panic", "-k", "chains of tasks"): _PAC,
+}
+
 
 @pytest.mark.parametrize("name", every_dump() if _EVERYTHING else QUICK)
 def test_every_answer_is_the_oracles(name: str) -> None:
     arch, release, scenario = parted(name)
     rows = compare(get_dump(release, scenario, arch), name, full=_EVERYTHING)
-    differing = [table.line(row) for row in rows if row["different"]]
-    assert not differing, "\n".join(differing)
+    found = {(name, row["mode"], row["check"]) for row in rows if row["different"]}
+    new = [
+        table.line(row)
+        for row in rows
+        if row["different"] and (name, row["mode"], row["check"]) not in KNOWN
+    ]
+    assert not new, "\n".join(new)
+    mended = {key for key in KNOWN if key[0] == name} - found
+    assert not mended, "take these out of KNOWN"
     compared = {row["mode"] for row in rows if row["equal"]}
     assert {"kernel", "-k", "-j"} <= compared
