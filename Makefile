@@ -24,7 +24,7 @@ IN_GDB := domain/__init__.py domain/arch domain/kernel domain/address_space.py \
 TESTS := $(wildcard tests/unit tests/gdb tests/gdb_script) tests/real
 PYTEST = $(IN) $(BIN)/python -m pytest -rs
 
-.PHONY: help setup demo test test-everything unit check bench real fuzz clean
+.PHONY: help setup demo test test-everything trust unit check bench real fuzz clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -44,6 +44,10 @@ test-everything: setup check ## as test, and on dumps of every architecture and 
 	@scripts/setup --optional $(OTHER_NEEDS)
 	KDUMP_GDBSERVER_EVERYTHING=1 scripts/test $(TESTS)
 	scripts/fuzz --short
+
+trust: setup ## compare every real dump with drgn and QEMU, and write docs/trust.md
+	@scripts/setup --optional $(OTHER_NEEDS)
+	scripts/trust --full
 
 unit: ## run the tests that need no dump and no gdb
 	@scripts/setup python

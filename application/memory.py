@@ -12,8 +12,6 @@ from kdump_gdbserver.domain.page_walk import PageWalk, RootTable
 from kdump_gdbserver.domain.virtual_memory import VirtualMemory
 from kdump_gdbserver.ports.crash_dump import CrashDump, Translation
 
-# Every architecture has the kernel in the upper half of the virtual addresses.
-KERNEL_HALF = 1 << 63
 _END = 1 << 64
 _UNKNOWN = "the kernel's form of page tables is not known; give its VMCOREINFO"
 # Faults that a page table itself reports; with any other a table is missing.
@@ -38,7 +36,8 @@ class DumpMemory:
     def kernel(self) -> AddressSpace:
         """Kernel virtual memory."""
         physical = self.dump.physical()
-        return VirtualMemory(physical, self._kernel_translator(physical), KERNEL_HALF, _END)
+        start = self.dump.facts.arch.kernel_start
+        return VirtualMemory(physical, self._kernel_translator(physical), start, _END)
 
     def process(self, root: RootTable) -> AddressSpace:
         """Virtual memory of one process, without the kernel's half.
@@ -60,7 +59,8 @@ class DumpMemory:
         With `root`, walk a process's page table to a user address. Raises `MemoryFault` when no
         page table is known.
         """
-        where = None if root is None or address >= KERNEL_HALF else self._where(root)
+        kernels = root is None or 0 < self.dump.facts.arch.kernel_start <= address
+        where = None if root is None or kernels else self._where(root)
         if self.tables is not None:
             if where is None:
                 return self._kernel_walker.walk(address)
@@ -102,7 +102,7 @@ class DumpMemory:
         for note in self.dump.cpu_notes():
             pc, found = note.registers.get(arch.pc, 0), arch.paging.of_cpu(note.control)
             # A table that does not map the running code is not the kernel's full table.
-            if found is not None and pc >= KERNEL_HALF and self._lead_to(found, pc, None):
+            if found is not None and pc >= arch.kernel_start and self._lead_to(found, pc, None):
                 return found
         return None
 

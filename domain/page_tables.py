@@ -104,7 +104,7 @@ class PageTables(Translator):
         self.root = root
         self.page_size = form.page_size
         self._physical = physical
-        self._byte_order: ByteOrder = byte_order
+        self._byte_order: ByteOrder = form.byte_order or byte_order
         self._upper = upper
         self._decode = _of_kernel(form.decode) if upper else form.decode
         self._cache = cache or TableCache()

@@ -27,7 +27,7 @@ _MAX_TRIES = 64
 _FIRST_LINE = b"OSRELEASE="
 _PAGE = 4096  # the smallest
 _LONGEST = 1 << 16  # VMCOREINFO_BYTES is one page
-_KERNEL_HALF, _END = 1 << 63, 1 << 64
+_END = 1 << 64
 _UTSNAME = 512  # bytes in which struct uts_namespace has its first strings
 
 
@@ -86,6 +86,6 @@ def _is_proved(info: Vmcoreinfo, physical: AddressSpace, arch: Arch) -> bool:
     walker = PageTables(tables.form, tables.root, physical, arch.byte_order)
     if walker.walk(tables.mapped_at).physical != tables.root:
         return False
-    memory = VirtualMemory(physical, walker, _KERNEL_HALF, _END)
+    memory = VirtualMemory(physical, walker, arch.kernel_start, _END)
     strings = memory.read(names, _UTSNAME).split(b"\0")
     return b"Linux" in strings and release.encode() in strings

@@ -78,7 +78,9 @@ class KdumpfileDump:
         """Return the CPUs' prstatus notes in the order of the dump."""
         with self._lock:
             if self._notes is None:
-                found = cpu_notes(self._headers[0].notes, self.facts.arch)
+                found = cpu_notes(
+                    self._headers[0].notes, self.facts.arch, self._headers[0].byte_order
+                )
                 self._notes = tuple(found) if found else self._notes_of_library()
             return self._notes
 

@@ -46,7 +46,8 @@ def read_facts(
         format=attributes.string("file.format") or headers[0].form,
         arch=arch,
         page_size=_page_size(paths[0], arch, attributes, vmcoreinfo, assumed_page_size),
-        cpu_count=attributes.number("cpu.number") or len(cpu_notes(headers[0].notes, arch) or ()),
+        cpu_count=attributes.number("cpu.number")
+        or len(cpu_notes(headers[0].notes, arch, headers[0].byte_order) or ()),
         hypervisor=_is_hypervisor(headers),
         release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,
         version=told(attributes.string("linux.uts.version")),

@@ -13,6 +13,7 @@ from kdump_gdbserver.adapters.kdumpfile.attach import attach, require_codec, set
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import choose_arch
+from kdump_gdbserver.adapters.kdumpfile.formats.elf_stub import make_stub, needs_stub
 from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
 from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import check_parts
@@ -85,18 +86,24 @@ class KdumpfileOpener:
         library = self.library
         with ExitStack() as undo:
             files: list[int] = []
+            headers: list[FileHeader] = []
+            handed: list[int] = []  # to the library
             with ExitStack() as opened:
                 for path in paths:
                     files.append(open_file(path))
                     opened.callback(os.close, files[-1])
-                open_files = DumpFiles(files)
+                for path, file in zip(paths, files, strict=True):
+                    headers.append(read_header(path, file))
+                    handed.append(make_stub(file) if needs_stub(headers[-1]) else file)
+                    if handed[-1] != file:
+                        opened.callback(os.close, handed[-1])
+                open_files = DumpFiles([*files, *(set(handed) - set(files))])
                 opened.pop_all()
             undo.callback(open_files.close)
-            headers = [read_header(path, file) for path, file in zip(paths, files, strict=True)]
             check_parts(paths, headers)
             info = Vmcoreinfo.parse(vmcoreinfo) if vmcoreinfo is not None else None
             chosen = choose_arch(paths[0], headers[0], arch, info)
-            context = attach(library, paths, files, headers, chosen)
+            context = attach(library, paths, handed, headers, chosen)
             undo.callback(context.close)
             facts_of = partial(read_facts, paths, context, headers, library=library)
             carried = info is not None or context.vmcoreinfo() or headers[0].vmcoreinfo

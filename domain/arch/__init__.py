@@ -10,11 +10,13 @@ from .arm import ARM
 from .i386 import I386
 from .loongarch64 import LOONGARCH64
 from .model import Arch, Feature, Register, RegisterLayout, Slot
+from .ppc64le import PPC64LE
 from .riscv64 import RISCV64
+from .s390x import S390X
 from .x86_64 import X86_64
 
 ARCHITECTURES: Dict[str, Arch] = {
-    arch.name: arch for arch in (X86_64, AARCH64, RISCV64, LOONGARCH64)
+    arch.name: arch for arch in (X86_64, AARCH64, RISCV64, PPC64LE, S390X, LOONGARCH64)
 }
 
 # What a 32-bit process is under a 64-bit kernel; no kernel of these can be opened.
@@ -37,7 +39,9 @@ __all__ = [
     "COMPAT",
     "I386",
     "LOONGARCH64",
+    "PPC64LE",
     "RISCV64",
+    "S390X",
     "X86_64",
     "Arch",
     "Feature",

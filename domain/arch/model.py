@@ -194,6 +194,8 @@ class Arch:
 
     `compat_of` is the name of the architecture whose kernel runs this one's programs, and
     `from_kernel` renames the registers that it keeps for them, where more than names differ.
+    `kernel_start` is the first address that the kernel's page tables map, the upper half's but
+    where kernel and processes have an address space each.
     """
 
     def __init__(
@@ -232,6 +234,7 @@ class Arch:
         process: Process = Process(),  # noqa: B008
         compat_of: str = "",
         from_kernel: Optional[FromKernel] = None,
+        kernel_start: int = 1 << 63,
     ) -> None:
         self.name = name
         self.gdb_name = gdb_name
@@ -266,6 +269,7 @@ class Arch:
         self.process = process
         self.compat_of = compat_of
         self.from_kernel = from_kernel
+        self.kernel_start = kernel_start
         self.pointer_mask = (1 << (8 * pointer_size)) - 1  # the largest address
         self._layouts: Dict[Tuple[str, ...], RegisterLayout] = {}
 
@@ -304,7 +308,9 @@ class Arch:
         test = self.process.is_user_mode
         return test is None or test(registers)
 
-    def note_registers(self, layout: NoteLayout, descriptor: bytes) -> Dict[str, int]:
+    def note_registers(
+        self, layout: NoteLayout, descriptor: bytes, byte_order: Optional[ByteOrder] = None
+    ) -> Dict[str, int]:
         """Return the registers of a note by gdb's names, unsigned.
 
         Notes keep segment registers and flags in 64 bits; what the architecture defines of
@@ -313,7 +319,9 @@ class Arch:
         slots = self.layout().by_name
         values: Dict[str, int] = {}
         for name, offset, size in layout.registers:
-            value = int.from_bytes(descriptor[offset : offset + size], self.byte_order)
+            value = int.from_bytes(
+                descriptor[offset : offset + size], byte_order or self.byte_order
+            )
             slot = slots.get(name)
             values[name] = value & ((1 << slot.register.bits) - 1) if slot else value
         return values

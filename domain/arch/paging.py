@@ -7,7 +7,7 @@ Levels are counted from 1, the lowest table, whose entries are pages. A table's 
 import enum
 from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..address_space import AddressSpace
+from ..address_space import AddressSpace, ByteOrder
 from ..vmcoreinfo import Vmcoreinfo
 
 _ALL = (1 << 64) - 1
@@ -46,10 +46,12 @@ class TableForm:
 
     `widths` are the bits of an address that are an index into the table of each level, the
     lowest first; `decode` tells what an entry (value, level) says. Addresses have `bits` bits:
-    those above are copies of the highest of them, or with `split` all set in one of two tables'
-    addresses and all clear in the other's. In a lowest table the page behind that of an entry
-    follows on it in memory, with the same permissions, when the bits of `run_mask` differ by
-    `run_step`. `windows` are mapped without tables.
+    those above are copies of the highest of them, or with `split` one of two tables has addresses
+    with `prefixes[0]` above, the processes', and the other those with `prefixes[1]`: by default
+    all clear and all set. Entries have `byte_order`, that of the machine if it is None. In a
+    lowest table the page behind that of an entry follows on it in memory, with the same
+    permissions, when the bits of `run_mask` differ by `run_step`. `windows` are mapped without
+    tables.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class TableForm:
         split: bool = False,
         bits: Optional[int] = None,
         windows: Tuple[Window, ...] = (),
+        byte_order: Optional[ByteOrder] = None,
+        prefixes: Optional[Tuple[int, int]] = None,
     ) -> None:
         self.page_shift = page_shift
         self.page_size = 1 << page_shift
@@ -73,6 +77,8 @@ class TableForm:
         self.split = split
         self.bits = page_shift + sum(widths) if bits is None else bits
         self.windows = windows
+        self.byte_order = byte_order
+        self.prefixes = prefixes or (0, _ALL >> self.bits)
 
     @property
     def levels(self) -> int:
@@ -95,7 +101,7 @@ class TableForm:
         """Whether the tables can map an address: with `split`, those of the upper half or not."""
         if not self.split:
             return (address + (1 << self.bits - 1)) & _ALL < 1 << self.bits
-        return address >> self.bits == (_ALL >> self.bits if upper else 0)
+        return address >> self.bits == self.prefixes[upper]
 
     def window(self, address: int) -> Optional[Window]:
         """Return the window that an address is in."""

@@ -19,6 +19,10 @@ def frame_image(ranges: Iterable[FrameRange], arch: Arch, base: int) -> bytes:
     """
     slots = arch.layout().slots
     numbers = {s.register.name: s.register.dwarf for s in slots if s.register.dwarf is not None}
+    # Where the pc has no number of its own, what stands for it is the return address's register.
+    for slot in slots:
+        if slot.register.role == "ra" and slot.register.dwarf is not None:
+            numbers.setdefault(arch.pc, slot.register.dwarf)
     frame = cfi.EhFrame(numbers[arch.pc])
     cies: dict[FrameRule, int] = {}
     for start, end, rule in ranges:

@@ -37,8 +37,8 @@ def known_registers(frame: Any) -> Dict[str, int]:
     """The general registers of a frame that are known, by name, unsigned."""
     arch = ARCHITECTURES[frame.architecture().name()]
     names = list(arch.user_frame.values()) + list(arch.user_thread)
-    if "regs" in names:
-        names += ["x%d" % n for n in range(31)]
+    for prefix in arch.user_frame.values():  # of a member that is an array
+        names += ["%s%d" % (prefix, n) for n in range(32)]
     registers = {}
     for name in names:
         try:

@@ -29,6 +29,11 @@ def architecture_name() -> str:
     return str(gdb.selected_frame().architecture().name())
 
 
+def byte_order() -> str:
+    """The target's."""
+    return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
+
+
 def require_kernel() -> None:
     """Raise KdumpError if the server shows a process, in which there is no kernel memory."""
     try:
@@ -50,4 +55,4 @@ def open_kernel() -> Kernel:
             "architecture %s is not supported (%s are)" % (name, ", ".join(sorted(ARCHITECTURES)))
         )
     arch = ARCHITECTURES[name]
-    return Kernel(GdbTypes(), Memory(read_target, clean=arch.clean), arch)
+    return Kernel(GdbTypes(), Memory(read_target, byte_order(), clean=arch.clean), arch)

@@ -172,6 +172,36 @@ def test_riscv64_registers_have_gdbs_names(script):
     assert arch.switch_registers(task) == expected
 
 
+def test_ppc64le_switch_frame_ends_in_its_registers(script):
+    sp, outer = 0xC000_0000_0726_B7F0, 0xC000_0000_0726_B9E0
+    size = 384
+    memory = FakeMemory(script)
+    regs = [300 + n for n in range(32)] + [0xC000_0000_0001_0000, 7] + [0] * 14
+    memory.map(sp, outer.to_bytes(8, "little") + bytes(outer - size - sp - 8)
+               + b"".join(value.to_bytes(8, "little") for value in regs))  # fmt: skip
+    member = script.memory.Member
+    layout = script.memory.Layout(
+        size, {"gpr": member(0, 256, "bytes"), "nip": member(256, 8), "ccr": member(264, 8)}
+    )
+    kernel = KernelOfLayouts(script, memory, {"struct pt_regs": layout})
+    registers = script.ppc64le.Ppc64le(kernel).switch_registers(
+        script.tasks.Task(0, {"saved.sp": sp})
+    )
+    expected = {f"r{n}": 300 + n for n in range(14, 32)}
+    assert registers == {**expected, "pc": 0xC000_0000_0001_0000, "cr": 7, "r1": outer}
+
+
+def test_s390x_switch_frame_is_that_of_the_abi(script):
+    sp = 0x37F_FFD8_BC00
+    memory = FakeMemory(script)
+    memory.map(sp, bytes(48) + b"".join((600 + n).to_bytes(8, "big") for n in range(10)))
+    layout = script.memory.Layout(128, {"gprs": script.memory.Member(48, 80, "bytes")})
+    kernel = KernelOfLayouts(script, memory, {"struct stack_frame": layout})
+    kernel.memory = script.memory.Memory(memory.fetch, "big")
+    registers = script.s390x.S390x(kernel).switch_registers(script.tasks.Task(0, {"saved.sp": sp}))
+    assert registers == {**{f"r{6 + n}": 600 + n for n in range(10)}, "pswa": 608}
+
+
 def test_pointer_tags_are_stripped(script):
     clean = script.aarch64.Aarch64.clean
     assert clean(0xF1FF_8000_0800_0000) == 0xFFFF_8000_0800_0000

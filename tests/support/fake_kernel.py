@@ -18,6 +18,8 @@ LINK_TEXT = {
     "x86_64": 0xFFFFFFFF81000000,
     "aarch64": 0xFFFF800008000000,
     "riscv64": 0xFFFFFFFF80000000,
+    "ppc64le": 0xC000000000000000,
+    "s390x": 0x100000,
 }
 ELSEWHERE = 0xFFFFFFFF80000000  # for kernels of which nothing more is tried
 # What only these kernels have at their beginning: the image's header, and where code follows.

@@ -39,6 +39,19 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
     ],
     "aarch64": [*((f"x{i}", 8) for i in range(31)), ("sp", 8), ("pc", 8), ("cpsr", 4)],
     "riscv64": [(name, 8) for name in _RISCV],
+    "ppc64le": [
+        *((f"r{i}", 8) for i in range(32)),
+        *(("pc", 8), ("msr", 8), ("cr", 4), ("lr", 8), ("ctr", 8), ("xer", 4)),
+        *(("orig_r3", 8), ("trap", 8)),
+    ],
+    "s390x": [
+        *(("pswm", 8), ("pswa", 8)),
+        *((f"r{i}", 8) for i in range(16)),
+        *((f"acr{i}", 4) for i in range(16)),
+        ("fpc", 4),
+        *((f"f{i}", 8) for i in range(16)),
+        ("orig_r2", 8),
+    ],
     "loongarch64": [*((f"r{i}", 8) for i in range(32)), ("orig_a0", 8), ("pc", 8), ("badv", 8)],
     "i386": [
         *((name, 4) for name in "eax ecx edx ebx esp ebp esi edi eip eflags".split()),
@@ -53,6 +66,8 @@ POINTS = {  # registers, each with the byte offset that the manual's order gives
     "x86_64": {"rip": 128, "eflags": 136, "cs": 140, "gs": 160, "st0": 164, "orig_rax": 276},
     "aarch64": {"x30": 240, "sp": 248, "pc": 256, "cpsr": 264},
     "riscv64": {"ra": 8, "sp": 16, "fp": 64, "t6": 248, "pc": 256},
+    "ppc64le": {"r1": 8, "pc": 256, "cr": 272, "lr": 276, "xer": 292, "orig_r3": 296},
+    "s390x": {"pswa": 8, "r15": 136, "acr0": 144, "fpc": 208, "f0": 212, "orig_r2": 340},
     "loongarch64": {"r1": 8, "r3": 24, "r31": 248, "orig_a0": 256, "pc": 264, "badv": 272},
     "i386": {"esp": 16, "eip": 32, "eflags": 36, "st0": 64, "fctrl": 144, "orig_eax": 176},
     "arm": {"sp": 52, "pc": 60, "cpsr": 64},
@@ -61,6 +76,8 @@ DUMP_NAMES = {
     "x86_64": {"rflags": "eflags", "rip": "rip", "orig_ax": "orig_rax"},
     "aarch64": {"pstate": "cpsr", "lr": "x30", "x7": "x7"},
     "riscv64": {"epc": "pc", "s0": "fp", "x1": "ra", "x31": "t6"},
+    "ppc64le": {"nip": "pc", "link": "lr", "ccr": "cr", "r1": "r1"},
+    "s390x": {"gpr15": "r15", "orig_gpr2": "orig_r2", "pswa": "pswa"},
     "loongarch64": {"era": "pc", "ra": "r1", "sp": "r3", "fp": "r22", "r4": "r4"},
     "i386": {"rax": "eax", "rip": "eip", "rsp": "esp", "orig_rax": "orig_eax", "cs": "cs"},
     "arm": {"x0": "r0", "x12": "r12", "x13": "sp", "x14": "lr", "pstate": "cpsr", "pc": "pc"},
@@ -69,6 +86,8 @@ OPTIONAL_SIZES = {
     "x86_64": {"avx": 16 * 16, "control": 5 * 8},
     "aarch64": {"fpu": 32 * 16 + 8, "tls": 8, "pauth": 16},
     "riscv64": {},
+    "ppc64le": {},
+    "s390x": {},
     "loongarch64": {"fpu": 32 * 8 + 8 * 1 + 4},
     "i386": {"sse": 8 * 16 + 4, "avx": 8 * 16},
     "arm": {"vfp": 32 * 8 + 4},
@@ -190,10 +209,11 @@ def test_a_kernel_of_the_architecture_can_be_told_from_others(arch: Arch) -> Non
             assert not set(arch.vmcoreinfo_marks) & set(other.vmcoreinfo_marks)
             assert arch.elf_machine != other.elf_machine
             assert arch.prstatus is None or arch.prstatus != other.prstatus
-            sizes = [each.prstatus.size for each in (arch, other) if each.prstatus]
+            each_size = ((each.byte_order, each.prstatus) for each in (arch, other))
+            sizes = [(order, status.size) for order, status in each_size if status]
             assert len(set(sizes)) == len(sizes)
     assert (1 << 8 * arch.pointer_size) - 1 == arch.pointer_mask
-    assert arch.triple.startswith(arch.name)
+    assert arch.triple.startswith({"ppc64le": "powerpc64le"}.get(arch.name, arch.name))
 
 
 def test_two_registers_of_one_name_are_refused() -> None:

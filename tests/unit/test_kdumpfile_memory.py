@@ -378,7 +378,7 @@ def test_closing_while_others_read(opener: KdumpfileOpener, tmp_path: Path, form
 
 
 WHAT_IS_FREED = """
-import sys
+import gc, sys
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.kdumpfile.formats import files
 from kdump_gdbserver.adapters.kdumpfile.library import context
@@ -389,6 +389,7 @@ files._close_all = lambda *numbers: (print("closed", flush=True), close(*numbers
 first, second = (KdumpfileOpener().open([sys.argv[1]]) for _ in range(2))
 spaces = [DumpMemory(first).kernel(), DumpMemory(second).kernel()]
 first.close()
+gc.collect()  # what nothing refers to any more may go at any time
 print("end", flush=True)
 """
 

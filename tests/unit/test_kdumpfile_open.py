@@ -373,11 +373,11 @@ def refusal(opener: KdumpfileOpener, path: str, arch: str | None = None) -> str:
         (b"\x7fELF\x01\x01" + bytes(100), "32-bit"),
         (elf_core([]), "without memory"),
         (elf_core([Segment(0, bytes(PAGE))])[:100], "truncated"),
-        (elf_core([Segment(0, bytes(PAGE))], machine=21), "'ppc64', which is not supported"),
+        (elf_core([Segment(0, bytes(PAGE))], machine=20), "'ppc', which is not supported"),
         (elf_core([Segment(0, bytes(PAGE))]).replace(b"\x04\x00\x3e", b"\x02\x00\x3e"), "no core"),
         (kdump({0: bytes(PAGE)}, 8)[:300], "truncated"),
         (kdump({0: bytes(PAGE)}, 8)[:9000], "truncated"),
-        (kdump({0: bytes(PAGE)}, 8, Kdump(machine=b"s390x")), "'s390x', which is not supported"),
+        (kdump({0: bytes(PAGE)}, 8, Kdump(machine=b"ia64")), "'ia64', which is not supported"),
         (
             kdump({0: bytes(PAGE)}, 8, Kdump(machine=b"")),
             "give --arch (" + KNOWN + ")",

@@ -48,12 +48,18 @@ def memory_of(*writers: TableWriter, data: dict[int, bytes] | None = None) -> Co
 
 
 def kernel_address(form: TableForm, low: int) -> int:
-    """Return an address of the upper half that has these low bits."""
-    return (-1 << form.bits - (0 if form.split else 1)) & ALL | low
+    """Return an address of the kernel's that has these low bits, behind what needs no tables."""
+    if form.windows:
+        low |= 1 << form.bits - 1
+    if form.split:
+        return form.prefixes[1] << form.bits | low
+    return -1 << form.bits - 1 & ALL | low
 
 
 def tables_of(writer: TableWriter, upper: bool = True) -> PageTables:
-    return PageTables(writer.paging.form, writer.root, memory_of(writer), upper=upper)
+    paging = writer.paging
+    memory = memory_of(writer)
+    return PageTables(paging.form, writer.root, memory, paging.byte_order, upper=upper)
 
 
 def mappings(
@@ -265,7 +271,7 @@ def test_what_no_table_covers_is_not_mapped(paging: Paging) -> None:
             assert (walk.entries, walk.fault) == ((), FaultReason.UNMAPPED)
             with pytest.raises(MemoryFault, match="too big"):
                 tables.run(address, address + 8)
-    if form.split:
+    if form.split and form.prefixes[1]:
         assert tables_of(writer, upper=True).walk(0).entries == ()
         assert tables_of(writer, upper=False).walk(ALL).entries == ()
 

@@ -127,9 +127,9 @@ def test_the_stop_reply_gives_thread_core_pc_and_sp(arch: Arch) -> None:
     slots = arch.layout().by_name
     expedited = b"%x:%b;%x:%b;" % (
         slots[arch.sp].number,
-        b"7856".ljust(2 * arch.pointer_size, b"0"),
+        (0x5678).to_bytes(arch.pointer_size, arch.byte_order).hex().encode(),
         slots[arch.pc].number,
-        b"3412".ljust(2 * arch.pointer_size, b"0"),
+        (0x1234).to_bytes(arch.pointer_size, arch.byte_order).hex().encode(),
     )
     assert b"T05" + expedited + b"thread:2;core:3;" == debugger.data(b"?")
     debugger.start(*GDB)

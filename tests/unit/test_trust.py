@@ -86,7 +86,7 @@ _QEMU = {
     "riscv64": (
         " pc       ffffffff80dd3108\n mhartid  0000000000000000\n"
         " x0/zero  0000000000000000 x8/s0    0000000000000007",
-        {"pc": 0xFFFFFFFF80DD3108, "zero": 0, "fp": 7},
+        {"pc": 0xFFFFFFFF80DD3108, "fp": 7},
     ),
     "s390x": (
         "PSW=mask 0002000180000000 addr 000000000010fdee cc 02\n"

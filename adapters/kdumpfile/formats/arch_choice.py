@@ -52,10 +52,11 @@ def _named_by_user(path: str, wanted: str | None) -> Arch | None:
 
 def detect_arch(header: FileHeader, vmcoreinfo: Vmcoreinfo | None) -> Arch | None:
     """Work the architecture out from VMCOREINFO, else from the notes."""
-    found = arch_of_vmcoreinfo(vmcoreinfo) if vmcoreinfo is not None else None
+    order = header.byte_order
+    found = arch_of_vmcoreinfo(vmcoreinfo, order) if vmcoreinfo is not None else None
     if found is None and header.vmcoreinfo:
         try:
-            found = arch_of_vmcoreinfo(Vmcoreinfo.parse(header.vmcoreinfo))
+            found = arch_of_vmcoreinfo(Vmcoreinfo.parse(header.vmcoreinfo), order)
         except InputError:
             found = None  # damaged; the notes may still tell
-    return found or arch_of_prstatus(header.prstatus_sizes)
+    return found or arch_of_prstatus(header.prstatus_sizes, order)

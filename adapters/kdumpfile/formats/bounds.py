@@ -6,9 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.errors import FaultReason
 
 ReadAt = Callable[[int, int], bytes]  # (offset, length), short at the end of the file
+# Byte orders, as the struct module writes them.
+MARKS: dict[ByteOrder, str] = {"little": "<", "big": ">"}
 
 
 class Bounds(Protocol):

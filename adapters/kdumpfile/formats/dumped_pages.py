@@ -6,11 +6,12 @@ import itertools
 import struct
 from collections.abc import Sequence
 
-from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, ReadAt
+from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, HeldPages, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
 from kdump_gdbserver.domain.errors import FaultReason
 
-PAGE_DESCRIPTOR = struct.Struct("<QIIQ")  # offset, size, flags, page_flags
+# Of each byte order: offset, size, flags, page_flags.
+PAGE_DESCRIPTORS = {order: struct.Struct(mark + "QIIQ") for order, mark in MARKS.items()}
 _SAMPLE = 256
 _LOOKED_AT = 1 << 16
 
@@ -33,6 +34,7 @@ class DumpedPages:
         page_size: int,
         frames: tuple[int, int, int],
         truncated: bool,
+        descriptor: struct.Struct,
     ) -> None:
         """Take the bitmap of dumped pages and where their descriptors begin (file offset).
 
@@ -45,6 +47,7 @@ class DumpedPages:
         self.first = frames[0]
         self.end = min(frames[1], len(bitmap))
         self._truncated = truncated
+        self._layout = descriptor
 
     def available(self, address: int, length: int) -> int:
         """Return how many bytes from `address` on precede the first page that is missing."""
@@ -107,11 +110,11 @@ class DumpedPages:
 
     def _descriptor(self, frame: int) -> tuple[int, int, int] | None:
         index = self._bitmap.rank(frame) - self._bitmap.rank(self.first)
-        at = self._descriptors_at + index * PAGE_DESCRIPTOR.size
-        raw = self._read_at(at, PAGE_DESCRIPTOR.size)
-        if len(raw) < PAGE_DESCRIPTOR.size:
+        at = self._descriptors_at + index * self._layout.size
+        raw = self._read_at(at, self._layout.size)
+        if len(raw) < self._layout.size:
             return None
-        offset, size, flags, _ = PAGE_DESCRIPTOR.unpack(raw)
+        offset, size, flags, _ = self._layout.unpack(raw)
         return offset, size, flags
 
 

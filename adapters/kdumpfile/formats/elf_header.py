@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import struct
 
-from kdump_gdbserver.adapters.kdumpfile.formats.bounds import ReadAt
+from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extent, Extents
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import ARCHITECTURES
 from kdump_gdbserver.domain.kernel.notes import parse_notes
 
 MAGIC = b"\x7fELF"
-_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-_PHDR = struct.Struct("<IIQQQQQQ")
+_EHDR = {order: struct.Struct(f"{mark}16sHHIQQQIHHHHHH") for order, mark in MARKS.items()}
+_PHDR = {order: struct.Struct(f"{mark}IIQQQQQQ") for order, mark in MARKS.items()}
+_EHDR_SIZE = 64
+_ORDERS: dict[int, ByteOrder] = {1: "little", 2: "big"}  # of e_ident[EI_DATA]
 _PT_LOAD = 1
 _PT_NOTE = 4
 _ET_CORE = 4
@@ -26,8 +29,6 @@ _MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
     3: "i386",
     8: "mips",
     20: "ppc",
-    21: "ppc64",
-    22: "s390x",
     40: "arm",
     43: "sparc64",
     50: "ia64",
@@ -38,30 +39,42 @@ _MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
 def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
     """Read the headers and notes of an ELF core.
 
-    Raises `UnusableFileError` for any other ELF file, and for a big-endian or 32-bit one.
+    Raises `UnusableFileError` for any other ELF file, and for a 32-bit one.
     """
-    raw = read_at(0, _EHDR.size)
-    if len(raw) < _EHDR.size:
+    raw = read_at(0, _EHDR_SIZE)
+    if len(raw) < _EHDR_SIZE:
         raise UnusableFileError("the file ends inside its ELF header (truncated)")
-    if raw[4] != 2 or raw[5] != 1:
-        raise UnusableFileError("it is a 32-bit or big-endian ELF file, which is not supported")
-    fields = _EHDR.unpack(raw)
+    order = _ORDERS.get(raw[5])
+    if raw[4] != 2 or order is None:
+        raise UnusableFileError("it is a 32-bit ELF file, which is not supported")
+    fields = _EHDR[order].unpack(raw)
     kind, machine, phoff, shoff, entry_size, count = (fields[i] for i in (1, 2, 5, 6, 9, 10))
     section_size, sections = fields[11:13]
     if kind != _ET_CORE:
         raise UnusableFileError("it is an ELF file but no core dump (a kernel image or a program?)")
     _check_sections(shoff, section_size, sections, file_size)
     if count == _PN_XNUM and shoff:
-        count = int.from_bytes(read_at(shoff + _SH_INFO, 4), "little")
+        count = int.from_bytes(read_at(shoff + _SH_INFO, 4), order)
     table = read_at(phoff, count * entry_size)
-    if entry_size != _PHDR.size or len(table) < count * entry_size:
+    phdr = _PHDR[order]
+    if entry_size != phdr.size or len(table) < count * entry_size:
         raise UnusableFileError("the file ends inside its program headers (truncated)")
-    header = FileHeader("elf", machine=_MACHINES.get(machine, f"ELF machine {machine}"))
-    segments = list(_PHDR.iter_unpack(table))
+    header = FileHeader("elf", order, machine=_machine(machine, order))
+    segments = list(phdr.iter_unpack(table))
     if not any(segment[0] == _PT_LOAD for segment in segments):
         raise UnusableFileError("it is an ELF core without memory (no PT_LOAD segment)")
     _read_segments(header, segments, read_at, file_size)
     return header
+
+
+def _machine(number: int, order: ByteOrder) -> str | None:
+    """The architecture's name; None for one whose kernels have another byte order than the file.
+
+    Such a file may be QEMU's of a machine whose firmware a CPU was in; the user must tell.
+    """
+    name = _MACHINES.get(number, f"ELF machine {number}")
+    known = ARCHITECTURES.get(name)
+    return name if known is None or known.byte_order == order else None
 
 
 def _check_sections(offset: int, size: int, count: int, file_size: int) -> None:
@@ -93,6 +106,6 @@ def _read_segments(
             held.append(Extent(physical, physical + there, offset))
             if there < in_file:
                 lost.append(Extent(physical + there, physical + in_file, offset + there))
-    header.notes = [note for area in notes for note in parse_notes(area)]
+    header.notes = [note for area in notes for note in parse_notes(area, header.byte_order)]
     header.extents = Extents(held, lost)
     header.truncated = bool(lost)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import HeldPages, Pages
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extents
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.cpu_notes import prstatus_notes
 from kdump_gdbserver.domain.kernel.notes import Note
 
@@ -24,15 +25,17 @@ class UnusableFileError(ValueError):
 class FileHeader:
     """The facts of a dump file's own header.
 
-    `machine` is uname's or ELF's name of the machine, None when the file does not tell. `codec`
-    names the compression of the pages, `extents` the physical memory that an ELF dump holds, `held`
-    the pages of a kdump-compressed one; `pages` reads their table. `block_size` is that of a
-    kdump-compressed file's pages, which need not be the machine's. `frames` are the first page
-    frame of this file, the one after the last, and how many the whole dump has; `identity` is the
-    same in all parts of a dump.
+    `byte_order` is the file's own: QEMU writes that which a CPU was in, which need not be the
+    kernel's. `machine` is uname's or ELF's name of the machine, None when the file does not tell.
+    `codec` names the compression of the pages, `extents` the physical memory that an ELF dump
+    holds, `held` the pages of a kdump-compressed one; `pages` reads their table. `block_size` is
+    that of a kdump-compressed file's pages, which need not be the machine's. `frames` are the
+    first page frame of this file, the one after the last, and how many the whole dump has;
+    `identity` is the same in all parts of a dump.
     """
 
     form: str
+    byte_order: ByteOrder = "little"
     machine: str | None = None
     notes: Sequence[Note] = ()
     dump_level: int | None = None

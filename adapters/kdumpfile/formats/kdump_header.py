@@ -1,4 +1,4 @@
-"""kdump-compressed headers (makedumpfile's diskdump_mod.h; the 64-bit little-endian layout)."""
+"""kdump-compressed headers (makedumpfile's diskdump_mod.h; the 64-bit layout)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import functools
 import struct
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
-from kdump_gdbserver.adapters.kdumpfile.formats.bounds import ReadAt
-from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIPTOR, DumpedPages
+from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
+from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIPTORS, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import arch_named
 from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
 # signature, header_version, six utsname fields, timestamp, status, block_size,
 # sub_hdr_size, bitmap_blocks, max_mapnr
-_HEADER = struct.Struct("<8si65s65s65s65s65s65s6x16xIiiII")
+_HEADER = "8si65s65s65s65s65s65s6x16xIiiII"
 # phys_base, dump_level, split, start_pfn, end_pfn, then offset and size of VMCOREINFO,
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
-_SUB_HEADER = struct.Struct("<QiiQQQQQQQQQQQ")
+_SUB_HEADER = "QiiQQQQQQQQQQQ"
 _STATUS_AT = 424  # after signature, version, utsname and timestamp
 _INCOMPLETE = 0x8
 # Bits of the header's status, and of each page's flags.
 CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
 _NOTES_LIMIT = 64 << 20
+_MOST_VERSION = 0xFFFF
 _PAGES_CHECKED = 512
 
 
@@ -36,10 +38,14 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     missing.
     """
     header = FileHeader("kdump")
-    raw = read_at(0, _HEADER.size)
-    if len(raw) < _HEADER.size:
+    layout = struct.Struct("<" + _HEADER)
+    raw = read_at(0, layout.size)
+    if len(raw) < layout.size:
         raise UnusableFileError("it ends inside its header (truncated)")
-    fields = _HEADER.unpack(raw)
+    fields = layout.unpack(raw)
+    if fields[1] > _MOST_VERSION:  # of the other byte order it is a very large number
+        header.byte_order = "big"
+        fields = struct.unpack(">" + _HEADER, raw)
     version, machine = fields[1], fields[6].split(b"\0", 1)[0]
     status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
     header.machine = told(machine.decode("ascii", "replace"))
@@ -52,7 +58,9 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     if version >= 1:
         _read_sub_header(header, read_at, block_size, version)
     header.identity = raw[:_STATUS_AT]
-    table = _PageTable(read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames)
+    table = _PageTable(
+        read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames, header.byte_order
+    )
     header.pages = lambda: table.pages(header.truncated)
     if file_size is not None:
         table.require_bitmap()
@@ -62,21 +70,22 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
 
 
 def _read_sub_header(header: FileHeader, read_at: ReadAt, block_size: int, version: int) -> None:
-    raw = read_at(block_size, _SUB_HEADER.size)
-    if len(raw) < _SUB_HEADER.size:
+    layout = struct.Struct(MARKS[header.byte_order] + _SUB_HEADER)
+    raw = read_at(block_size, layout.size)
+    if len(raw) < layout.size:
         raise UnusableFileError("it ends inside its header (truncated)")
-    values = _SUB_HEADER.unpack(raw)
+    values = layout.unpack(raw)
     header.split = version >= 2 and bool(values[2])
-    header.notes = _notes(read_at, version, values)
+    header.notes = _notes(read_at, version, values, header.byte_order)
     # QEMU writes level 1 but leaves no page out: its zero pages all point to one copy.
     header.dump_level = 0 if header.from_qemu else values[1]
     header.frames = _page_range(version, values, header.frames[2])
 
 
-def _notes(read_at: ReadAt, version: int, values: tuple[int, ...]) -> list[Note]:
+def _notes(read_at: ReadAt, version: int, values: tuple[int, ...], order: ByteOrder) -> list[Note]:
     notes: list[Note] = []
     if version >= 4 and values[8]:
-        notes.extend(parse_notes(read_at(values[7], min(values[8], _NOTES_LIMIT))))
+        notes.extend(parse_notes(read_at(values[7], min(values[8], _NOTES_LIMIT)), order))
     if version >= 3 and values[6] and not any(note.name == b"VMCOREINFO" for note in notes):
         notes.append(Note(b"VMCOREINFO", 0, read_at(values[5], min(values[6], _NOTES_LIMIT))))
     return notes
@@ -97,15 +106,17 @@ class _PageTable:
     written in the order of the descriptors.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         read_at: ReadAt,
         block_size: int,
         header_blocks: int,
         bitmap_blocks: int,
         frames: tuple[int, int, int],
+        byte_order: ByteOrder,
     ) -> None:
         self._read_at = read_at
+        self._descriptor = PAGE_DESCRIPTORS[byte_order]
         self._block_size = block_size
         self._frames = frames
         at, size = header_blocks * block_size, bitmap_blocks * block_size
@@ -132,11 +143,11 @@ class _PageTable:
         bitmap = self._bitmap
         dumped = max(bitmap.rank(self._frames[1]) - bitmap.rank(self._frames[0]), 0)
         checked = min(dumped, _PAGES_CHECKED)
-        size = PAGE_DESCRIPTOR.size
+        size = self._descriptor.size
         raw = self._read_at(self._descriptors_at + (dumped - checked) * size, checked * size)
         if len(raw) < checked * size:
             return True
-        pages = list(PAGE_DESCRIPTOR.iter_unpack(raw))
+        pages = list(self._descriptor.iter_unpack(raw))
         if any(size > self._block_size for _, size, _, _ in pages):
             raise UnusableFileError("its table of pages is damaged, or its header is")
         return any(offset + size > file_size for offset, size, _, _ in pages)
@@ -150,4 +161,5 @@ class _PageTable:
             page_size=self._block_size,
             frames=self._frames,
             truncated=truncated,
+            descriptor=self._descriptor,
         )

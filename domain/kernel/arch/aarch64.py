@@ -20,7 +20,7 @@ class Aarch64(Architecture):
     saved = {"saved." + name: "thread.cpu_context." + name for name in context}
 
     # arch/arm64/include/asm/ptrace.h
-    user_frame = {"regs": "regs", "sp": "sp", "pc": "pc", "pstate": "cpsr"}
+    user_frame = {"regs": "x", "sp": "sp", "pc": "pc", "pstate": "cpsr"}
     user_thread = {"tpidr": "thread.uw.tp_value", "fault": "thread.fault_address"}
     narrow = {"cpsr": 32}
     EL_MASK, AARCH32 = 0xF, 0x10  # of pstate: the exception level (0: user), 32-bit mode

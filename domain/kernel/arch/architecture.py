@@ -13,7 +13,9 @@ class Architecture:
     name = ""  # as uname -m has it
     gdb_name = ""
     saved: Dict[str, str] = {}  # members of task_struct that switch_registers() needs
-    user_frame: Dict[str, str] = {}  # members of struct pt_regs: gdb's registers
+    user_frame: Dict[
+        str, str
+    ] = {}  # members of struct pt_regs: gdb's registers, an array's without number
     stack_padding: Tuple[int, ...] = (0,)  # bytes that may be between pt_regs and stack end
     stack_align = 1  # the size of pt_regs is rounded up to a multiple of it
     user_thread: Dict[str, str] = {}  # members of task_struct with more of the user's state

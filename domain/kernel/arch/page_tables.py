@@ -10,8 +10,9 @@ class PageTables:
     """A process's page tables, walked through the kernel's direct mapping of all memory.
 
     `direct` is what to add to a physical address to get the kernel's; `shifts` are the lowest
-    address bits that the tables of each level look at, the top level first; `bits` is how many
-    each looks at; `decode(entry, shift)` returns None or (is it a page, physical address).
+    address bits that the tables of each level look at, the top level first; `bits` is how many the
+    top table looks at, the others at those up to the level above; `decode(entry, shift)` returns
+    None or (is it a page, physical address).
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class PageTables:
 
     def page(self, table: int, address: int) -> Tuple[int, int]:
         """(kernel address of the page, its size) that holds a user address; Unreadable."""
+        above = self.shifts[0] + self.bits
         for shift in self.shifts:
-            index = address >> shift & (1 << self.bits) - 1
+            index = address >> shift & (1 << above - shift) - 1
+            above = shift
             found = self.decode(self.memory.integer(table + 8 * index, 8), shift)
             if found is None:
                 break

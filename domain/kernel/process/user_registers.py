@@ -95,9 +95,9 @@ class UserRegisters:
             raise KdumpError("there are none (it never was in user mode, or its stack is damaged)")
         registers = {}
         for member, name in self.arch.user_frame.items():
-            if isinstance(values[member], bytes):  # aarch64's x0 to x30
+            if isinstance(values[member], bytes):  # an array, as aarch64's of x0 to x30
                 for number, value in enumerate(self.kernel.memory.split(values[member])):
-                    registers["x%d" % number] = value
+                    registers["%s%d" % (name, number)] = value
             else:
                 registers[name] = values[member]
         registers.update(self.arch.thread_registers(self.thread_values(task)))
