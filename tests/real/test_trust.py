@@ -7,12 +7,13 @@ import os
 import pytest
 
 from tests.real.conftest import get_dump
+from tests.real.harness.catalogue import EVERYTHING
 from tests.real.oracle import table
 from tests.real.oracle.dumps import QUICK, every_dump, parted
 from tests.real.oracle.run import compare
 
 # Set by `make test-everything`.
-_EVERYTHING = os.environ.get("KDUMP_TEST_EVERYTHING") == "1"
+_EVERYTHING = bool(os.environ.get(EVERYTHING))
 
 _USER_PC = "the pc of a `user_mode` frame stands for the program's"
 _PAC = "gdb before 14 needs the gdb script to unwind through pointer authentication"

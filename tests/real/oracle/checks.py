@@ -211,7 +211,16 @@ def _chain(count: Count, key: str, got: Mapping[str, Any], expected: Sequence[An
     elif any(name is None for _, name in ours):
         count.differs(f"{key}: a frame without a name: {_names(ours)}")
     elif [pc for pc, _ in ours] != [pc for pc, _ in theirs]:
-        count.differs(f"{key}: expected {_names(theirs)}, got {_names(ours)}")
+        at = next(
+            (
+                at
+                for at, pair in enumerate(zip(ours, theirs, strict=False))
+                if pair[0][0] != pair[1][0]
+            ),
+            min(len(ours), len(theirs)),
+        )
+        expected_here, here = (_names(chain[at : at + 3]) for chain in (theirs, ours))
+        count.differs(f"{key}: expected in frame {at} {expected_here}, got {here}")
     elif ours_user and ours_user[0][0] != theirs_user[0][0] if theirs_user else ours_user:
         count.differs(f"{key}: user frame at {ours_user[0][0]:#x} is not drgn's")
     else:
@@ -227,7 +236,7 @@ def _parted(frames: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _names(frames: Sequence[Any]) -> str:
-    return " < ".join(str(name or f"?? {pc:#x}") for pc, name in frames[-6:])
+    return " < ".join(f"{name or '??'} {pc:#x}" for pc, name in frames[-6:])
 
 
 def variables(shown: Mapping[str, Sequence[Any]], truth: Mapping[str, Sequence[Any]]) -> Count:

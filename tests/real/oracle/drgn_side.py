@@ -242,6 +242,8 @@ class Teller:
     def _chain(self, task: drgn.Object) -> list[tuple[int, str | None]]:
         if self.by_own_walk is not None:
             return [(pc, self._function(pc)) for pc in frame_pointers(self.program, task)]
+        if self.program.platform.arch is drgn.Architecture.PPC64 and task.on_cpu:
+            raise ValueError("drgn takes the link register for a CPU's pc on ppc64")
         chain: list[tuple[int, str | None]] = []
         trace = self.program.stack_trace(task)
         for number in range(min(len(trace), _MOST_CHAIN)):

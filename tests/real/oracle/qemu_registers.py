@@ -26,6 +26,7 @@ def _riscv64(text: str) -> dict[str, int]:
     found = re.findall(r"\bx\d+/(\w+) +([0-9a-f]{16})", text)
     values = {"fp" if name == "s0" else name: int(value, 16) for name, value in found}
     values["pc"] = int(re.findall(r"\bpc +([0-9a-f]{16})", text)[0], 16)
+    values.pop("zero", None)  # no register: it has no other value
     return values
 
 

@@ -44,7 +44,7 @@ class Asked:
     def registers(self, thread: int) -> dict[str, int]:
         """Those of a thread that are available, by gdb's names."""
         assert self._client.ask(b"Hg%x" % thread) == b"OK"
-        raw = self._client.ask(b"g").decode()
+        raw = _expanded(self._client.ask(b"g")).decode()
         values = {}
         for name, start, end in self._layout():
             digits = raw[2 * start : 2 * end]
@@ -67,6 +67,11 @@ class Asked:
             offset = len(text)
             if reply[:1] == b"l":
                 return text.decode()
+
+
+def _expanded(reply: bytes) -> bytes:
+    """A reply without run-length encoding (GDB manual, "Overview" of the protocol)."""
+    return re.sub(rb"(.)\*(.)", lambda found: found[1] * (found[2][0] - 28), reply)
 
 
 def _slots(description: str) -> Iterator[tuple[str, int, int]]:

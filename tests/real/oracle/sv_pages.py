@@ -72,10 +72,12 @@ def frame_pointers(program: drgn.Program, task: drgn.Object) -> Iterator[int]:
         raise ValueError("the task was on a CPU, and drgn unwinds no RISC-V stack")
     yield int(task.thread.ra)
     stack = int(task.stack)
+    marks = ("_start", "_etext"), ("_sinittext", "_einittext")
+    text = [tuple(program.symbol(name).address for name in ends) for ends in marks]
     frame = int(task.thread.s[0])
     while stack < frame and frame % 8 == 0:
         previous, pc = (program.read_u64(frame - 16), program.read_u64(frame - 8))
-        if pc < 1 << 63:
+        if not any(start <= pc < end for start, end in text):
             return
         yield pc
         if previous <= frame:
