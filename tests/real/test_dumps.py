@@ -12,7 +12,7 @@ import pytest
 from drgn.helpers.linux.pid import for_each_task
 
 from tests.real.harness import RealDump
-from tests.real.harness.kdump import prstatus_registers
+from tests.real.harness.elf_core import prstatus_registers
 from tests.real.harness.machines import MACHINES
 from tests.support.gdb_session import find_program
 
@@ -69,7 +69,7 @@ def test_a_kdump_has_caught_the_spinner_in_its_loop(any_dump: RealDump) -> None:
     [path] = any_dump.dumps["elf"]
     caught = [
         registers
-        for registers in prstatus_registers(notes(path))
+        for registers in prstatus_registers(path)
         if any(spinner["spin_begin"] <= word < spinner["spin_end"] for word in registers)
     ]
     assert len(caught) == 1
@@ -89,7 +89,7 @@ def test_the_thread_that_crashed_is_the_shell(any_dump: RealDump) -> None:
     program = opened_by_drgn(any_dump)
     crashed = program.crashed_thread()
     assert crashed.tid == any_dump.facts["crash_pid"]
-    if any_dump.arch != "riscv64":  # drgn has no unwinder for it
+    if any_dump.arch in ("x86_64", "aarch64"):  # drgn has no unwinder for riscv64
         names = [frame.name for frame in crashed.stack_trace()]
         assert "sysrq_handle_crash" in names
 

@@ -13,7 +13,8 @@ import pytest
 from tests.real.harness import HarnessError, all_dumps, catalogue, real_dump
 from tests.real.harness.cache import GRACE_S, used
 from tests.real.harness.catalogue import EVERYTHING
-from tests.real.harness.kdump import flattened_size, prstatus_registers
+from tests.real.harness.elf_core import check_elf_size, prstatus_registers
+from tests.real.harness.kdump import flattened_size
 from tests.real.harness.kernels import _image_package
 from tests.real.harness.machines import MACHINES, KernelSource
 from tests.real.harness.packages import Apt, source_lines
@@ -153,12 +154,24 @@ def elf_with_notes(order: str, notes: list[tuple[int, bytes]]) -> bytes:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_the_registers_of_each_cpu_are_found_in_a_vmcore(order: str) -> None:
+def test_the_registers_of_each_cpu_are_found_in_a_vmcore(order: str, tmp_path: Path) -> None:
     registers = [tuple(range(start, start + 35)) for start in (1 << 40, 1 << 50)]
     notes = [(7, bytes(13))]
     for values in registers:
         notes.append((1, bytes(112) + struct.pack(f"{order}35Q", *values)))
-    assert prstatus_registers(elf_with_notes(order, notes)) == registers
+    vmcore = tmp_path / "vmcore"
+    vmcore.write_bytes(elf_with_notes(order, notes))
+    assert prstatus_registers(vmcore) == registers
+
+
+def test_an_elf_dump_shorter_than_its_segments_is_refused(tmp_path: Path) -> None:
+    vmcore = tmp_path / "vmcore"
+    whole = elf_with_notes("<", [(1, bytes(336))]).ljust(4096, b"\0")
+    vmcore.write_bytes(whole)
+    check_elf_size(vmcore)
+    vmcore.write_bytes(whole[:-1])
+    with pytest.raises(HarnessError, match="wrote 4095 bytes of a dump that says it has 4096"):
+        check_elf_size(vmcore)
 
 
 def test_a_flattened_stream_ends_where_its_last_pair_does(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from . import facts
 from .boot import booted
 from .crash_tools import HostMakedumpfile, add_tool
+from .elf_core import prstatus_registers
 from .errors import HarnessError
 from .guest import basic_guest, main_guest
 from .initramfs import Initramfs
@@ -28,7 +29,6 @@ OFFLINE_CPU = 1
 ATTEMPTS = 4
 DONE = "CAPTURE-DONE"
 DISK_BYTES = 2 << 30
-_PT_NOTE, _NT_PRSTATUS, _REGISTERS_AT = 4, 1, 112
 
 _CAPTURE_INIT = """\
 #!/bin/busybox sh
@@ -116,8 +116,7 @@ def _crash_in_user_mode(
         console = _run(kernel, work)
         told = facts.parse((work / "facts").read_bytes())
         loop = range(*(told["programs"]["spinner"][end] for end in ("spin_begin", "spin_end")))
-        with (work / "elf").open("rb") as vmcore:
-            notes = prstatus_registers(vmcore.read(1 << 20))
+        notes = prstatus_registers(work / "elf")
         caught = any(word in loop for registers in notes for word in registers)
         if caught or not kernel.machine.spins_at_crash:
             return console, told
@@ -128,31 +127,6 @@ def _run(kernel: Kernel, work: Path) -> str:
     with booted(kernel, "kdump", work, {"flattened": DISK_BYTES, "elf": DISK_BYTES}, DONE) as guest:
         guest.wait_end(60)
         return guest.console
-
-
-def prstatus_registers(head: bytes) -> list[tuple[int, ...]]:
-    """The registers in each NT_PRSTATUS note, from the first bytes of a 64-bit ELF vmcore.
-
-    They begin at byte 112 of struct elf_prstatus (include/linux/elfcore.h) on every machine here;
-    the last one is the flag that follows them.
-    """
-    order = ">" if head[5] == 2 else "<"
-    [first] = struct.unpack_from(f"{order}Q", head, 32)
-    [count] = struct.unpack_from(f"{order}H", head, 56)
-    found = []
-    for index in range(count):
-        kind, _flags, at, _va, _pa, size = struct.unpack_from(
-            f"{order}IIQQQQ", head, first + 56 * index
-        )
-        end = at + size
-        while kind == _PT_NOTE and at < end:
-            name_size, size, note = struct.unpack_from(f"{order}III", head, at)
-            at += 12 + (name_size + 3 & ~3)
-            if note == _NT_PRSTATUS:
-                words = (size - _REGISTERS_AT) // 8
-                found.append(struct.unpack_from(f"{order}{words}Q", head, at + _REGISTERS_AT))
-            at += size + 3 & ~3
-    return found
 
 
 def flattened_size(path: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import facts, kdump
 from .boot import booted
+from .elf_core import check_elf_size
 from .errors import HarnessError
 from .guest import READY, main_guest
 from .kernels import Kernel
@@ -81,5 +82,7 @@ def _dump_all(guest: Qemu, work: Path, target: Path, *, paging: bool, elf_only: 
     for form in ["elf"] if elf_only else forms:
         raw = work / form
         guest.dump(raw, form.removesuffix("-paging"), paging=form.endswith("-paging"))
+        if form.startswith("elf"):
+            check_elf_size(raw)
         sparse_copy(raw, target / form)
         raw.unlink()
