@@ -95,6 +95,8 @@ def test_the_thread_that_crashed_is_the_shell(any_dump: RealDump) -> None:
 
 
 def test_gdb_reads_the_kernel_s_debug_information(any_dump: RealDump) -> None:
+    if not any_dump.dir.parent.name.endswith("panic"):
+        pytest.skip("one dump of each kernel will do")
     gdb = find_program("gdb-multiarch")
     commands = ["-ex", 'printf "%d\\n", sizeof(struct task_struct)', "-ex", "info line panic"]
     text = subprocess.run([gdb, "-nx", "-batch", *commands, str(any_dump.vmlinux)],

@@ -19,7 +19,7 @@ RISCV64 = Machine(
     options=("-machine", "virt"),
     console="ttyS0",
     disk="virtio-blk-pci",
-    user_mode=r"pc +0000[0-7]",
+    user_mode=r"(?m)^ pc +0000[0-7]",
     kernels={
         "6.12": KernelSource("trixie", "6.12", "riscv64", tools="trixie", listed=False),
         # The newest makedumpfile knows no more of this kernel than which pages are zero.
