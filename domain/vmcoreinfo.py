@@ -6,6 +6,7 @@ from typing import Dict, Mapping, Optional
 from .errors import InputError
 
 _TAGGED = re.compile(r"(SYMBOL|SIZE|OFFSET|LENGTH|NUMBER)\(([^)]*)\)\Z")
+_HEX = re.compile(r"[0-9a-f]+\Z")
 
 
 class Vmcoreinfo:
@@ -21,9 +22,12 @@ class Vmcoreinfo:
 
     @classmethod
     def parse(cls, raw: bytes) -> "Vmcoreinfo":
-        """Parse the note's text; raise `InputError` when it has no `KEY=VALUE` line at all."""
+        """Parse the note's text, up to a NUL.
+
+        Raises `InputError` when it has no `KEY=VALUE` line at all.
+        """
         lines: Dict[str, str] = {}
-        for line in raw.rstrip(b"\0").decode("utf-8", "replace").splitlines():
+        for line in raw.split(b"\0", 1)[0].decode("utf-8", "replace").splitlines():
             key, equals, value = line.partition("=")
             if equals and key.strip():
                 lines[key.strip()] = value.strip()
@@ -76,8 +80,8 @@ class Vmcoreinfo:
     @property
     def build_id(self) -> Optional[str]:
         """BUILD-ID of vmlinux as lower-case hex (kernels since 5.9)."""
-        text = self.lines.get("BUILD-ID")
-        return text.lower() if text else None
+        text = self.lines.get("BUILD-ID", "").lower()
+        return text if _HEX.match(text) else None
 
     @property
     def crash_time(self) -> Optional[int]:

@@ -44,7 +44,7 @@ def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> Ker
     entry = arch.entry_code.names if arch.entry_code else entry_unwind.SYMBOLS
     names = (*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry, arch.first_symbol)
     symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, symbol_file, names)
-    kernel = Symbols(symbols, kernel_memory(memory, arch), dump.vmcoreinfo.lines)
+    kernel = Symbols(symbols, kernel_memory(memory, arch), dump.vmcoreinfo)
     cpus = identify_cpus(dump.cpu_notes(), arch, dump.facts.hypervisor, kernel)
     if not cpus:
         # gdb cannot attach without a thread that has a pc; the dump has memory to look at.

@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any, Dict, Optional, Type
 
+from ..vmcoreinfo import Vmcoreinfo
 from .arch.architecture import Architecture
 from .errors import KdumpError, Unreadable
 from .memory import Layout, Memory, printable
@@ -42,9 +43,9 @@ class Kernel(Symbols):
         types: Types,
         memory: Memory,
         arch: Type[Architecture],
-        notes: Optional[Dict[str, str]] = None,
+        vmcoreinfo: Optional[Vmcoreinfo] = None,
     ) -> None:
-        super().__init__(types, memory, notes)
+        super().__init__(types, memory, vmcoreinfo)
         # gdb reads the debug information of a source file when it needs something of it, and
         # looks first at what it has: these two files' include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
@@ -72,16 +73,16 @@ class Kernel(Symbols):
 
     def identity(self) -> Dict[str, Any]:
         """Return the sidecar's "dump": which kernel, and which crash of it, the data are from."""
-        notes = self.vmcoreinfo()
+        info = self.vmcoreinfo()
         identity: Dict[str, Any] = {
-            "release": notes.get("OSRELEASE") or self._release(),
-            "build_id": notes.get("BUILD-ID") or self._build_id(),
+            "release": info.release or self._release(),
+            "build_id": info.build_id or self._build_id(),
             "arch": self.arch.name,
         }
-        if "CRASHTIME" in notes:
-            identity["crash_time"] = int(notes["CRASHTIME"])
-        if "KERNELOFFSET" in notes:
-            identity["kaslr_offset"] = int(notes["KERNELOFFSET"], 16)
+        if info.crash_time is not None:
+            identity["crash_time"] = info.crash_time
+        if info.kaslr_offset is not None:
+            identity["kaslr_offset"] = info.kaslr_offset
         return identity
 
     def _release(self) -> Optional[str]:

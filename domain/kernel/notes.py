@@ -1,7 +1,7 @@
-"""ELF notes, of a dump or of any other file, and what two of them say: build-id, VMCOREINFO."""
+"""ELF notes, of a dump or of any other file, and the build-id that one of them holds."""
 
 import struct
-from typing import Any, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Iterator, NamedTuple, Optional
 
 _NT_GNU_BUILD_ID = 3
 
@@ -39,24 +39,3 @@ def find_build_id(area: bytes, byte_order: Any) -> Optional[str]:
         if note.type == _NT_GNU_BUILD_ID and note.name == b"GNU" and note.descriptor:
             return note.descriptor.hex()
     return None
-
-
-def parse_vmcoreinfo(text: bytes) -> Dict[str, str]:
-    """Return the lines NAME=VALUE of a VMCOREINFO text; what is not such a line is left out."""
-    lines = text.split(b"\0", 1)[0].decode("ascii", "replace").splitlines()
-    pairs = [line.split("=", 1) for line in lines if "=" in line]
-    notes = dict(pairs)
-    for name, base in (("CRASHTIME", 10), ("KERNELOFFSET", 16), ("BUILD-ID", 16)):
-        try:
-            int(notes.get(name, "0"), base)
-        except ValueError:
-            del notes[name]
-    return notes
-
-
-def note_number(notes: Dict[str, str], name: str) -> Optional[int]:
-    """Return NUMBER(name) of VMCOREINFO, decimal or, with 0x, hex; None if there is none."""
-    try:
-        return int(notes["NUMBER(%s)" % name], 0) % 2**64
-    except (KeyError, ValueError):
-        return None

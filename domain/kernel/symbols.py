@@ -2,27 +2,28 @@
 
 from typing import Any, Dict, Iterable, Optional
 
+from ..errors import InputError
+from ..vmcoreinfo import Vmcoreinfo
 from .errors import KdumpError, Unreadable
 from .memory import Layout, Memory
-from .notes import parse_vmcoreinfo
 from .types import Member, Types
 
 
 class Symbols:
     """Where the kernel's variables are, and how its structures look.
 
-    `notes` are the lines of VMCOREINFO where they are known; else they are read from the
-    kernel's memory when they are wanted.
+    `vmcoreinfo` is the dump's, if it is at hand; else it is read from the kernel's memory when it
+    is first wanted.
     """
 
     def __init__(
-        self, types: Types, memory: Memory, notes: Optional[Dict[str, str]] = None
+        self, types: Types, memory: Memory, vmcoreinfo: Optional[Vmcoreinfo] = None
     ) -> None:
         self.types = types
         self.memory = memory
         self._variables: Dict[str, Optional[int]] = {}
         self._layouts: Dict[Any, Layout] = {}
-        self._notes = notes
+        self._vmcoreinfo = vmcoreinfo
 
     def find(self, name: str) -> Optional[int]:
         """Return the address of a symbol, or None."""
@@ -99,26 +100,26 @@ class Symbols:
             self._variables[name] = value
         return self._variables[name]
 
-    def vmcoreinfo(self) -> Dict[str, str]:
+    def vmcoreinfo(self) -> Vmcoreinfo:
         """Return what the kernel noted for readers of its dumps (kernel/vmcore_info.c).
 
         Read from the ELF note that dumps get it from. The text itself is of no use: once a crash
         kernel is loaded, it is in memory that no dump holds.
         """
-        if self._notes is None:
-            self._notes = self._read_vmcoreinfo()
-        return self._notes
+        if self._vmcoreinfo is None:
+            self._vmcoreinfo = self._read_vmcoreinfo()
+        return self._vmcoreinfo
 
-    def _read_vmcoreinfo(self) -> Dict[str, str]:
+    def _read_vmcoreinfo(self) -> Vmcoreinfo:
         pointer = self.find("vmcoreinfo_note")
         if pointer is None:
-            return {}
+            return Vmcoreinfo({})
         try:
             note = self.memory.pointer(pointer)
             name_size = self.memory.integer(note, 4)
             size = self.memory.integer(note + 4, 4)
-            return parse_vmcoreinfo(
+            return Vmcoreinfo.parse(
                 self.memory.fetch(note + 12 + (name_size + 3 & ~3), min(size, 1 << 16))
             )
-        except Unreadable:
-            return {}
+        except (Unreadable, InputError):
+            return Vmcoreinfo({})

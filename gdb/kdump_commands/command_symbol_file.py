@@ -3,12 +3,13 @@
 import contextlib
 import pathlib
 import struct
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional
 
 import gdb
 
+from ...domain.errors import InputError
 from ...domain.kernel.errors import KdumpError, Unreadable
-from ...domain.kernel.notes import parse_vmcoreinfo
+from ...domain.vmcoreinfo import Vmcoreinfo
 from .command import Command, report
 from .elf_file import sections_at_zero
 from .target import UNWIND_IMAGE, read_target, require_kernel
@@ -29,13 +30,16 @@ def symbols_of(path: str) -> List[Any]:
     ]
 
 
-def server_notes() -> Dict[str, str]:
+def server_vmcoreinfo() -> Vmcoreinfo:
     """The dump's VMCOREINFO, as the server tells it."""
     try:
         text = gdb.execute("monitor vmcoreinfo", to_string=True)
     except gdb.error:
         raise KdumpError("no server to ask; connect with 'target remote' first") from None
-    return parse_vmcoreinfo(text.encode("ascii", "replace"))
+    try:
+        return Vmcoreinfo.parse(text.encode("ascii", "replace"))
+    except InputError:
+        return Vmcoreinfo({})
 
 
 @contextlib.contextmanager
@@ -97,14 +101,14 @@ class SymbolFile(Command):
             report(["kdump-symbol-file: %s" % " ".join(str(error).split())])
 
     def _put_right(self, path: str, unmoved: List[str]) -> None:
-        notes = server_notes()
+        info = server_vmcoreinfo()
         require_kernel()
-        offset = int(notes.get("KERNELOFFSET", "0"), 16)
+        offset = info.kaslr_offset or 0
         with unasked():
             self._load(path, offset, unmoved)
         gdb.write("symbols of %s loaded, moved by 0x%x" % (path, offset))
         gdb.write(" (%s not moved)\n" % ", ".join(unmoved) if unmoved else "\n")
-        self._check(path, notes.get("BUILD-ID"))
+        self._check(path, info.build_id)
 
     @staticmethod
     def _loaded() -> str:

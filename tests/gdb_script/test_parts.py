@@ -79,7 +79,7 @@ def test_vmcoreinfo(script):
     text = (
         b"OSRELEASE=6.1.0\nBUILD-ID=00ff\nNUMBER(x)=a=b\nKERNELOFFSET=2600000\n\nrubbish\n\0tail=1"
     )
-    assert script.notes.parse_vmcoreinfo(text) == {
+    assert script.vmcoreinfo.Vmcoreinfo.parse(text).lines == {
         "OSRELEASE": "6.1.0",
         "BUILD-ID": "00ff",
         "NUMBER(x)": "a=b",
@@ -87,9 +87,11 @@ def test_vmcoreinfo(script):
     }
 
 
-def test_vmcoreinfo_numbers_that_are_none_are_dropped(script):
+def test_vmcoreinfo_numbers_that_are_none_are_unknown(script):
     text = b"CRASHTIME=soon\nKERNELOFFSET=\nBUILD-ID=xyz\nOSRELEASE=1\n"
-    assert script.notes.parse_vmcoreinfo(text) == {"OSRELEASE": "1"}
+    info = script.vmcoreinfo.Vmcoreinfo.parse(text)
+    assert (info.crash_time, info.kaslr_offset, info.build_id) == (None, None, None)
+    assert info.release == "1"
 
 
 # -- registers

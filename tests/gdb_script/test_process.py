@@ -448,6 +448,7 @@ class PagedKernel:
         self.image = FakeMemory(script)
         self.memory = script.memory.Memory(self.image.fetch)
         self.variables, self.notes = {}, {}
+        self.vmcoreinfo = lambda: script.vmcoreinfo.Vmcoreinfo(self.notes)
         self.pgd, table = (direct + 0x8010_0000) % 2**64, 0x8010_0000
         mask = table_size // 8 - 1
         for shift in shifts:
@@ -465,9 +466,6 @@ class PagedKernel:
 
     def variable(self, name, size=8):
         return self.variables.get(name)
-
-    def vmcoreinfo(self):
-        return self.notes
 
     def layout(self, name, required=(), optional=(), renamed=None):
         return None

@@ -164,7 +164,7 @@ def test_with_all_tasks_the_cpus_run_the_same(real: RealDump, tmp_path: Path) ->
     with opened(real, "elf") as dump:
         space, arch, info = DumpMemory(dump).kernel(), dump.facts.arch, dump.vmcoreinfo
         types = KernelSymbols(space, info, arch, linked)
-        kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info.lines)
+        kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info)
         path = tmp_path / "tasks.json"
         path.write_text(json.dumps(read_tasks(kernel).sidecar()))
         tasks = JsonSidecarReader().read_kernel_tasks(str(path), arch)

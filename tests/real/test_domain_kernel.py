@@ -39,7 +39,7 @@ def snapshot(dump: RealDump) -> Snapshot:
     opened = container.dump()
     space, arch, info = DumpMemory(opened).kernel(), opened.facts.arch, opened.vmcoreinfo
     types = KernelSymbols(space, info, arch)
-    kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info.lines)
+    kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info)
     return read_tasks(kernel)
 
 

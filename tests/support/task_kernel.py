@@ -9,6 +9,7 @@ from kdump_gdbserver.domain.kernel.errors import Unreadable
 from kdump_gdbserver.domain.kernel.kernel import Kernel
 from kdump_gdbserver.domain.kernel.memory import Memory
 from kdump_gdbserver.domain.kernel.types import Member, Types
+from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 BASE = 0xFFFF_8880_0000_0000
 SLOT = 0x1000  # what each thing gets, in bytes
@@ -100,8 +101,8 @@ class TaskKernel:
 
     def kernel(self) -> Kernel:
         """Return the Kernel."""
-        arch = BY_NAME["x86_64"]
-        return Kernel(TableTypes(self.symbols), Memory(self.fetch), arch, {"OSRELEASE": "6.99"})
+        info = Vmcoreinfo({"OSRELEASE": "6.99"})
+        return Kernel(TableTypes(self.symbols), Memory(self.fetch), BY_NAME["x86_64"], info)
 
     def fetch(self, address: int, size: int) -> bytes:
         self.reads += 1

@@ -3,7 +3,6 @@
 from typing import Any, Dict, Optional, Tuple
 
 from ..memory import USER_END
-from ..notes import note_number
 from ..symbols import Symbols
 from ..tasks import Task
 from .architecture import Architecture
@@ -84,12 +83,12 @@ class Aarch64(Architecture):
         middle (arch/arm64/include/asm/memory.h); the table itself is in it and tells. A kernel
         made for more bits than its CPU has takes the difference off the start of memory.
         """
-        notes = self.kernel.vmcoreinfo()
-        va_bits, phys_offset = note_number(notes, "VA_BITS"), note_number(notes, "PHYS_OFFSET")
-        if va_bits is None or phys_offset is None or not notes.get("PAGESIZE", "").isdigit():
+        info = self.kernel.vmcoreinfo()
+        va_bits, phys_offset = info.number("VA_BITS"), info.number("PHYS_OFFSET")
+        if va_bits is None or phys_offset is None or not info.page_size:
             return None
-        page_shift = int(notes["PAGESIZE"]).bit_length() - 1
-        used_bits = 64 - (note_number(notes, "TCR_EL1_T1SZ") or 64 - va_bits)
+        page_shift = info.page_size.bit_length() - 1
+        used_bits = 64 - (info.number("TCR_EL1_T1SZ") or 64 - va_bits)
         half = va_bits - (used_bits == va_bits and pgd >> va_bits - 1 & 1)
         direct = (2**64 - (1 << half) - phys_offset) % 2**64
         address_bits = (1 << 48) - (1 << page_shift)

@@ -57,10 +57,10 @@ class Ppc64le(Architecture):
 
     def page_tables(self, pgd: int) -> Optional[PageTables]:
         """Radix tables: arch/powerpc/include/asm/book3s/64/radix.h; entries are big-endian."""
-        size = self.kernel.vmcoreinfo().get("PAGESIZE")
-        if size not in ("4096", "65536"):
+        size = self.kernel.vmcoreinfo().page_size
+        if size not in (4096, 65536):
             return None
-        shifts = [39, 30, 21, 12] if size == "4096" else [39, 30, 21, 16]
+        shifts = [39, 30, 21, 12] if size == 4096 else [39, 30, 21, 16]
 
         def decode(entry: int, shift: int) -> Optional[Tuple[bool, int]]:
             entry = int.from_bytes(entry.to_bytes(8, "little"), "big")

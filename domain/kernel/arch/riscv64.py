@@ -4,7 +4,6 @@ from typing import Any, Dict, Optional, Tuple
 
 from ..errors import KdumpError
 from ..memory import USER_END
-from ..notes import note_number
 from ..tasks import Task
 from .architecture import Architecture
 from .page_tables import PageTables
@@ -55,9 +54,9 @@ class Riscv64(Architecture):
 
     def page_tables(self, pgd: int) -> Optional[PageTables]:
         """RISC-V privileged architecture, "Sv39" and its larger kin."""
-        notes = self.kernel.vmcoreinfo()
-        va_bits, ram = note_number(notes, "VA_BITS"), note_number(notes, "phys_ram_base")
-        page_offset = note_number(notes, "PAGE_OFFSET")
+        info = self.kernel.vmcoreinfo()
+        va_bits, ram = info.number("VA_BITS"), info.number("phys_ram_base")
+        page_offset = info.number("PAGE_OFFSET")
         if va_bits is None or ram is None or page_offset is None:
             return None
 
@@ -67,4 +66,4 @@ class Riscv64(Architecture):
             return bool(entry & 0xE), (entry >> 10 & (1 << 44) - 1) << 12
 
         shifts = list(reversed(range(12, va_bits, 9)))
-        return PageTables(self.kernel.memory, page_offset - ram, shifts, decode)
+        return PageTables(self.kernel.memory, (page_offset - ram) % 2**64, shifts, decode)

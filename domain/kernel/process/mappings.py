@@ -27,9 +27,9 @@ class Mappings:
         self.layout = kernel.layout("struct vm_area_struct", self.MEMBERS, ["vm_next", "anon_name"])
         self.paths = Paths(kernel)
         self.special_ops = kernel.find("special_mapping_vmops")
-        page_size = kernel.vmcoreinfo().get("PAGESIZE", "")
-        if page_size.isdigit():
-            self.PAGE_SHIFT = int(page_size).bit_length() - 1
+        page_size = kernel.vmcoreinfo().page_size
+        if page_size:
+            self.PAGE_SHIFT = page_size.bit_length() - 1
 
     def all(self) -> List[Dict[str, Any]]:
         """The mappings as the sidecar has them, by address."""
