@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # Python 3.6 has no Literal
 else:
     ByteOrder = str
 
+USER_END = 1 << 63  # a process's addresses are below, the kernel's above
+
 
 class AddressSpace(ABC):
     """Bytes by address: kernel virtual, physical, or one process's virtual memory.

@@ -13,9 +13,9 @@ was interrupted, on x86_64 (`info unwinder` lists it as kdump-interrupt-stacks).
 those of gdb before 14 pass through signed return addresses, and those of any gdb through the code
 that started the kernel and is gone (kdump-arm64-frames, which is also a frame filter).
 
-In a checkout or an installation most of that is in the folder kdump_commands beside this file and
-in domain/kernel. To have it elsewhere, `kdump-gdbserver --write-gdb-script FILE` writes it all as
-one file. Source the file again after an update, and the new commands are there.
+In a checkout or an installation most of that is in the folder kdump_commands beside this file, in
+domain/kernel and in domain/arch. To have it elsewhere, `kdump-gdbserver --write-gdb-script FILE`
+writes it all as one file. Source the file again after an update, and the new commands are there.
 """
 
 # ruff: noqa: N999  (users know the file by this name)
@@ -40,7 +40,11 @@ def kdump_folders() -> "tuple[object, object] | None":
     program = shutil.which("kdump-gdbserver")
     for _ in range(2):
         for outer in (here.parent, here):
-            ours = (outer / "domain/kernel/kernel.py", here / "kdump_commands/registration.py")
+            ours = (
+                outer / "domain/arch/model.py",
+                outer / "domain/kernel/kernel.py",
+                here / "kdump_commands/registration.py",
+            )
             if all(file.is_file() for file in ours):
                 return outer, here
         if program is None:
@@ -70,8 +74,8 @@ def kdump_load(modules: "list[tuple[str, str]]", folders: "tuple[object, object]
 
     if folders is None:
         gdb.write(
-            "KdumpGdbCommands.py: domain/kernel and kdump_commands are not beside it: source the "
-            "file that `kdump-gdbserver --print-gdb-script` names, or, to have it elsewhere, the "
+            "KdumpGdbCommands.py: domain and kdump_commands are not beside it: source the file "
+            "that `kdump-gdbserver --print-gdb-script` names, or, to have it elsewhere, the "
             "one file that `kdump-gdbserver --write-gdb-script FILE` writes\n",
             gdb.STDERR,
         )

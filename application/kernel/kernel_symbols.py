@@ -22,7 +22,6 @@ _BANNER = b"Linux version "
 
 def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
     """Return kernel memory as domain/kernel reads it."""
-    from kdump_gdbserver.domain.kernel.arch import BY_NAME
 
     def fetch(address: int, size: int) -> bytes:
         try:
@@ -30,8 +29,7 @@ def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
         except MemoryFault:
             raise Unreadable(address, size) from None
 
-    known = BY_NAME.get(arch.name)
-    return Memory(fetch, arch.byte_order, arch.pointer_size, known.clean if known else None)
+    return Memory(fetch, arch.byte_order, arch.pointer_size, arch.clean_pointer)
 
 
 class KernelSymbols(Types):

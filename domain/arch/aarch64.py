@@ -5,9 +5,9 @@ Architecture", section "DWARF register names"; page tables from the Arm ARM, D8.
 what Linux makes of them from arch/arm64/include/asm/pgtable-hwdef.h and pgtable-prot.h.
 """
 
-from typing import Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from ..address_space import AddressSpace
+from ..address_space import USER_END, AddressSpace
 from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
 from .aarch64_entry import ENTRY
@@ -33,6 +33,7 @@ from .paging import (
     TableForm,
     at_physical,
 )
+from .task_state import TaskState, UserTables
 
 CPSR = Flags(
     "cpsr_flags",
@@ -177,17 +178,23 @@ def table_form(page_size: int, bits: int, index_bits: int = 0) -> TableForm:
     )
 
 
-def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
-    top, offset = info.symbol("swapper_pg_dir"), info.number("kimage_voffset")
+def _sizes(info: Vmcoreinfo) -> Optional[Tuple[int, int, int]]:
+    """Return the page size, the bits of an address, and those that the kernel was made for."""
     made_for, page_size = info.number("VA_BITS"), info.page_size
     unused = info.number("TCR_EL1_T1SZ")
-    if top is None or offset is None or made_for is None or page_size not in (4096, 16384, 65536):
+    if made_for is None or page_size not in (4096, 16384, 65536):
         return None
     if unused is None and made_for > 48:
         return None  # such kernels run on CPUs with fewer bits, too
     bits = made_for if unused is None else 64 - unused
-    if not 25 <= bits <= made_for <= 52:
+    return (page_size, bits, made_for) if 25 <= bits <= made_for <= 52 else None
+
+
+def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
+    top, offset, sizes = info.symbol("swapper_pg_dir"), info.number("kimage_voffset"), _sizes(info)
+    if top is None or offset is None or sizes is None:
         return None
+    page_size, bits, made_for = sizes
     form = table_form(page_size, bits, made_for if page_size == 65536 else 0)
     root = at_physical((top - offset) & (1 << 64) - 1, 52, 64)
     return None if root is None else KernelTables(form, root, top)
@@ -240,6 +247,96 @@ def _is_user_mode(registers: Mapping[str, int]) -> bool:
     return registers.get("cpsr", 1) & 0xF == 0  # the exception level
 
 
+def _clean_pointer(address: int) -> int:
+    """Return an address without the tag that its top byte may carry (KASAN, MTE)."""
+    return address | 0xFF << 56 if address >> 55 & 1 else address
+
+
+class _TaskState(TaskState):
+    """aarch64: thread.cpu_context holds a switched-out task's registers."""
+
+    # arch/arm64/include/asm/processor.h: struct cpu_context; gdb calls fp x29.
+    context = dict({"x%d" % n: "x%d" % n for n in range(19, 29)}, fp="x29", sp="sp", pc="pc")
+    saved = {"saved." + name: "thread.cpu_context." + name for name in context}
+
+    # arch/arm64/include/asm/ptrace.h
+    user_frame = {"regs": "x", "sp": "sp", "pc": "pc", "pstate": "cpsr"}
+    user_thread = {"tpidr": "thread.uw.tp_value", "fault": "thread.fault_address"}
+    narrow = {"cpsr": 32}
+    EL_MASK, AARCH32 = 0xF, 0x10  # of pstate: the exception level (0: user), 32-bit mode
+    FP_STATE_SVE = 2  # enum fp_type, arch/arm64/include/asm/processor.h
+
+    def code_address(self, address: int) -> int:
+        """Return it without the authentication code an address may carry in its high bits.
+
+        Bit 55 tells kernel from user addresses and is never part of the code (Arm ARM, "Pointer
+        authentication"). All kernel code has the bits set that are above the first zero of _stext.
+        """
+        if not address >> 55 & 1:
+            return address
+        return address | 2**64 - (1 << (~self.kernel.address("_stext") % 2**64).bit_length())
+
+    def switch_registers(self, task: Mapping[str, Any]) -> Dict[str, int]:
+        """See TaskState.switch_registers()."""
+        registers = {name: task["saved." + member] for member, name in self.context.items()}
+        registers["pc"] = self.code_address(registers["pc"])
+        return registers
+
+    def is_user_frame(self, values: Mapping[str, Any]) -> bool:
+        """See TaskState.is_user_frame()."""
+        return bool(values["pstate"] & self.EL_MASK == 0 and values["pc"] < USER_END)
+
+    def thread_registers(self, thread: Mapping[str, Any]) -> Dict[str, int]:
+        """See TaskState.thread_registers()."""
+        return {"tpidr": thread["tpidr"]} if "tpidr" in thread else {}
+
+    def is_compat(self, registers: Mapping[str, int], auxv_is_32: bool) -> bool:
+        """See TaskState.is_compat()."""
+        return bool(registers.get("cpsr", 0) & self.AARCH32)  # the server renames (D1.20.1)
+
+    def fault_address(self, thread: Mapping[str, Any]) -> Optional[int]:
+        """See TaskState.fault_address()."""
+        return thread.get("fault") or None
+
+    def user_tables(self, pgd: int) -> Optional[UserTables]:
+        """See TaskState.user_tables().
+
+        The direct mapping begins at the bottom of the kernel's addresses, before 5.4 in their
+        middle (arch/arm64/include/asm/memory.h); the table itself is in it and tells. A kernel
+        made for more bits than its CPU has takes the difference off the start of memory.
+        """
+        info = self.kernel.vmcoreinfo()
+        sizes, start = _sizes(info), info.number("PHYS_OFFSET")
+        if sizes is None or start is None:
+            return None
+        page_size, bits, made_for = sizes
+        half = made_for - (bits == made_for and pgd >> made_for - 1 & 1)
+        direct = 2**64 - (1 << half) - start
+        return UserTables(table_form(page_size, bits), direct % 2**64)
+
+    def fp_registers(self, task: int) -> Dict[str, int]:
+        """The FPSIMD registers; where SVE's are in use, their low 128 bits."""
+        memory, type_ = self.kernel.memory, "struct task_struct"
+        state = self.kernel.member(type_, "thread.uw.fpsimd_state.vregs")
+        if state is None:
+            return {}
+        data = memory.fetch(task + state.offset, 32 * 16 + 8)
+        stride, vectors = 16, data
+        fp_type = self.kernel.member(type_, "thread.fp_type")
+        if fp_type and memory.integer(task + fp_type.offset, 4) == self.FP_STATE_SVE:
+            layout = self.kernel.layout(type_, (), ("thread.sve_state", "thread.vl"))
+            values = layout.read(memory, task)
+            stride = int.from_bytes(values["thread.vl"][:4], memory.byte_order)
+            vectors = memory.fetch(values["thread.sve_state"], 32 * stride)
+        registers = {
+            "v%d" % n: int.from_bytes(vectors[n * stride : n * stride + 16], memory.byte_order)
+            for n in range(32)
+        }
+        registers["fpsr"] = int.from_bytes(data[512:516], memory.byte_order)
+        registers["fpcr"] = int.from_bytes(data[516:520], memory.byte_order)
+        return registers
+
+
 AARCH64 = Arch(
     name="aarch64",
     gdb_name="aarch64",
@@ -271,6 +368,8 @@ AARCH64 = Arch(
         is_user_mode=_is_user_mode,
         vdso=Vdso(start="vdso_start", end="vdso_end"),
     ),
+    clean_pointer=_clean_pointer,
+    task_state=_TaskState,
     # Arm ARM, D8.3, stage 1 descriptors.
     entry_flags=(
         ("valid", 0),

@@ -1,14 +1,13 @@
 """How an architecture is declared: registers, target-description features, layouts."""
 
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Type
 from typing import Union as Either
 
-from ..address_space import AddressSpace, ByteOrder
+from ..address_space import USER_END, AddressSpace, ByteOrder
 from ..vmcoreinfo import Vmcoreinfo
 from .frames import EntryCode
 from .paging import Paging
-
-_USER_END = 1 << 63
+from .task_state import TaskState
 
 
 class Flags(NamedTuple):
@@ -195,7 +194,9 @@ class Arch:
     `compat_of` is the name of the architecture whose kernel runs this one's programs, and
     `from_kernel` renames the registers that it keeps for them, where more than names differ.
     `kernel_start` is the first address that the kernel's page tables map, the upper half's but
-    where kernel and processes have an address space each.
+    where kernel and processes have an address space each. `clean_pointer` takes an address as a
+    pointer holds it to the address itself, and `task_state` knows what the kernel keeps of a
+    task, None where tasks cannot be read.
     """
 
     def __init__(
@@ -234,7 +235,9 @@ class Arch:
         process: Process = Process(),  # noqa: B008
         compat_of: str = "",
         from_kernel: Optional[FromKernel] = None,
-        kernel_start: int = 1 << 63,
+        kernel_start: int = USER_END,
+        clean_pointer: Callable[[int], int] = lambda address: address,
+        task_state: Optional[Type[TaskState]] = None,
     ) -> None:
         self.name = name
         self.gdb_name = gdb_name
@@ -270,6 +273,8 @@ class Arch:
         self.compat_of = compat_of
         self.from_kernel = from_kernel
         self.kernel_start = kernel_start
+        self.clean_pointer = clean_pointer
+        self.task_state = task_state
         self.pointer_mask = (1 << (8 * pointer_size)) - 1  # the largest address
         self._layouts: Dict[Tuple[str, ...], RegisterLayout] = {}
 
@@ -303,7 +308,7 @@ class Arch:
     def is_user_mode(self, registers: Mapping[str, int]) -> bool:
         """Whether a CPU's registers, by gdb's names, are of user mode."""
         pc = registers.get(self.pc)
-        if pc is None or pc >= _USER_END:
+        if pc is None or pc >= USER_END:
             return False
         test = self.process.is_user_mode
         return test is None or test(registers)

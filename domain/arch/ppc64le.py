@@ -6,7 +6,7 @@ arch/powerpc/include/asm/book3s/64/radix.h. Kernels that use a hashed page table
 walk; what such a kernel maps linearly is known by its address all the same.
 """
 
-from typing import List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..address_space import AddressSpace
 from ..errors import MemoryFault
@@ -23,6 +23,7 @@ from .paging import (
     Window,
     at_physical,
 )
+from .task_state import TaskState, UserTables
 
 _ROLES = {1: "sp", **{i: f"arg{i - 2}" for i in range(3, 11)}}
 
@@ -143,6 +144,55 @@ def _entry_ranges(code: KernelCode) -> List[FrameRange]:
     return sorted(found)
 
 
+class _TaskState(TaskState):
+    """ppc64le: a switched-out task has its registers at the end of its topmost frame."""
+
+    saved = {"saved.sp": "thread.ksp"}
+    # _switch() in arch/powerpc/kernel/entry_64.S makes a frame that ends in a struct pt_regs, and
+    # puts its return address, the condition register and what a call must preserve there.
+    frame_registers = {
+        "nip": "pc",
+        "ccr": "cr",
+    }
+    PRESERVED = range(14, 32)
+    # arch/powerpc/include/asm/ptrace.h
+    user_frame = {
+        "gpr": "r",
+        "nip": "pc",
+        "msr": "msr",
+        "orig_gpr3": "orig_r3",
+        "ctr": "ctr",
+        "link": "lr",
+        "xer": "xer",
+        "ccr": "cr",
+        "trap": "trap",
+    }
+    narrow = {"cr": 32, "xer": 32}
+
+    def switch_registers(self, task: Mapping[str, Any]) -> Dict[str, int]:
+        """See TaskState.switch_registers()."""
+        sp = task["saved.sp"]
+        outer = self.memory.pointer(sp)
+        layout = self.kernel.layout("struct pt_regs", ["gpr", *self.frame_registers])
+        values = layout.read(self.memory, outer - layout.size)
+        general = self.memory.split(values["gpr"])
+        registers = {"r%d" % n: general[n] for n in self.PRESERVED}
+        registers.update((name, values[member]) for member, name in self.frame_registers.items())
+        registers["r1"] = outer
+        return registers
+
+    def is_user_frame(self, values: Mapping[str, Any]) -> bool:
+        """See TaskState.is_user_frame()."""
+        return bool(values["msr"] & _PROBLEM_STATE)
+
+    def user_tables(self, pgd: int) -> Optional[UserTables]:
+        """See TaskState.user_tables()."""
+        page_size = self.kernel.vmcoreinfo().page_size
+        if page_size not in (4096, 65536):
+            return None
+        return UserTables(table_form(page_size, 52), _DIRECT)
+
+
 PPC64LE = Arch(
     name="ppc64le",
     gdb_name="powerpc:common64",
@@ -162,6 +212,7 @@ PPC64LE = Arch(
     first_segment=_first_segment,
     entry_code=EntryCode(_LAST, _entry_ranges),
     process=Process(is_user_mode=_is_user_mode),
+    task_state=_TaskState,
     entry_flags=(
         ("execute", 0), ("write", 1), ("read", 2), ("privileged", 3), ("changed", 7),
         ("referenced", 8), ("leaf", 62), ("valid", 63),

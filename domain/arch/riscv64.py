@@ -5,9 +5,9 @@ Sources: GDB manual, "RISC-V Features"; names and DWARF numbers from the RISC-V 
 "Sv39", "Sv48", "Sv57" and "Svnapot", and arch/riscv/include/asm/pgtable-bits.h.
 """
 
-from typing import Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
-from ..address_space import AddressSpace
+from ..address_space import USER_END, AddressSpace
 from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
 from .model import Arch, Feature, Process, Register, Vdso, prstatus
@@ -21,6 +21,7 @@ from .paging import (
     TableForm,
     at_physical,
 )
+from .task_state import TaskState, UserTables
 
 _NAMES = (
     "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 "
@@ -113,6 +114,47 @@ def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
     return start if magic == _IMAGE_MAGIC else None
 
 
+class _TaskState(TaskState):
+    """riscv64: struct thread_struct holds a switched-out task's registers itself."""
+
+    # arch/riscv/include/asm/processor.h; s[0] is the frame pointer, which gdb calls fp.
+    saved = {"saved.ra": "thread.ra", "saved.sp": "thread.sp", "saved.s": "thread.s"}
+    s_names = ["fp"] + ["s%d" % n for n in range(1, 12)]
+    # arch/riscv/include/asm/ptrace.h; task_pt_regs() rounds their size up to 16 bytes.
+    user_frame = {
+        **{name: name for name in ("ra", "sp", "gp", "tp")},
+        **{"a%d" % n: "a%d" % n for n in range(8)},
+        **{"t%d" % n: "t%d" % n for n in range(7)},
+        **{"s%d" % n: name for n, name in enumerate(s_names)},
+        "epc": "pc",
+    }
+    stack_align = 16
+
+    def switch_registers(self, task: Mapping[str, Any]) -> Dict[str, int]:
+        """See TaskState.switch_registers()."""
+        raw = task["saved.s"]
+        registers = {
+            name: int.from_bytes(raw[8 * n : 8 * n + 8], self.memory.byte_order)
+            for n, name in enumerate(self.s_names)
+        }
+        registers["pc"] = task["saved.ra"]
+        registers["sp"] = task["saved.sp"]
+        return registers
+
+    def is_user_frame(self, values: Mapping[str, Any]) -> bool:
+        """See TaskState.is_user_frame()."""
+        return bool(0 < values["epc"] < USER_END)
+
+    def user_tables(self, pgd: int) -> Optional[UserTables]:
+        """See TaskState.user_tables()."""
+        info = self.kernel.vmcoreinfo()
+        bits, start = info.number("VA_BITS"), info.number("phys_ram_base")
+        page_offset = info.number("PAGE_OFFSET")
+        if bits not in _MODES.values() or bits is None or start is None or page_offset is None:
+            return None
+        return UserTables(table_form(bits), (page_offset - start) % 2**64)
+
+
 RISCV64 = Arch(
     name="riscv64",
     gdb_name="riscv:rv64",
@@ -131,6 +173,7 @@ RISCV64 = Arch(
     first_symbol="_start",
     first_segment=_first_segment,
     process=Process(thread_pointer="tp", vdso=Vdso(start="vdso_start", end="vdso_end")),
+    task_state=_TaskState,
     # RISC-V privileged specification, "Sv39".
     entry_flags=(
         ("valid", 0),

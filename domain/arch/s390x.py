@@ -6,7 +6,7 @@ Address Translation", and arch/s390/include/asm/pgtable.h. The kernel has an add
 own, which begins at 0 as a process's does.
 """
 
-from typing import Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..address_space import AddressSpace
 from ..errors import MemoryFault
@@ -22,6 +22,7 @@ from .paging import (
     TableForm,
     at_physical,
 )
+from .task_state import TaskState, UserTables
 
 _ROLES = {15: "sp", 14: "ra", 11: "fp", **{i: f"arg{i - 1}" for i in range(2, 7)}}
 
@@ -92,6 +93,11 @@ def table_form(page_size: int, bits: int) -> TableForm:
     )  # fmt: skip
 
 
+def _bits(first: int) -> int:
+    """Return the bits of an address, by the first entry of the top table."""
+    return 31 + 11 * ((first & _TYPE) >> 2)
+
+
 def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
     """Return the kernel's tables; each entry of the top one tells which level it is."""
     top = info.symbol("swapper_pg_dir")
@@ -104,8 +110,7 @@ def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTable
         first = int.from_bytes(memory.read_exact(root, 8), "big")
     except MemoryFault:
         return None
-    bits = 31 + 11 * ((first & _TYPE) >> 2)
-    return KernelTables(table_form(1 << 12, bits), root, top)
+    return KernelTables(table_form(1 << 12, _bits(first)), root, top)
 
 
 def _permissions(address: int, entries: Sequence[int]) -> str:
@@ -119,6 +124,41 @@ def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
 
 def _is_user_mode(registers: Mapping[str, int]) -> bool:
     return bool(registers.get("pswm", 0) & _PROBLEM_STATE)
+
+
+class _TaskState(TaskState):
+    """s390x: a switched-out task's registers are where its functions saved them, by the ABI."""
+
+    saved = {"saved.sp": "thread.ksp"}
+    FIRST_SAVED = 6  # struct stack_frame has r6 to r15 (arch/s390/include/asm/stacktrace.h)
+    # arch/s390/include/asm/ptrace.h
+    user_frame = {"psw.mask": "pswm", "psw.addr": "pswa", "gprs": "r", "orig_gpr2": "orig_r2"}
+    user_thread = {"acrs": "thread.acrs"}
+
+    def switch_registers(self, task: Mapping[str, Any]) -> Dict[str, int]:
+        """See TaskState.switch_registers(); the return address is r14."""
+        frame = self.kernel.layout("struct stack_frame", ["gprs"])
+        values = self.memory.split(frame.read(self.memory, task["saved.sp"])["gprs"])
+        registers = {"r%d" % (self.FIRST_SAVED + n): value for n, value in enumerate(values)}
+        registers["pswa"] = registers["r14"]
+        return registers
+
+    def is_user_frame(self, values: Mapping[str, Any]) -> bool:
+        """See TaskState.is_user_frame()."""
+        return bool(values["psw.mask"] & _PROBLEM_STATE)
+
+    def thread_registers(self, thread: Mapping[str, Any]) -> Dict[str, int]:
+        """Access registers; the first two hold the thread pointer."""
+        raw, order = thread.get("acrs", b""), self.memory.byte_order
+        words = [raw[at : at + 4] for at in range(0, len(raw), 4)]
+        return {"acr%d" % n: int.from_bytes(word, order) for n, word in enumerate(words)}
+
+    def user_tables(self, pgd: int) -> Optional[UserTables]:
+        """See TaskState.user_tables().
+
+        How many tables a process has grows with it; each entry tells which level it is in.
+        """
+        return UserTables(table_form(1 << 12, _bits(self.memory.integer(pgd, 8))), 0)
 
 
 S390X = Arch(
@@ -141,5 +181,6 @@ S390X = Arch(
     first_symbol="_text",
     first_segment=_first_segment,
     process=Process(is_user_mode=_is_user_mode),
+    task_state=_TaskState,
     entry_flags=(("protected", 9), ("invalid", 10)),
 )

@@ -12,7 +12,6 @@ From the bottom up; no module imports one that stands below it here:
     symbols      the kernel's variables, structures and VMCOREINFO
     percpu       per-CPU variables, and which CPUs there are
     current      the task that each CPU ran, by little (for the server's start)
-    arch         what the scheduler saves of a task's registers, page tables, vectors
     kernel       the kernel in the dump
     cpus, pids   two ways to tasks, beside the lists
     snapshot     all tasks: what kdump-save-kernel-json writes
@@ -21,6 +20,7 @@ From the bottom up; no module imports one that stands below it here:
 The server and the gdb script both load this package. So it is written in the syntax of Python
 3.6, which the gdb of an enterprise distribution may have; it uses the standard library alone and
 imports its own modules by relative names, since the script loads it under another name. Types
-come by `Types` and bytes by `Memory`, nothing by any other way. Facts about the kernel are from
+come by `Types` and bytes by `Memory`, nothing by any other way; what is special about an
+architecture is in domain/arch. Facts about the kernel are from
 its source; file names in comments are paths in it.
 """

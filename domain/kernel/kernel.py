@@ -1,10 +1,10 @@
 """The kernel in the dump: do the symbols match it, which build and crash is it."""
 
 import contextlib
-from typing import Any, Dict, Optional, Type
+from typing import Any, Dict, Optional
 
+from ..arch.model import Arch
 from ..vmcoreinfo import Vmcoreinfo
-from .arch.architecture import Architecture
 from .errors import KdumpError, Unreadable
 from .memory import Layout, Memory, printable
 from .notes import find_build_id
@@ -15,7 +15,8 @@ from .types import Types
 class Kernel(Symbols):
     """The kernel in the dump, as a source of types and its memory tell it.
 
-    Raises KdumpError if the types do not suffice, or are not this kernel's.
+    Raises KdumpError if the types do not suffice or are not this kernel's, or if tasks of the
+    architecture cannot be read.
     """
 
     TASK_MEMBERS = (
@@ -42,15 +43,18 @@ class Kernel(Symbols):
         self,
         types: Types,
         memory: Memory,
-        arch: Type[Architecture],
+        arch: Arch,
         vmcoreinfo: Optional[Vmcoreinfo] = None,
     ) -> None:
         super().__init__(types, memory, vmcoreinfo)
+        if arch.task_state is None:
+            raise KdumpError("tasks of %s kernels cannot be read" % arch.name)
         # gdb reads the debug information of a source file when it needs something of it, and
         # looks first at what it has: these two files' include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
         self.runqueues = self.address("runqueues")
-        self.arch = arch(self)
+        self.arch = arch
+        self.task_state = arch.task_state(self)
         self.task_layout = self._task_layout()
         self.init_task = self.address("init_task")
         self._check_match()
@@ -59,7 +63,7 @@ class Kernel(Symbols):
         task = "struct task_struct"
         state = "__state" if self.member(task, "__state") else "state"  # renamed in 5.14
         return self.layout(
-            task, self.TASK_MEMBERS, self.TASK_OPTIONAL, dict(self.arch.saved, state=state)
+            task, self.TASK_MEMBERS, self.TASK_OPTIONAL, dict(self.task_state.saved, state=state)
         )
 
     def _check_match(self) -> None:

@@ -5,7 +5,6 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .types import Member
 
-USER_END = 1 << 63  # user addresses are below, kernel ones above
 CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}  # of the struct module, by size
 
 
@@ -13,7 +12,7 @@ class Memory:
     """The kernel's virtual memory.
 
     `fetch(address, size)` returns exactly `size` bytes or raises Unreadable; `clean` takes
-    an address as a pointer holds it to the address itself (see Aarch64.clean).
+    an address as a pointer holds it to the address itself (see `Arch.clean_pointer`).
     """
 
     def __init__(

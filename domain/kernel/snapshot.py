@@ -57,7 +57,7 @@ class Snapshot:
         if not task.stack or task.address in self._on_cpu:
             return {}
         try:
-            return self.kernel.arch.switch_registers(task)
+            return self.kernel.task_state.switch_registers(task.values)
         except Unreadable as error:
             self.problems.append("registers of pid %d: %s" % (task.pid, error))
             return {}

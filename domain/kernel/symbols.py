@@ -21,13 +21,16 @@ class Symbols:
     ) -> None:
         self.types = types
         self.memory = memory
+        self._addresses: Dict[str, Optional[int]] = {}
         self._variables: Dict[str, Optional[int]] = {}
         self._layouts: Dict[Any, Layout] = {}
         self._vmcoreinfo = vmcoreinfo
 
     def find(self, name: str) -> Optional[int]:
         """Return the address of a symbol, or None."""
-        return self.types.symbol(name)
+        if name not in self._addresses:
+            self._addresses[name] = self.types.symbol(name)
+        return self._addresses[name]
 
     def address(self, name: str) -> int:
         """Return the same; raise KdumpError if it is not there."""

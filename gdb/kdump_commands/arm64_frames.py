@@ -6,9 +6,10 @@ import gdb
 import gdb.FrameDecorator
 import gdb.unwinder
 
-from ...domain.kernel.arch.aarch64 import Aarch64
+from ...domain.address_space import USER_END
+from ...domain.arch import AARCH64
 from ...domain.kernel.errors import KdumpError
-from ...domain.kernel.memory import USER_END, Memory
+from ...domain.kernel.memory import Memory
 from .frame_info import FrameId
 from .target import read_target
 
@@ -40,7 +41,7 @@ class Arm64Frames(gdb.unwinder.Unwinder):  # type: ignore[misc]
 
     def __call__(self, frame: Any) -> Any:
         try:
-            if frame.architecture().name() != Aarch64.gdb_name:
+            if frame.architecture().name() != AARCH64.gdb_name:
                 return None
             pc, sp = register(frame, "pc"), register(frame, "sp")
             if sp < USER_END or not pc:
@@ -115,7 +116,7 @@ class MeantFrames:
         """Whether gdb is to ask for the frames: gdb's own printing is better than for a filter."""
         try:
             frame = gdb.newest_frame()
-            if not self.wanted or frame.architecture().name() != Aarch64.gdb_name:
+            if not self.wanted or frame.architecture().name() != AARCH64.gdb_name:
                 return False
             for _ in range(self.MOST):
                 if frame is None or not is_code(frame):

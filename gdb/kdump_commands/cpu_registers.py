@@ -5,8 +5,8 @@ from typing import Any, Dict
 
 import gdb
 
-from ...domain.kernel.arch import ARCHITECTURES
 from ...domain.kernel.tasks import Task
+from .target import arch_of_gdb
 
 
 def cpu_registers(task: Task) -> Dict[str, int]:
@@ -35,9 +35,10 @@ def cpu_registers(task: Task) -> Dict[str, int]:
 
 def known_registers(frame: Any) -> Dict[str, int]:
     """The general registers of a frame that are known, by name, unsigned."""
-    arch = ARCHITECTURES[frame.architecture().name()]
-    names = list(arch.user_frame.values()) + list(arch.user_thread)
-    for prefix in arch.user_frame.values():  # of a member that is an array
+    state = arch_of_gdb(frame.architecture().name()).task_state
+    assert state is not None
+    names = list(state.user_frame.values()) + list(state.user_thread)
+    for prefix in state.user_frame.values():  # of a member that is an array
         names += ["%s%d" % (prefix, n) for n in range(32)]
     registers = {}
     for name in names:

@@ -5,9 +5,10 @@ from typing import Any, Dict, Optional, Tuple
 import gdb
 import gdb.unwinder
 
-from ...domain.kernel.arch.x86_64 import X86_64
+from ...domain.address_space import USER_END
+from ...domain.arch import X86_64
 from ...domain.kernel.errors import KdumpError
-from ...domain.kernel.memory import USER_END, Memory
+from ...domain.kernel.memory import Memory
 from ...domain.kernel.orc import HEADER, Orc
 from .elf_file import linked_at
 from .frame_info import FrameId

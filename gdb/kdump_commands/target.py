@@ -4,7 +4,8 @@ import re
 
 import gdb
 
-from ...domain.kernel.arch import ARCHITECTURES
+from ...domain.arch import ARCHITECTURES
+from ...domain.arch.model import Arch
 from ...domain.kernel.errors import KdumpError, Unreadable
 from ...domain.kernel.kernel import Kernel
 from ...domain.kernel.memory import Memory
@@ -29,6 +30,15 @@ def architecture_name() -> str:
     return str(gdb.selected_frame().architecture().name())
 
 
+def arch_of_gdb(name: str) -> Arch:
+    """The architecture of that name among gdb's, or KdumpError if its tasks cannot be read."""
+    known = {arch.gdb_name: arch for arch in ARCHITECTURES.values() if arch.task_state}
+    if name not in known:
+        names = ", ".join(sorted(known))
+        raise KdumpError("architecture %s is not supported (%s are)" % (name, names))
+    return known[name]
+
+
 def byte_order() -> str:
     """The target's."""
     return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
@@ -49,10 +59,5 @@ def open_kernel() -> Kernel:
     if not gdb.selected_inferior().threads():
         raise KdumpError("no dump: connect first (`target remote HOST:PORT`)")
     require_kernel()
-    name = architecture_name()
-    if name not in ARCHITECTURES:
-        raise KdumpError(
-            "architecture %s is not supported (%s are)" % (name, ", ".join(sorted(ARCHITECTURES)))
-        )
-    arch = ARCHITECTURES[name]
-    return Kernel(GdbTypes(), Memory(read_target, byte_order(), clean=arch.clean), arch)
+    arch = arch_of_gdb(architecture_name())
+    return Kernel(GdbTypes(), Memory(read_target, byte_order(), clean=arch.clean_pointer), arch)

@@ -139,7 +139,7 @@ def test_copied_alone_it_finds_the_program_or_says_what_to_do(
     without_program(monkeypatch, tmp_path)
     text = gdb(None, f"source {script}")
     assert text.splitlines() == [
-        "KdumpGdbCommands.py: domain/kernel and kdump_commands are not beside it: source the file "
+        "KdumpGdbCommands.py: domain and kdump_commands are not beside it: source the file "
         "that `kdump-gdbserver --print-gdb-script` names, or, to have it elsewhere, the one file "
         "that `kdump-gdbserver --write-gdb-script FILE` writes"
     ]

@@ -76,7 +76,8 @@ def script():
         runpy.run_path(str(SCRIPT))
         loaded = {name: m for name, m in sys.modules.items() if name.startswith(ROOT + ".")}
         by_name = {name.rpartition(".")[2]: module for name, module in loaded.items()}
-        # Both folders have one of that name.
+        # More than one folder has one of that name.
+        by_name["errors"] = loaded[ROOT + ".domain.kernel.errors"]
         by_name["symbols"] = loaded[ROOT + ".domain.kernel.symbols"]
         by_name["gdb_symbols"] = loaded[ROOT + ".gdb.kdump_commands.symbols"]
         by_name["process"] = loaded[ROOT + ".domain.kernel.process.process"]

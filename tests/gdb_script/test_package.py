@@ -66,7 +66,7 @@ def test_without_the_rest_it_says_so_in_one_line(script, said, tmp_path, part):
             folder.rename(alone.parent / part)
     assert source(alone) == set()
     assert said == [
-        "KdumpGdbCommands.py: domain/kernel and kdump_commands are not beside it: source the file "
+        "KdumpGdbCommands.py: domain and kdump_commands are not beside it: source the file "
         "that `kdump-gdbserver --print-gdb-script` names, or, to have it elsewhere, the one file "
         "that `kdump-gdbserver --write-gdb-script FILE` writes\n"
     ]
@@ -105,19 +105,28 @@ def test_one_file_has_the_very_same_in_it(script, said, tmp_path):
     }
 
 
-def test_it_loads_nothing_of_ours_but_domain_kernel():
+def test_it_loads_nothing_of_ours_but_what_is_known_of_kernels_and_architectures():
     rooms = {str(file.parent.relative_to(TOP)) for file in FILES}
     assert rooms == {
         "domain",
+        "domain/arch",
         "domain/kernel",
-        "domain/kernel/arch",
         "domain/kernel/process",
         "gdb",
         "gdb/kdump_commands",
     }
+    assert {file.stem for file in FILES if file.parent == TOP / "domain"} == {
+        "__init__",
+        "address_space",
+        "errors",
+        "page_tables",
+        "page_walk",
+        "virtual_memory",
+        "vmcoreinfo",
+    }
 
 
-@pytest.mark.parametrize("folder", ["domain/kernel", "gdb/kdump_commands"])
+@pytest.mark.parametrize("folder", ["domain/arch", "domain/kernel", "gdb/kdump_commands"])
 def test_every_module_of_ours_is_loaded(folder):
     """But for what only the server needs."""
     there = set((TOP / folder).rglob("*.py"))

@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -132,7 +133,7 @@ def of(byte):
 
 
 def test_all_components_saved(script):
-    registers = script.vectors.xsave_registers(xsave(7), 7)
+    registers = script.xsave.xsave_registers(xsave(7), 7)
     assert [registers[f"xmm{n}"] for n in range(16)] == [of(0x10 + n) for n in range(16)]
     assert [registers[f"ymm{n}h"] for n in range(16)] == [of(0x80 + n) for n in range(16)]
     assert registers["mxcsr"] == 0x1FA0
@@ -143,17 +144,17 @@ def test_all_components_saved(script):
 
 
 def test_components_in_initial_state_are_not_what_lies_there(script):
-    registers = script.vectors.xsave_registers(xsave(0), 7)
+    registers = script.xsave.xsave_registers(xsave(0), 7)
     assert registers["xmm3"] == registers["ymm3h"] == registers["st0"] == 0
     assert (registers["fctrl"], registers["ftag"], registers["mxcsr"]) == (0x37F, 0xFFFF, 0x1F80)
 
 
 def test_uncompacted_area_always_has_mxcsr(script):
-    assert script.vectors.xsave_registers(xsave(0, compacted=False), 7)["mxcsr"] == 0x1FA0
+    assert script.xsave.xsave_registers(xsave(0, compacted=False), 7)["mxcsr"] == 0x1FA0
 
 
 def test_fxsave_area_has_no_header_and_no_avx(script):
-    registers = script.vectors.xsave_registers(xsave(0)[:512], 0)
+    registers = script.xsave.xsave_registers(xsave(0)[:512], 0)
     assert registers["xmm5"] == of(0x15)
     assert "ymm0h" not in registers
 
@@ -177,7 +178,7 @@ ONE = 0x3FFF_8000_0000_0000_0000
 @given(top=st.integers(0, 7))
 def test_x87_tags(script, value, tag, top):
     """One value on the stack: st(0) is physical register `top`."""
-    word = script.vectors.x87_tags(1 << top, top, [value, *[0] * 7])
+    word = script.xsave.x87_tags(1 << top, top, [value, *[0] * 7])
     assert word >> 2 * top & 3 == tag
     assert word | 3 << 2 * top == 0xFFFF  # all others are empty
 
@@ -231,7 +232,7 @@ def x86_threads(script, stack_size, padding, values):
     """UserRegisters of which only the parts are there that read the kernel stack."""
     members = {name: script.memory.Member(8 * n, 8) for n, name in enumerate(PT_REGS)}
     frame = script.memory.Layout(168, members)
-    names = script.x86_64.X86_64.user_thread
+    names = script.x86_64.X86_64.task_state.user_thread
     thread = script.memory.Layout(
         72,
         {
@@ -246,7 +247,8 @@ def x86_threads(script, stack_size, padding, values):
     stack[at : at + 168] = struct.pack("<21Q", *(values[name] for name in PT_REGS))
     kernel.memory_image.map(STACK, stack)
     threads = object.__new__(script.user_registers.UserRegisters)
-    threads.kernel, threads.arch = kernel, script.x86_64.X86_64(kernel)
+    threads.kernel, threads.arch = kernel, script.x86_64.X86_64
+    threads.state = threads.arch.task_state(kernel)
     threads.frame_layout, threads.thread_layout = frame, thread
     threads.stack_size = stack_size
     threads.problems, threads.cpu_registers = [], lambda task: {}
@@ -293,20 +295,20 @@ def test_no_registers_are_invented_from_an_empty_stack(script):
 def test_riscv64_rounds_the_frame_up(script):
     """task_pt_regs() of riscv64: 36 words are 288 bytes, 35 would be 280 and take 288."""
     members = {name: script.memory.Member(8 * n, 8)
-               for n, name in enumerate(script.riscv64.Riscv64.user_frame)}  # fmt: skip
+               for n, name in enumerate(script.riscv64.RISCV64.task_state.user_frame)}  # fmt: skip
     size = 8 * 35
     kernel = StackKernel(script, {}, 0x4000)
     stack = bytearray(0x4000)
     struct.pack_into(f"<{len(members)}Q", stack, 0x4000 - 288, *range(1, len(members) + 1))
     kernel.memory_image.map(STACK, stack)
     threads = object.__new__(script.user_registers.UserRegisters)
-    threads.kernel, threads.arch = kernel, script.riscv64.Riscv64(kernel)
+    threads.kernel, threads.arch = kernel, script.riscv64.RISCV64
+    threads.state = threads.arch.task_state(kernel)
     threads.frame_layout, threads.thread_layout = script.memory.Layout(size, members), None
     threads.stack_size = 0x4000
     registers = threads._saved(script.tasks.Task(0, {"stack": STACK}))
-    assert registers == {
-        name: n for n, name in enumerate(script.riscv64.Riscv64.user_frame.values(), start=1)
-    }
+    names = script.riscv64.RISCV64.task_state.user_frame.values()
+    assert registers == {name: n for n, name in enumerate(names, start=1)}
 
 
 def test_user_mode_on_the_cpu_counts_and_not_the_stack(script):
@@ -336,8 +338,8 @@ def test_compat_registers_are_those_of_32_bit_code(script):
     threads = x86_threads(script, 0x4000, 0, pt_regs(cs=0x23, ip=0xF7F0_0549))
     task = script.tasks.Task(0xFFFF_8880_0000_0000, {"stack": STACK})
     registers = threads._saved(task)
-    assert threads.arch.is_compat(registers, True)
-    compat = threads.arch.compat_registers(registers)
+    assert threads.state.is_compat(registers, True)
+    compat = threads.state.compat_registers(registers)
     general = "rax rbx rcx rdx rsi rdi rbp rsp rip eflags orig_rax"
     segments = "cs ss ds es fs gs fs_base gs_base"
     assert sorted(compat) == sorted(f"{general} {segments}".split())
@@ -346,34 +348,34 @@ def test_compat_registers_are_those_of_32_bit_code(script):
 
 def test_thread_pointer_of_32_bit_code_is_in_its_own_segment(script):
     """Selector 0x63 is the first of them; thread_struct may say 0 for its base."""
-    arch = x86_threads(script, 0x4000, 0, pt_regs()).arch
+    state = x86_threads(script, 0x4000, 0, pt_regs()).state
     descriptors = struct.pack("<3Q", 0xF7CF_F3EF_D500_FFFF, 0x12CF_F334_5678_FFFF, 0)
     thread = {"fs": 0, "gs": 0x63, "fs_base": 7, "gs_base": 0, "tls": descriptors}
-    assert arch.thread_registers(thread) == {
+    assert state.thread_registers(thread) == {
         "fs": 0,
         "gs": 0x63,
         "fs_base": 7,
         "gs_base": 0xF7EF_D500,
     }
-    assert arch.thread_registers({**thread, "gs": 0x6B})["gs_base"] == 0x1234_5678
+    assert state.thread_registers({**thread, "gs": 0x6B})["gs_base"] == 0x1234_5678
 
 
 def test_x32_is_no_compat_process(script):
     threads = x86_threads(script, 0x4000, 0, pt_regs())
-    assert not threads.arch.is_compat({"cs": 0x33}, True)
+    assert not threads.state.is_compat({"cs": 0x33}, True)
 
 
 def test_compat_vectors_are_the_first_eight(script):
-    arch = x86_threads(script, 0x4000, 0, pt_regs()).arch
-    names = arch.compat_fp_registers(script.vectors.xsave_registers(xsave(7), 7))
+    state = x86_threads(script, 0x4000, 0, pt_regs()).state
+    names = state.compat_fp_registers(script.xsave.xsave_registers(xsave(7), 7))
     vectors = [f"xmm{n}" for n in range(8)] + [f"ymm{n}h" for n in range(8)]
     assert sorted(name for name in names if "mm" in name and name != "mxcsr") == sorted(vectors)
 
 
 def test_fault_address_only_after_a_page_fault(script):
-    arch = x86_threads(script, 0x4000, 0, pt_regs()).arch
-    assert arch.fault_address({"cr2": 0x10, "trap_nr": 14}) == 0x10
-    assert arch.fault_address({"cr2": 0x10, "trap_nr": 13}) is None
+    state = x86_threads(script, 0x4000, 0, pt_regs()).state
+    assert state.fault_address({"cr2": 0x10, "trap_nr": 14}) == 0x10
+    assert state.fault_address({"cr2": 0x10, "trap_nr": 13}) is None
 
 
 # -- mappings before 6.1: a list
@@ -501,7 +503,7 @@ def test_user_memory_of_x86_64(script, five_levels, leaf, hidden):
         "__pgtable_l5_enabled": int(five_levels),
         "sme_me_mask": hidden,
     }
-    kernel.arch = script.x86_64.X86_64(kernel)
+    kernel.task_state = script.x86_64.X86_64.task_state(kernel)
     check_reading(script, kernel, address)
 
 
@@ -542,7 +544,7 @@ def test_user_memory_of_aarch64(script, case, block, flipped):
         "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
         "NUMBER(PHYS_OFFSET)": hex(phys_offset),
     }
-    kernel.arch = script.aarch64.Aarch64(kernel)
+    kernel.task_state = script.aarch64.AARCH64.task_state(kernel)
     check_reading(script, kernel, address)
 
 
@@ -572,7 +574,7 @@ def test_user_memory_of_aarch64_with_fewer_bits_than_the_kernel_was_made_for(
         "NUMBER(TCR_EL1_T1SZ)": hex(64 - used),
         "NUMBER(PHYS_OFFSET)": hex(phys_offset),
     }
-    kernel.arch = script.aarch64.Aarch64(kernel)
+    kernel.task_state = script.aarch64.AARCH64.task_state(kernel)
     check_reading(script, kernel, address)
 
 
@@ -592,16 +594,70 @@ def test_user_memory_of_riscv64(script, va_bits, leaf):
         "NUMBER(PAGE_OFFSET)": hex(page_offset),
         "NUMBER(phys_ram_base)": "0x80000000",
     }
-    kernel.arch = script.riscv64.Riscv64(kernel)
+    kernel.task_state = script.riscv64.RISCV64.task_state(kernel)
     check_reading(script, kernel, address)
 
 
 @pytest.mark.parametrize("arch", ["i386:x86-64", "aarch64", "riscv:rv64"])
 def test_user_memory_of_a_kernel_that_tells_too_little(script, arch):
     kernel = PagedKernel(script, 0x1000, direct=1 << 63, shifts=[12], entry=lambda *_: 0)
-    kernel.arch = script.arch.ARCHITECTURES[arch](kernel)
+    kernel.task_state = script.target.arch_of_gdb(arch).task_state(kernel)
     with pytest.raises(script.errors.Unreadable, match="cannot read 5 bytes at 0x1000"):
         script.user_memory.UserMemory(kernel, kernel.pgd).fetch(0x1000, 5)
+
+
+@pytest.mark.parametrize(("page_size", "shift"), [(4096, 12), (65536, 16)])
+def test_user_tables_of_ppc64le(script, page_size, shift):
+    kernel = PagedKernel(script, 0x1000, direct=1 << 63, shifts=[12], entry=lambda *_: 0)
+    kernel.notes = {"PAGESIZE": str(page_size)}
+    found = script.ppc64le.PPC64LE.task_state(kernel).user_tables(kernel.pgd)
+    assert (found.form.page_shift, found.form.user_end) == (shift, 1 << 52)
+    assert found.direct == 0xC000_0000_0000_0000
+    kernel.notes = {"PAGESIZE": "16384"}
+    assert script.ppc64le.PPC64LE.task_state(kernel).user_tables(kernel.pgd) is None
+
+
+@pytest.mark.parametrize(("kind", "bits"), [(0, 31), (1, 42), (2, 53), (3, 64)])
+def test_user_tables_of_s390x_are_as_deep_as_the_first_entry_says(script, kind, bits):
+    memory = FakeMemory(script)
+    memory.map(0x8000, (kind << 2 | 0x20).to_bytes(8, "big"))
+    kernel = SimpleNamespace(memory=script.memory.Memory(memory.fetch, "big"))
+    found = script.s390x.S390X.task_state(kernel).user_tables(0x8000)
+    assert (found.form.bits, found.direct) == (bits, 0)
+
+
+def test_a_page_that_the_program_may_not_touch_is_in_memory_all_the_same(script):
+    """mprotect(PROT_NONE) hides it from the hardware; the server shows it, too."""
+    address = 0x7F12_3456_7123
+
+    def entry(physical, is_page, shift):
+        return (~physical & 0xF_FFFF_FFFF_F000 | 1 << 8) if is_page else physical | 0x67
+
+    kernel = PagedKernel(script, address, direct=0xFF11 << 48, shifts=[39, 30, 21, 12], entry=entry)
+    kernel.variables = {"page_offset_base": 0xFF11 << 48}
+    kernel.task_state = script.x86_64.X86_64.task_state(kernel)
+    check_reading(script, kernel, address)
+
+
+@pytest.mark.parametrize(("arch", "refused"), [("riscv:rv64", True), ("aarch64", False)])
+def test_a_32_bit_process_of_a_kernel_that_has_no_such_architecture(script, arch, refused):
+    process = object.__new__(script.process.Process)
+    process.kernel = SimpleNamespace(arch=script.target.arch_of_gdb(arch))
+    if not refused:
+        assert process._require_compat() is None
+        return
+    with pytest.raises(script.errors.KdumpError, match="32-bit processes of riscv64 kernels are"):
+        process._require_compat()
+
+
+def test_user_mode_on_a_cpu_whose_program_counter_has_another_name(script):
+    """s390x: pswa."""
+    threads = object.__new__(script.user_registers.UserRegisters)
+    threads.arch = script.s390x.S390X
+    live = {"pswm": 1 << 48, "pswa": 0x5000}
+    threads.cpu_registers = lambda task: live
+    code = [{"start": 0x5000, "end": 0x6000, "perms": "r-xp"}]
+    assert threads.of(script.tasks.Task(0, {}), code) == (live, True)
 
 
 # -- signals

@@ -25,7 +25,6 @@ from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.kernel.task_view import open_task_view
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.view import View
-from kdump_gdbserver.domain.kernel.arch import BY_NAME
 from kdump_gdbserver.domain.kernel.kernel import Kernel
 from kdump_gdbserver.domain.kernel.snapshot import read_tasks
 from kdump_gdbserver.ports.crash_dump import CrashDump
@@ -164,7 +163,7 @@ def test_with_all_tasks_the_cpus_run_the_same(real: RealDump, tmp_path: Path) ->
     with opened(real, "elf") as dump:
         space, arch, info = DumpMemory(dump).kernel(), dump.facts.arch, dump.vmcoreinfo
         types = KernelSymbols(space, info, arch, linked)
-        kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info)
+        kernel = Kernel(types, kernel_memory(space, arch), arch, info)
         path = tmp_path / "tasks.json"
         path.write_text(json.dumps(read_tasks(kernel).sidecar()))
         tasks = JsonSidecarReader().read_kernel_tasks(str(path), arch)

@@ -13,7 +13,6 @@ import pytest
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols, kernel_memory
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.cli.container import Container
-from kdump_gdbserver.domain.kernel.arch import BY_NAME
 from kdump_gdbserver.domain.kernel.kernel import Kernel
 from kdump_gdbserver.domain.kernel.process.process import Process
 from kdump_gdbserver.domain.kernel.snapshot import Snapshot, read_tasks
@@ -39,7 +38,7 @@ def snapshot(dump: RealDump) -> Snapshot:
     opened = container.dump()
     space, arch, info = DumpMemory(opened).kernel(), opened.facts.arch, opened.vmcoreinfo
     types = KernelSymbols(space, info, arch)
-    kernel = Kernel(types, kernel_memory(space, arch), BY_NAME[arch.name], info)
+    kernel = Kernel(types, kernel_memory(space, arch), arch, info)
     return read_tasks(kernel)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kdump_gdbserver.domain.kernel.arch import BY_NAME
+from kdump_gdbserver.domain.arch import X86_64
 from kdump_gdbserver.domain.kernel.errors import Unreadable
 from kdump_gdbserver.domain.kernel.kernel import Kernel
 from kdump_gdbserver.domain.kernel.memory import Memory
@@ -102,7 +102,7 @@ class TaskKernel:
     def kernel(self) -> Kernel:
         """Return the Kernel."""
         info = Vmcoreinfo({"OSRELEASE": "6.99"})
-        return Kernel(TableTypes(self.symbols), Memory(self.fetch), BY_NAME["x86_64"], info)
+        return Kernel(TableTypes(self.symbols), Memory(self.fetch), X86_64, info)
 
     def fetch(self, address: int, size: int) -> bytes:
         self.reads += 1

@@ -3,9 +3,10 @@
 import contextlib
 from typing import Any, Dict, Iterator, List, Optional
 
+from ...address_space import USER_END
 from ..errors import KdumpError, Unreadable
 from ..kernel import Kernel
-from ..memory import USER_END, printable
+from ..memory import printable
 from ..structures import MapleTree
 from ..tasks import Task
 from .paths import Paths

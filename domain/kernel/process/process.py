@@ -2,8 +2,9 @@
 
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from ...address_space import USER_END
+from ...arch import COMPAT
 from ..errors import KdumpError, Unreadable
-from ..memory import USER_END
 from ..snapshot import Snapshot
 from ..tasks import Task
 from .mappings import Mappings
@@ -44,7 +45,7 @@ class Process:
     ) -> None:
         self.snapshot = snapshot
         self.kernel = snapshot.kernel
-        self.arch = self.kernel.arch
+        self.state = self.kernel.task_state
         self.problems = list(snapshot.problems)
         named = self._named(pid)
         self.pid = named.tgid
@@ -55,6 +56,8 @@ class Process:
         self.auxv, self.auxv_is_32 = parse_auxv(
             self.mm.values["saved_auxv"], self.kernel.memory.byte_order
         )
+        if self.auxv_is_32:
+            self._require_compat()
         self.registers = UserRegisters(self.kernel, self.problems, cpu_registers)
 
     def _named(self, pid: int) -> Task:
@@ -74,6 +77,11 @@ class Process:
             raise KdumpError("pid %d (%s) has exited: its memory is gone" % (named.pid, named.name))
         layout = self.kernel.layout("struct mm_struct", self.MM_MEMBERS, ["mm_mt.ma_root", "mmap"])
         return Task(address, layout.read(self.kernel.memory, address))
+
+    def _require_compat(self) -> None:
+        name = self.kernel.arch.name
+        if COMPAT.get(name) is None:
+            raise KdumpError("32-bit processes of %s kernels are not supported" % name)
 
     def sidecar(self) -> Dict[str, Any]:
         """What kdump-save-process-json writes, as a dict."""
@@ -151,7 +159,7 @@ class Process:
         """(the threads' dicts, whether it is a 32-bit process)."""
         signals = Signals(self.kernel)
         states = [(task, self.registers.of(task, mappings)) for task in self.threads]
-        compat = any(self.arch.is_compat(regs, self.auxv_is_32) for _, (regs, _) in states)
+        compat = any(self.state.is_compat(regs, self.auxv_is_32) for _, (regs, _) in states)
         threads = []
         for task, (registers, user_mode) in states:
             thread = {
@@ -162,8 +170,8 @@ class Process:
                 "fpregs": self.registers.floating_point(task),
             }
             if compat:
-                thread["registers"] = self.arch.compat_registers(registers)
-                thread["fpregs"] = self.arch.compat_fp_registers(thread["fpregs"])
+                thread["registers"] = self.state.compat_registers(registers)
+                thread["fpregs"] = self.state.compat_fp_registers(thread["fpregs"])
             if task.cpu is not None:
                 thread["cpu"] = task.cpu
             if user_mode is not None:
@@ -177,7 +185,7 @@ class Process:
             info = signals.of(task)
             if info:
                 thread["siginfo"] = info
-            address = self.arch.fault_address(self.registers.thread_values(task))
+            address = self.state.fault_address(self.registers.thread_values(task))
             if address is not None and address < USER_END:
                 thread["fault_address"] = address
         except Unreadable as error:

@@ -24,14 +24,15 @@ class UserRegisters:
         self.kernel = kernel
         self.cpu_registers = cpu_registers
         self.arch = kernel.arch
+        self.state = kernel.task_state
         self.problems = problems
-        self.frame_layout = kernel.layout("struct pt_regs", self.arch.user_frame)
+        self.frame_layout = kernel.layout("struct pt_regs", self.state.user_frame)
         self.thread_layout = self._thread_layout()
         self.stack_size = kernel.stack_size()
 
     def _thread_layout(self) -> Optional[Layout]:
         """Those of the architecture's members that this kernel has; None if it has none."""
-        task, wanted = "struct task_struct", self.arch.user_thread.items()
+        task, wanted = "struct task_struct", self.state.user_thread.items()
         there = {name: path for name, path in wanted if self.kernel.member(task, path)}
         return self.kernel.layout(task, (), (), there) if there else None
 
@@ -53,9 +54,9 @@ class UserRegisters:
             return {}, None
         if task.cpu is None:
             return registers, None
-        for name in self.arch.thread_registers(self.thread_values(task)):
+        for name in self.state.thread_registers(self.thread_values(task)):
             registers.pop(name)  # of its last sleep, which may be long ago
-        for name in self.arch.kept_in_kernel:
+        for name in self.state.kept_in_kernel:
             if name in on_cpu:
                 registers[name] = on_cpu[name]
         return registers, False if on_cpu else None
@@ -65,7 +66,7 @@ class UserRegisters:
         if task.cpu is not None or not task.stack:
             return {}
         try:
-            return self.arch.fp_registers(task)
+            return self.state.fp_registers(task.address)
         except KdumpError as error:
             self.problems.append("floating-point registers of pid %d: %s" % (task.pid, error))
             return {}
@@ -75,9 +76,8 @@ class UserRegisters:
         layout = self.thread_layout
         return layout.read(self.kernel.memory, task.address) if layout else {}
 
-    @staticmethod
-    def _is_code(registers: Dict[str, int], mappings: List[Dict[str, Any]]) -> bool:
-        pc = registers.get("rip", registers.get("pc"))
+    def _is_code(self, registers: Dict[str, int], mappings: List[Dict[str, Any]]) -> bool:
+        pc = registers[self.arch.pc]
         return any(vma["start"] <= pc < vma["end"] and "x" in vma["perms"] for vma in mappings)
 
     def _saved(self, task: Task) -> Dict[str, int]:
@@ -85,23 +85,23 @@ class UserRegisters:
         if not task.stack:
             raise KdumpError("its kernel stack is gone")
         layout = self.frame_layout
-        align = self.arch.stack_align
+        align = self.state.stack_align
         top = task.stack + self.stack_size - (layout.size + align - 1) // align * align
-        for padding in self.arch.stack_padding:
+        for padding in self.state.stack_padding:
             values = layout.read(self.kernel.memory, top - padding)
-            if self.arch.is_user_frame(values):
+            if self.state.is_user_frame(values):
                 break
         else:
             raise KdumpError("there are none (it never was in user mode, or its stack is damaged)")
         registers = {}
-        for member, name in self.arch.user_frame.items():
+        for member, name in self.state.user_frame.items():
             if isinstance(values[member], bytes):  # an array, as aarch64's of x0 to x30
                 for number, value in enumerate(self.kernel.memory.split(values[member])):
                     registers["%s%d" % (name, number)] = value
             else:
                 registers[name] = values[member]
-        registers.update(self.arch.thread_registers(self.thread_values(task)))
-        for name, bits in self.arch.narrow.items():
+        registers.update(self.state.thread_registers(self.thread_values(task)))
+        for name, bits in self.state.narrow.items():
             if name in registers:
                 registers[name] &= (1 << bits) - 1
         return registers
