@@ -5,8 +5,8 @@ from __future__ import annotations
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
-from kdump_gdbserver.domain.memory_map import MemoryRegion
 from kdump_gdbserver.domain.page_walk import PageWalk, RootTable
+from kdump_gdbserver.ports.memory_map import MemoryRegion
 
 # How many pages beyond the requested one are examined to find the end of a region.
 _LOOK_AHEAD = 512

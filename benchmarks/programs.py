@@ -48,9 +48,9 @@ def _newest(name: str) -> str:
 
 
 def compiled(name: str, *libraries: str) -> Path:
-    """Compile benchmarks/NAME.c if that has changed; return the program."""
-    source, program = HERE / f"{name}.c", BUILD / name
-    newest = max(path.stat().st_mtime for path in (source, HERE / "memory.h"))
+    """Compile benchmarks/c/NAME.c if that has changed; return the program."""
+    source, program = HERE / "c" / f"{name}.c", BUILD / name
+    newest = max(path.stat().st_mtime for path in (source, HERE / "c" / "memory.h"))
     if not program.exists() or program.stat().st_mtime < newest:
         BUILD.mkdir(parents=True, exist_ok=True)
         command = [need("gcc"), "-O3", "-o", str(program), str(source), *libraries]

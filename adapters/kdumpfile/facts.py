@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import detect_arch
-from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
 from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
+from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import told
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import parts_missing
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kdump_gdbserver.application.process.elf_reader import read_build_id, read_elf
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
-from kdump_gdbserver.domain.memory_map import MemoryRegion
 from kdump_gdbserver.domain.sidecars import Vma
+from kdump_gdbserver.ports.memory_map import MemoryRegion
 
 _DELETED = " (deleted)"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.adapters.rsp_tcp.packets import search as search_packets
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.application.view import ViewSession
-from kdump_gdbserver.domain.memory_map import MemoryRegion
+from kdump_gdbserver.ports.memory_map import MemoryRegion
 from tests.support.sessions import GDB, Debugger, view_of
 
 BASE = 0xFFFFFFFF81000000

@@ -1,17 +1,19 @@
-"""Settling on the architecture of a dump."""
+"""Which architecture a dump is of: by its file, its user, or its VMCOREINFO and notes."""
 
 from __future__ import annotations
 
-from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import (
-    arch_of_prstatus,
-    arch_of_vmcoreinfo,
-)
+from collections.abc import Collection
+
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import ARCHITECTURES, Arch, arch_named
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 _KNOWN = ", ".join(ARCHITECTURES)
+_PRSTATUS_SIZES = {
+    (arch.byte_order, arch.prstatus.size): arch for arch in ARCHITECTURES.values() if arch.prstatus
+}
 
 
 def choose_arch(
@@ -53,10 +55,30 @@ def _named_by_user(path: str, wanted: str | None) -> Arch | None:
 def detect_arch(header: FileHeader, vmcoreinfo: Vmcoreinfo | None) -> Arch | None:
     """Work the architecture out from VMCOREINFO, else from the notes."""
     order = header.byte_order
-    found = arch_of_vmcoreinfo(vmcoreinfo, order) if vmcoreinfo is not None else None
+    found = _arch_of_vmcoreinfo(vmcoreinfo, order) if vmcoreinfo is not None else None
     if found is None and header.vmcoreinfo:
         try:
-            found = arch_of_vmcoreinfo(Vmcoreinfo.parse(header.vmcoreinfo), order)
+            found = _arch_of_vmcoreinfo(Vmcoreinfo.parse(header.vmcoreinfo), order)
         except InputError:
             found = None  # damaged; the notes may still tell
-    return found or arch_of_prstatus(header.prstatus_sizes, order)
+    return found or _arch_of_prstatus(header.prstatus_sizes, order)
+
+
+def _arch_of_vmcoreinfo(vmcoreinfo: Vmcoreinfo, byte_order: ByteOrder) -> Arch | None:
+    """Tell the architecture by VMCOREINFO lines that only one kernel port writes.
+
+    Ports of both byte orders write the same, so it must be that of the file.
+    """
+    found = [
+        arch
+        for arch in ARCHITECTURES.values()
+        if arch.byte_order == byte_order
+        and any(mark in vmcoreinfo.lines for mark in arch.vmcoreinfo_marks)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _arch_of_prstatus(sizes: Collection[int], byte_order: ByteOrder) -> Arch | None:
+    """Tell the architecture by the size of the NT_PRSTATUS notes, when all agree."""
+    found = {_PRSTATUS_SIZES.get((byte_order, size)) for size in sizes}
+    return found.pop() if len(found) == 1 else None

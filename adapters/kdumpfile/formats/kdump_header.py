@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import struct
 
-from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIPTORS, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
@@ -28,6 +27,11 @@ CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
 _NOTES_LIMIT = 64 << 20
 _MOST_VERSION = 0xFFFF
 _PAGES_CHECKED = 512
+
+
+def told(name: str | None) -> str | None:
+    """Return a name of struct new_utsname; None for what QEMU writes when it knows none."""
+    return None if name in ("", "Unknown") else name
 
 
 def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
