@@ -10,7 +10,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 from ..address_space import USER_END, AddressSpace
 from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
-from .model import Arch, Feature, Process, Register, Vdso, prstatus
+from .model import Arch, Feature, Process, Register, Union, Vdso, prstatus
 from .paging import (
     NOWHERE,
     SWAPPED,
@@ -39,6 +39,19 @@ CPU = Feature(
         ),
         Register("pc", 64, "code_ptr", role="pc"),
     ),
+)
+_FLOATS = (
+    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 "
+    "fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
+).split()
+# Always there: gdb refuses a program for machines with a floating-point unit without it.
+FPU = Feature(
+    "org.gnu.gdb.riscv.fpu",
+    (
+        *(Register(name, 64, "riscv_double", dwarf=32 + i) for i, name in enumerate(_FLOATS)),
+        *(Register(name, 32, group="float") for name in ("fflags", "frm", "fcsr")),
+    ),
+    (Union("riscv_double", (("float", "ieee_single"), ("double", "ieee_double"))),),
 )
 
 # elf_gregset_t is struct user_regs_struct (arch/riscv/include/uapi/asm/ptrace.h): pc, x1 to x31.
@@ -129,6 +142,7 @@ class _TaskState(TaskState):
         "epc": "pc",
     }
     stack_align = 16
+    FS_BITS = 0x6000  # SR_FS of arch/riscv/include/asm/csr.h; 0: no floating-point unit in use
 
     def switch_registers(self, task: Mapping[str, Any]) -> Dict[str, int]:
         """See TaskState.switch_registers()."""
@@ -145,6 +159,23 @@ class _TaskState(TaskState):
         """See TaskState.is_user_frame()."""
         return bool(0 < values["epc"] < USER_END)
 
+    def fp_registers(self, task: int) -> Dict[str, int]:
+        """f0 to f31 and fcsr, which the kernel saves when it switches to another task."""
+        frame = self.kernel.layout("struct pt_regs", ("status",))
+        size = (frame.size + self.stack_align - 1) // self.stack_align * self.stack_align
+        layout = self.kernel.layout(
+            "struct task_struct", ("stack", "thread.fstate.f", "thread.fstate.fcsr")
+        )
+        values = layout.read(self.memory, task)
+        at = values["stack"] + self.kernel.stack_size() - size
+        if not frame.read(self.memory, at)["status"] & self.FS_BITS:
+            return {}
+        floats = self.memory.split(values["thread.fstate.f"])
+        registers = {"f%d" % n: value for n, value in enumerate(floats)}
+        fcsr = values["thread.fstate.fcsr"]
+        # RISC-V unprivileged architecture, "Floating-Point Control and Status Register".
+        return dict(registers, fcsr=fcsr, fflags=fcsr & 0x1F, frm=fcsr >> 5 & 7)
+
     def user_tables(self, pgd: int) -> Optional[UserTables]:
         """See TaskState.user_tables()."""
         info = self.kernel.vmcoreinfo()
@@ -159,11 +190,16 @@ RISCV64 = Arch(
     name="riscv64",
     gdb_name="riscv:rv64",
     pointer_size=8,
-    features=(CPU,),
+    features=(CPU, FPU),
     pc="pc",
     sp="sp",
     elf_machine=243,
-    dump_names={"epc": "pc", "s0": "fp", **{f"x{i}": name for i, name in enumerate(_NAMES)}},
+    dump_names={
+        "epc": "pc",
+        "s0": "fp",
+        **{f"x{i}": name for i, name in enumerate(_NAMES)},
+        **{f"f{i}": name for i, name in enumerate(_FLOATS)},
+    },
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
     kdumpfile_name="riscv64",
