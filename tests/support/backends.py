@@ -44,7 +44,8 @@ def reopened(dump: FakeDump, backend: str, folder: Path) -> CrashDump:
     """Return the fake itself, or its machine in a file of `folder`, opened by a backend."""
     if backend == "fake" or dump.facts.arch.name not in PAGINGS:
         return dump
-    path = folder / "core"
+    # A file of its own each time: one that is open must not change.
+    path = folder / f"core-{len(list(folder.iterdir()))}"
     path.write_bytes(elf_core_of(dump))
     found = _OPENERS[backend].open([str(path)])
     changed = {

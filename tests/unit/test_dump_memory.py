@@ -44,8 +44,8 @@ def opened(folder: Path, notes: bytes, vmcoreinfo: bytes | None = None) -> Crash
 
 def test_tables_that_do_not_lead_to_themselves_are_not_the_kernels(tmp_path: Path) -> None:
     lines = {**MACHINE.vmcoreinfo, "SYMBOL(init_top_pgt)": f"{MACHINE.TEXT + 0x3000:x}"}
-    dump = opened(tmp_path, MACHINE.registers + vmcoreinfo(lines))
     assert DumpMemory(opened(tmp_path, MACHINE.notes)).tables is not None
+    dump = opened(tmp_path, MACHINE.registers + vmcoreinfo(lines))
     assert DumpMemory(dump).tables is None
 
 
