@@ -1,4 +1,4 @@
-"""The CPUs: which there were, and what each ran."""
+"""The CPUs that there were, and the task that each was running."""
 
 from typing import Any, Dict, List, Optional
 
@@ -19,8 +19,8 @@ class Cpus:
     def read(self) -> List[Dict[str, Any]]:
         """Return the CPUs as [{"cpu", "curr", "idle", "online"}], from their runqueues.
 
-        "curr" is what the CPU was running; comparing pids would not tell, as every CPU's idle
-        task has pid 0, and some dumps have CPU numbers where pids belong.
+        "curr" is the task the CPU was running. Pids would not do: every CPU's idle task has pid 0,
+        and some dumps have CPU numbers in place of pids.
         """
         layout = self.kernel.layout("struct rq", ["curr", "idle"], ["cpu"])
         offsets = self.per_cpu.offsets

@@ -1,4 +1,4 @@
-"""The task that each CPU ran, found with few symbols and types and without a Kernel."""
+"""The task that each CPU was running, found with few symbols and types and without a Kernel."""
 
 from typing import Dict, Iterable, List, Optional, Set
 
@@ -17,14 +17,14 @@ _LEAST_STACK = 1 << 14  # THREAD_SIZE is no less on any 64-bit architecture
 
 
 class CurrentTasks:
-    """Finds the task that a CPU ran at the crash.
+    """Finds the task that a CPU was running at the crash.
 
-    By the CPU's own variable for it: `current_task`, or the first member of `pcpu_hot` (6.2 to
-    6.14), arch/x86/include/asm/current.h. Other architectures keep it in a register, so there
-    the scheduler's word counts: `curr` in the CPU's runqueue (kernel/sched/sched.h). Where no
-    symbol tells where the runqueues are, the tasks lead to them: `se.cfs_rq.rq`, with
-    CONFIG_FAIR_GROUP_SCHED. Failing that, each task tells whether it is on a CPU, and on which;
-    an idle CPU stays unknown then, since idle tasks are on no list.
+    x86 has a per-CPU variable for it: `current_task`, or the first member of `pcpu_hot` (6.2 to
+    6.14), arch/x86/include/asm/current.h. Other architectures keep it in a register, so the
+    scheduler is asked: `curr` in the CPU's runqueue (kernel/sched/sched.h). Where no symbol locates
+    the runqueues, the tasks lead to them: `se.cfs_rq.rq`, with CONFIG_FAIR_GROUP_SCHED. Failing
+    that, each task says whether it is on a CPU, and on which one; an idle CPU then stays unknown,
+    since idle tasks are on no list.
     """
 
     def __init__(self, symbols: Symbols, per_cpu: PerCpu) -> None:
@@ -37,7 +37,7 @@ class CurrentTasks:
         return sorted(self.per_cpu.offsets or self._by_lists())
 
     def pid(self, cpu: int) -> Optional[int]:
-        """Return the pid (in the kernel: of a thread) on a CPU, 0 for its idle task.
+        """Return the kernel's pid (a thread's) of a CPU's task, 0 for its idle task.
 
         None if the dump does not tell.
         """
@@ -45,9 +45,9 @@ class CurrentTasks:
         return pid if pid is not None and pid <= PID_LIMIT else None
 
     def stack(self, cpu: int) -> Optional[range]:
-        """Return the addresses of the stack of a CPU's task, None if the dump does not tell.
+        """Return the addresses of the stack of a CPU's task, None if the dump does not say.
 
-        Where its size is not known they are the first ones.
+        If its size is not known, the smallest of any architecture is taken.
         """
         start = self._member(cpu, "stack")
         size = self.symbols.types.size("union thread_union") or _LEAST_STACK
@@ -107,8 +107,8 @@ class CurrentTasks:
     def _by_queues(self, tasks: Iterable[Task]) -> Dict[int, int]:
         """{CPU: address of its task}, by the runqueues that tasks lead to.
 
-        A runqueue is believed when it has the CPU of a task that leads to it, and so has the
-        task that it runs, and when there is no other for that CPU.
+        A runqueue is believed if it has the same CPU as the task that leads to it and the task that
+        it runs, and if it is the only one for that CPU.
         """
         member = self.symbols.types.member("struct cfs_rq", "rq")
         if member is None or not self.symbols.types.member(RUNQUEUE, "cpu"):

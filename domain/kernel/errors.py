@@ -1,8 +1,8 @@
-"""What goes wrong, and is told the user in one line."""
+"""Errors that the user sees as one line."""
 
 
 class KdumpError(Exception):
-    """Something the user is told in one line; the command ends."""
+    """An error for the user, in one line; it ends the command."""
 
 
 class Unreadable(KdumpError):

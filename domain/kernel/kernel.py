@@ -1,4 +1,4 @@
-"""The kernel in the dump: do the symbols match it, which build and crash is it."""
+"""The dumped kernel: whether the symbols match it, and which build and which crash it is."""
 
 import contextlib
 from typing import Any, Dict, Optional
@@ -13,7 +13,7 @@ from .types import Types
 
 
 class Kernel(Symbols):
-    """The kernel in the dump, as a source of types and its memory tell it.
+    """The dumped kernel, read from its memory with the help of a source of types.
 
     Raises KdumpError if the types do not suffice or are not this kernel's, or if tasks of the
     architecture cannot be read.
@@ -49,8 +49,8 @@ class Kernel(Symbols):
         super().__init__(types, memory, vmcoreinfo)
         if arch.task_state is None:
             raise KdumpError("tasks of %s kernels cannot be read" % arch.name)
-        # gdb reads the debug information of a source file when it needs something of it, and
-        # looks first at what it has: these two files' include almost all types used below.
+        # gdb reads debug information one source file at a time, and looks first in what it has
+        # read. The files of these two variables include almost all types used below.
         self.init_pid_ns = self.address("init_pid_ns")
         self.runqueues = self.address("runqueues")
         self.arch = arch
@@ -98,7 +98,7 @@ class Kernel(Symbols):
         return printable(values["name.release"])
 
     def _build_id(self) -> Optional[str]:
-        """From the dump if it has the kernel's notes, else from where the types are from."""
+        """The build-id in the kernel's notes if the dump has them, else that of the types' file."""
         start, stop = self.find("__start_notes"), self.find("__stop_notes")
         if start and stop and 0 < stop - start < 1 << 16:
             with contextlib.suppress(Unreadable):

@@ -30,7 +30,7 @@ class Memory:
 
     def fetch(self, address: int, size: int) -> bytes:
         """Return `size` bytes; raise Unreadable if one of them is not there."""
-        return self._fetch(address % 2**64, size)  # a bad pointer less an offset may be negative
+        return self._fetch(address % 2**64, size)  # a bad pointer minus an offset may be negative
 
     def integer(self, address: int, size: int) -> int:
         """Return the unsigned integer of `size` bytes at `address`."""
@@ -43,7 +43,7 @@ class Memory:
     def string(self, address: int, limit: int = 4096) -> bytes:
         """Return the bytes from `address` up to a NUL, at most `limit`.
 
-        Never asks for a byte of the page behind the one that holds the NUL.
+        Never reads beyond the page that holds the NUL.
         """
         text = b""
         while len(text) < limit:
@@ -134,7 +134,7 @@ class Layout:
 
 
 def printable(raw: bytes) -> str:
-    """Return a kernel string as text: what is not printable (nor UTF-8) becomes \\xNN."""
+    """Return a kernel string as text; bytes that are not printable UTF-8 become \\xNN."""
     text = raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text

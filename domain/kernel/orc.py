@@ -1,4 +1,4 @@
-"""The kernel's own unwind tables for x86_64 (ORC), and what they say of a frame.
+"""The kernel's own unwind tables for x86_64 (ORC), and what they say about a frame.
 
 Source: arch/x86/include/asm/orc_types.h, arch/x86/kernel/unwind_orc.c, from Linux 4.14 on.
 """
@@ -19,7 +19,7 @@ HEADER_SIZE = 20
 class OrcRegister(enum.IntEnum):
     """Where sp or bp is counted from (ORC_REG_*), numbered as since 7.1.
 
-    UNDEFINED: nobody knows, or, of bp, it is unchanged.
+    UNDEFINED: unknown; for bp: unchanged.
     """
 
     UNDEFINED = 0
@@ -53,8 +53,8 @@ _REGISTERS_UNTIL_7_0 = (
 class OrcKind(enum.Enum):
     """What the stack holds where a row points (ORC_TYPE_*).
 
-    CALL: a return address just below; REGS: a struct pt_regs; REGS_PARTIAL: the five words
-    that the CPU pushes for an interrupt. UNDEFINED: nobody knows. END_OF_STACK: no caller.
+    CALL: a return address just below; REGS: a struct pt_regs; REGS_PARTIAL: the five words that the
+    CPU pushes for an interrupt. UNDEFINED: unknown. END_OF_STACK: no caller.
     """
 
     UNDEFINED = 0
@@ -86,18 +86,18 @@ class OrcFormat(enum.Enum):
         return _REGISTERS if self is OrcFormat.RENUMBERED else _REGISTERS_UNTIL_7_0
 
     def sp_register(self, flags: int) -> Optional[OrcRegister]:
-        """Return what sp is counted from, None for a number that stands for nothing."""
+        """Return what sp is counted from, None for an unknown number."""
         return self._register(flags & 0xF)
 
     def bp_register(self, flags: int) -> Optional[OrcRegister]:
-        """Return what bp is counted from, None for a number that stands for nothing."""
+        """Return what bp is counted from, None for an unknown number."""
         return self._register(flags >> 4 & 0xF)
 
     def _register(self, number: int) -> Optional[OrcRegister]:
         return self.registers[number] if number < len(self.registers) else None
 
     def kind(self, flags: int) -> Optional[OrcKind]:
-        """Return what these flags say, or None when they cannot be of this format."""
+        """Return what these flags mean, or None if they do not fit this format."""
         known_sp = bool(flags & 0xF)
         if self in (OrcFormat.TYPES, OrcFormat.RENUMBERED):
             kind = _KINDS.get((flags >> 8 & 7) - 2)
@@ -110,7 +110,7 @@ class OrcFormat(enum.Enum):
         return {0: OrcKind.UNDEFINED, end: OrcKind.END_OF_STACK}.get(flags)
 
 
-# What scripts/orc_hash.sh makes of the definitions of Linux 6.3, 6.4 and 7.1.
+# The hashes that scripts/orc_hash.sh gives for Linux 6.3, 6.4 and 7.1.
 _BY_HEADER = {
     bytes.fromhex("db84aed4103b31dd51e017f8f79783ca985c2c51"): OrcFormat.SIGNAL_END,
     bytes.fromhex("fe5d32bf581bd63b2ca9a5c65ba5a625eab3fe24"): OrcFormat.TYPES,
@@ -120,17 +120,17 @@ _WITHOUT_HEADER = (OrcFormat.END, OrcFormat.SIGNAL_END, OrcFormat.TYPES)
 
 
 def format_by_header(header: bytes) -> OrcFormat:
-    """Return the format that the kernel's ORC header names; ValueError for one not known."""
+    """Return the format that the kernel's ORC header names; ValueError for an unknown one."""
     if header not in _BY_HEADER:
         raise ValueError("ORC tables of an unknown format, %s" % header.hex())
     return _BY_HEADER[header]
 
 
 def recognize_format(all_flags: Iterable[int]) -> OrcFormat:
-    """Return the one format that all flags can be of; ValueError if none or more.
+    """Return the only format that all flags fit; ValueError if there is none, or several.
 
-    For kernels without a header. The rows of entry code leave no doubt: they end stacks and
-    make calls.
+    For kernels without a header. Entry code leaves no doubt, since it has both ends of stacks and
+    calls.
     """
     different = set(all_flags)
     fitting = [f for f in _WITHOUT_HEADER if all(f.kind(flags) is not None for flags in different)]
@@ -140,10 +140,10 @@ def recognize_format(all_flags: Iterable[int]) -> OrcFormat:
 
 
 class Orc:
-    """The tables as one frame after the other is looked up in them.
+    """The tables, for looking up one frame after another.
 
-    One has a 32-bit offset for each row, counted from where it stands to the first address that
-    the row is for; the other has the rows.
+    One table has a 32-bit offset for each row, from the offset's own place to the first address
+    that the row is for; the other table has the rows.
     """
 
     ENTRY_TEXT = ("__entry_text_start", "__entry_text_end")
@@ -172,7 +172,7 @@ class Orc:
         return ROW.unpack(self.memory.fetch(self.rows + ROW.size * place, ROW.size))
 
     def _place(self, pc: int) -> int:
-        """Which row is for an address, -1 if none is."""
+        """The number of the row for an address, -1 if there is none."""
         low, high = 0, self.count
         while low < high:
             middle = (low + high) // 2
@@ -193,15 +193,15 @@ class Orc:
     def caller(self, pc: int, sp: int, bp: Optional[int]) -> Optional[Dict[str, int]]:
         """The caller's registers, for a function that put its stack pointer where `sp` points.
 
-        None for a function that did not. What is not in the result is unknown, and so may be
-        `bp`. KdumpError.
+        None for a function that did not. Registers that are not in the result are unknown; that may
+        include `bp`. KdumpError.
         """
         sp_offset, bp_offset, flags = self.row(pc)
         if self.format.kind(flags) is not OrcKind.CALL:
             return None
         before = self.memory.integer(sp, 8)
         base = self.format.sp_register(flags)
-        # asm_call_on_stack() of 5.8 to 5.11 has it in rbp, too.
+        # asm_call_on_stack() of 5.8 to 5.11 has it in rbp as well.
         if base is not OrcRegister.SP_INDIRECT and not (base is OrcRegister.BP and before == bp):
             return None
         return self._caller(before + sp_offset, bp_offset, flags, bp)

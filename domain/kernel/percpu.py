@@ -7,7 +7,7 @@ from .symbols import Symbols
 
 MAX_CPUS = 8192  # the largest NR_CPUS of any architecture; damaged numbers may be larger
 
-# Every kernel has it, and no VMCOREINFO tells it.
+# Every kernel has it, and VMCOREINFO never does.
 A_VARIABLE = "init_pid_ns"
 
 # The symbols that PerCpu asks for.
@@ -30,9 +30,9 @@ def per_cpu_base(
     """Return the base of a per-CPU variable, None if unknown.
 
     A CPU's copy is at base + offsets[cpu]. `symbol` and `start` are the variable and
-    __per_cpu_start as the source of types has them, `offsets` maps a CPU to
-    __per_cpu_offset[cpu], `is_right(cpu, address)` looks whether that CPU's copy lies there, or
-    says None if the dump does not have the address.
+    __per_cpu_start as the source of types has them, `offsets` maps a CPU to __per_cpu_offset[cpu],
+    `is_right(cpu, address)` says whether that CPU's copy lies there, or returns None if the dump
+    does not have the address.
 
     A kernel whose per-CPU section is part of its image (all but x86_64 before 6.15) just adds
     the offset to the symbol. Where the section is linked at 0 instead, the symbol must not be
@@ -71,10 +71,10 @@ class PerCpu:
 
     @property
     def offsets(self) -> Dict[int, int]:
-        """{possible CPU: its __per_cpu_offset}, {} if the dump does not tell; Unreadable.
+        """{possible CPU: its __per_cpu_offset}, {} if the dump does not say; Unreadable.
 
-        A kernel for one CPU has no such array, but neither has a source of types without the
-        kernel's variables: what such a source has not got, tells nothing.
+        A kernel for one CPU has no such array, but neither has a source of types that lacks the
+        kernel's variables, so a missing array proves nothing.
         """
         if self._offsets is None:
             self._offsets = self._read_offsets()
@@ -108,7 +108,7 @@ class PerCpu:
         return [cpu for cpu in bits_set(data, self.symbols.memory.byte_order) if cpu < count]
 
     def in_use(self) -> Set[int]:
-        """Return the CPUs in use before the crash, none if the dump does not tell; Unreadable.
+        """Return the CPUs in use before the crash, none if the dump does not say; Unreadable.
 
         A panic takes the other CPUs out of the online mask as it stops them (stop_this_cpu() in
         arch/x86/kernel/process.c), but not out of the active mask, as unplugging a CPU does.
@@ -117,5 +117,5 @@ class PerCpu:
         return set().union(*(mask for mask in masks if mask))
 
     def address(self, variable: int, cpu: int) -> int:
-        """Return where a CPU's copy of a variable is; KeyError for a CPU that cannot be."""
+        """Return where a CPU's copy of a variable is; KeyError for an impossible CPU."""
         return (variable + self.offsets[cpu]) % 2**64

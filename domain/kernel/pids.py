@@ -1,4 +1,4 @@
-"""The tasks behind the pids that the kernel handed out."""
+"""The tasks that the kernel's pids belong to."""
 
 from typing import Any, Iterator, List, Set, Tuple
 

@@ -96,7 +96,7 @@ class Snapshot:
 def read_tasks(kernel: Kernel, progress: Optional[Callable[[int], None]] = None) -> Snapshot:
     """Return every task of the kernel, and what went wrong.
 
-    `progress` is called with the number of tasks read, at each of them. Raises KdumpError if
+    `progress` is called with the number of tasks read, after each of them. Raises KdumpError if
     nothing can be read at all.
     """
     signal_layout = kernel.layout("struct signal_struct", (), ["thread_head.next", "nr_threads"])

@@ -69,11 +69,11 @@ class RadixTree:
 
 
 class MapleTree:
-    """Walks a maple tree (include/linux/maple_tree.h), since 6.1 the home of a process's VMAs.
+    """Walks a maple tree (include/linux/maple_tree.h), which holds a process's VMAs since 6.1.
 
-    A pointer to a node has its type in bits 3 to 6 and says with 2 in the low bits that it is
-    one; nodes are aligned to 256 bytes. Slots behind the last one in use hold leftovers, so the
-    pivots (each the last index of its slot) tell where to stop.
+    A pointer to a node has its type in bits 3 to 6 and says with 2 in the low bits that it is one;
+    nodes are aligned to 256 bytes. Slots after the last one in use hold leftovers, so the pivots
+    (each the last index of its slot) tell where to stop.
     """
 
     LEAF, RANGE, ARANGE = 1, 2, 3  # enum maple_type; 0 (dense) is not used for ranges

@@ -1,4 +1,4 @@
-"""What a source of types and the kernel's own notes say of the kernel, or that they do not."""
+"""The kernel's symbols, structures and VMCOREINFO, as far as they are known."""
 
 from typing import Any, Dict, Iterable, Optional
 
@@ -116,10 +116,10 @@ class Symbols:
         return self._variables[name]
 
     def vmcoreinfo(self) -> Vmcoreinfo:
-        """Return what the kernel noted for readers of its dumps (kernel/vmcore_info.c).
+        """Return what the kernel recorded for readers of its dumps (kernel/vmcore_info.c).
 
-        Read from the ELF note that dumps get it from. The text itself is of no use: once a crash
-        kernel is loaded, it is in memory that no dump holds.
+        It is read from the ELF note that is copied into dumps. The text that the note is made from
+        is of no use: once a crash kernel is loaded, it lies in memory that no dump holds.
         """
         if self._vmcoreinfo is None:
             self._vmcoreinfo = self._read_vmcoreinfo()

@@ -69,7 +69,7 @@ class Task:
 class TaskTable:
     """Finds the tasks: by the lists the scheduler keeps, and by the pids handed out.
 
-    Neither source alone is enough in a crashed kernel: one torn link hides every task behind it
+    Neither source alone is enough in a crashed kernel: one torn link hides every task beyond it
     from the lists, and a task being born or dying may have no pid.
     """
 
@@ -113,7 +113,7 @@ class TaskTable:
             self.problems.append(text % (task.pid, other.address, task.address))
 
     def found(self) -> List[Task]:
-        """Return every task added: process by process, threads behind their leader."""
+        """Return every task added: process by process, threads after their leader."""
         return [task for group in self._groups.values() for task in group]
 
     def walk_lists(self, init_task: int) -> None:

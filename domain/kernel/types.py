@@ -1,7 +1,7 @@
 """Types: where the kernel's symbols and the members of its structures are.
 
-Three sources can tell: gdb's own symbols (in the gdb script), BTF and kallsyms out of the dump,
-and the DWARF of a vmlinux. Each of them is a `Types`; the walkers know no more.
+There are three sources: gdb's own symbols (in the gdb script), BTF and kallsyms out of the dump,
+and the DWARF of a vmlinux. Each of them is a `Types`; the walkers know nothing else.
 """
 
 from typing import NamedTuple, Optional
@@ -10,8 +10,8 @@ from typing import NamedTuple, Optional
 class Member(NamedTuple):
     """Where one member of a structure lies.
 
-    `offset` and `size` are in bytes; `kind` is int, pointer or bytes (an array, a structure).
-    Of a bit field it is the byte in which it begins.
+    `offset` and `size` are in bytes; `kind` is int, pointer or bytes (an array, a structure). A bit
+    field's offset is that of the byte in which it begins.
     """
 
     offset: int
@@ -30,7 +30,7 @@ class Types:
     def symbol(self, name: str) -> Optional[int]:
         """Return the run-time address of a kernel symbol.
 
-        Of a per-CPU variable it is what has to be added to an entry of `__per_cpu_offset`.
+        For a per-CPU variable, it is what has to be added to an entry of `__per_cpu_offset`.
         """
         raise NotImplementedError
 

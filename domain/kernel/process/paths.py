@@ -63,7 +63,7 @@ class Paths:
         values = self.dentry.read(self.memory, dentry)
         alone = values["d_parent"] == dentry
         if alone and dentry != mount["mnt.mnt_root"]:
-            # Made by the kernel for itself, so in no folder: shared memory, memfd, ...
+            # Made by the kernel for itself, so not in any directory: shared memory, memfd, ...
             name = self._name(values)
             return "anon_inode:" + name if name.startswith("[") else "/%s (deleted)" % name
         gone = " (deleted)" if not alone and not values["d_hash.pprev"] else ""

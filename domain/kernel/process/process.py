@@ -127,7 +127,7 @@ class Process:
         return exe, min((vma["start"] for vma in own or code), default=0)
 
     def _working_directory(self, paths: Paths) -> Optional[str]:
-        """The current directory of the process, None if the dump does not tell."""
+        """The current directory of the process, None if the dump does not say."""
         memory = self.kernel.memory
         try:
             member = self.kernel.layout("struct task_struct", ["fs"]).offset("fs")
@@ -193,7 +193,7 @@ class Process:
 
 
 def parse_auxv(saved: bytes, byte_order: Any) -> Tuple[bytes, bool]:
-    """(mm->saved_auxv up to and with AT_NULL, whether it is a 32-bit program's).
+    """(mm->saved_auxv up to and including AT_NULL, whether it is a 32-bit program's).
 
     Pairs of words, of the program's size (fs/binfmt_elf.c, fs/compat_binfmt_elf.c). The types
     are small numbers, so that two 32-bit words taken for one 64-bit type give it away.

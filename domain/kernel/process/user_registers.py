@@ -41,8 +41,8 @@ class UserRegisters:
     ) -> Tuple[Dict[str, int], Optional[bool]]:
         """(the user registers, whether its CPU was in user mode or None).
 
-        On entry the kernel puts them at the end of the thread's kernel stack. A thread that was
-        in user mode at the crash has only leftovers there: its CPU's registers are the ones.
+        On entry the kernel puts them at the end of the thread's kernel stack. A thread that was in
+        user mode at the crash has only leftovers there, and its own are those of its CPU.
         """
         on_cpu = self.cpu_registers(task)
         if on_cpu and self.arch.is_user_mode(on_cpu) and self._is_code(on_cpu, mappings):
@@ -72,7 +72,7 @@ class UserRegisters:
             return {}
 
     def thread_values(self, task: Task) -> Dict[str, Any]:
-        """What the architecture wants of the thread's task_struct."""
+        """The members of the thread's task_struct that the architecture asks for."""
         layout = self.thread_layout
         return layout.read(self.kernel.memory, task.address) if layout else {}
 
