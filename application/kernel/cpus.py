@@ -13,10 +13,10 @@ from kdump_gdbserver.domain.kernel.errors import KdumpError, Unreadable
 from kdump_gdbserver.domain.kernel.percpu import PerCpu
 from kdump_gdbserver.domain.kernel.symbols import Symbols
 
-# Bytes of a per-CPU crash note that are looked at: note header, name, elf_prstatus.
+# Bytes of a per-CPU crash note that are read: note header, name, elf_prstatus.
 _NOTE_SIZE = 1024
-# Offset of pr_pid in struct elf_prstatus on 64-bit machines (include/linux/elfcore.h),
-# behind the note's header and its name "CORE".
+# Offset of pr_pid in struct elf_prstatus on 64-bit machines (include/linux/elfcore.h), after the
+# note's header and its name "CORE".
 _PID_AT = 20 + 32
 
 # The symbols that are asked for here.
@@ -27,9 +27,9 @@ SYMBOLS = ("crash_notes", *percpu.SYMBOLS, *current.SYMBOLS)
 class Cpu:
     """One CPU at the crash.
 
-    `pid` is that of the task it ran: 0 for the idle task, None when the dump does not
-    tell. `registers` are the note's, by gdb's names. `has_note` is false only for the one
-    that stands in where a dump has no notes at all.
+    `pid` is that of the task it was running: 0 for the idle task, None when the dump does not say.
+    `registers` are the note's, by gdb's names. `has_note` is false only for the placeholder in a
+    dump that has no notes at all.
     """
 
     number: int
@@ -43,12 +43,11 @@ def identify_cpus(
 ) -> list[Cpu]:
     """Return the CPUs in order of their numbers.
 
-    A dump made by a hypervisor has one note a CPU, in order, with no true pid. One made
-    by a crashed kernel leaves out CPUs that were offline or did not answer, so its notes
-    are matched with the kernel's own per-CPU `crash_notes`, or with the task that each CPU
-    ran; failing that, they are dealt out over the online CPUs. QEMU does not always mark its
-    dumps: notes that are not the kernel's, and whose pids count 1, 2, 3, ..., are taken for
-    its own.
+    A dump made by a hypervisor has one note per CPU, in order, without the kernel's pids. One made
+    by a crashed kernel leaves out CPUs that were offline or did not answer, so its notes are
+    matched with the kernel's own per-CPU `crash_notes`, or with the task that each CPU was running;
+    failing that, they are assigned to the online CPUs in order. QEMU does not always mark its
+    dumps: notes that are not the kernel's, and whose pids are 1, 2, 3, ..., are taken to be QEMU's.
     """
     per_cpu = PerCpu(kernel)
     tasks = CurrentTasks(kernel, per_cpu)
@@ -90,7 +89,7 @@ def _match_crash_notes(notes: Sequence[CpuNote], arch: Arch, per_cpu: PerCpu) ->
             for name in (arch.pc, arch.sp)
             if name in note.registers
         ]
-        # A damaged note can say anything; pr_pid itself has 32 bits.
+        # A damaged note can hold anything; pr_pid itself has 32 bits.
         pid = ((note.pid or 0) & 0xFFFFFFFF).to_bytes(4, arch.byte_order)
         found = [
             cpu

@@ -1,10 +1,10 @@
-"""Hands the unwind image of the kernel's entry code to gdb, as a process hands over its vDSO.
+"""Shows gdb the unwind image of the kernel's entry code, as a process shows its vDSO.
 
 gdb looks for AT_SYSINFO_EHDR in the auxiliary vector, for the mapping that starts there in
 /proc/PID/task/TID/maps, and reads the ELF image from memory (gdb/linux-tdep.c,
-linux_vsyscall_range; gdb/symfile-mem.c). It does so only if it has a program by then, and it
-asks the server for one if it has none: so there is one, of nothing but the kernel's build-id.
-With that gdb also compares the vmlinux that it has, and warns of another kernel's.
+linux_vsyscall_range; gdb/symfile-mem.c). It does so only if it has a program by then, and asks the
+server for one if it has none, so the server has one that holds nothing but the kernel's build-id.
+gdb also compares that with its vmlinux, and warns if that is another kernel's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
 # What gdb calls the kernel when it has no vmlinux, or another kernel's.
 KERNEL_FILE = "/kernel-of-the-vmcore"
-_MOST_BUILD_ID = 64  # bytes; a linker's has 20
+_MOST_BUILD_ID = 64  # bytes; linkers write 20
 _MAPS = re.compile(r"/proc/1/(?:task/\d+/)?maps")
 # Only `gcore` asks for it (gdb/linux-tdep.c, linux_find_memory_regions_full).
 _SMAPS = "/proc/1/smaps"
@@ -38,10 +38,10 @@ _NO_CORE_FILE = (
 
 
 def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
-    """Return the view with the kernel's identity and, if the dump yields one, the unwind image.
+    """Return the view with the kernel's identity and, where there is one, the unwind image.
 
-    Mappings it has in any case, if none at all: gdb else looks for a program's memory where
-    its symbols and stack are, and `gcore` takes hours.
+    It has mappings in any case, even an empty list: gdb would otherwise look for a program's memory
+    around its symbols and its stack, and `gcore` would take hours.
     """
     arch = view.arch
     identity = identity_file(arch.elf_machine, arch.byte_order, _build_id(info))

@@ -1,4 +1,4 @@
-"""Call frame information for entry code of which the architecture knows how it is left."""
+"""Call frame information for entry code, where the architecture declares how it is left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kdump_gdbserver.domain.arch.frames import KernelCode
 def entry_frames_image(survey: KernelSurvey, base: int) -> bytes | None:
     """Return an ELF image for address `base` by which debuggers unwind the entry code.
 
-    None where the architecture knows nothing of it, or the dump has none of it.
+    None where the architecture declares nothing, or the dump has none of that code.
     """
     dump = survey.dump_memory.dump
     entry = dump.facts.arch.entry_code

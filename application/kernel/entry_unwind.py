@@ -21,8 +21,8 @@ from kdump_gdbserver.domain.kernel.orc import (
 from kdump_gdbserver.domain.symbols.orc import OrcRow, OrcTables, to_rows
 from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
 
-# Entered from user mode only, or where a task starts: a stack's last function. Some are
-# gone or new in some kernel, others are not built in (arch/x86/entry/entry_64*.S).
+# Entered from user mode only, or where a task starts: a stack's last function. No kernel has all of
+# them (arch/x86/entry/entry_64*.S).
 _LAST = (
     "entry_INT80_compat",
     "entry_SYSCALL_64",
@@ -58,7 +58,7 @@ _KERNEL_HALF = 1 << 63
 
 
 class NoUnwindDataError(Exception):
-    """Why there is no image; the text is for people, "" where there is nothing to tell."""
+    """There is no image; the text says why, and is "" where there is nothing to say."""
 
 
 def entry_unwind_image(
@@ -70,10 +70,10 @@ def entry_unwind_image(
 ) -> bytes:
     """Return an ELF image for address `base` by which debuggers unwind assembly code.
 
-    It is of the x86_64 kernel's entry and start-up code; `user_pcs` are where CPUs were in user
-    mode, for their stacks to end there. Raises `NoUnwindDataError` when the
-    kernel has no ORC tables (CONFIG_UNWINDER_ORC, since 4.14), or of a format that is not
-    known, or the dump does not have them whole.
+    It is of the x86_64 kernel's entry and start-up code; `user_pcs` are the pcs of CPUs in user
+    mode, where their stacks are to end. Raises `NoUnwindDataError` when the kernel has no ORC
+    tables (CONFIG_UNWINDER_ORC, since 4.14), when their format is unknown, or when the dump has
+    only part of them.
     """
     if not arch.has_orc:
         raise NoUnwindDataError("")
@@ -104,7 +104,7 @@ def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
     entries = tables.slice(low, high)
     orc_format = _format(memory, addresses, {flags for *_, flags in entries})
     last = set(_LAST)
-    if "ret_from_fork_asm" not in addresses:  # until 6.4, of which it is the new name
+    if "ret_from_fork_asm" not in addresses:  # its name before 6.4 is ret_from_fork
         last.add("ret_from_fork")
     rows = to_rows(entries, low, high, orc_format)
     for name in sorted(last.union(_OTHER) & addresses.keys()):
@@ -117,7 +117,7 @@ def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
 
 
 def _without_caller(rows: Iterable[OrcRow]) -> Iterator[OrcRow]:
-    """End the stack where what is saved are the registers of user mode."""
+    """End the stack where the saved registers are those of user mode."""
     for row in rows:
         if row.kind in (OrcKind.REGS, OrcKind.REGS_PARTIAL):
             yield replace(row, kind=OrcKind.END_OF_STACK)
@@ -126,7 +126,7 @@ def _without_caller(rows: Iterable[OrcRow]) -> Iterator[OrcRow]:
 
 
 def _disjoint(rows: Iterable[OrcRow]) -> Iterator[OrcRow]:
-    """Put rows in order of address; of those that overlap the one given first stays."""
+    """Put rows in order of address; where two overlap, the one given first stays."""
     end = 0
     for row in sorted(rows, key=lambda row: row.start):
         if row.start >= end:

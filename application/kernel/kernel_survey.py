@@ -1,4 +1,4 @@
-"""What a kernel's dump tells of its CPUs, looked up once for all views."""
+"""What a kernel's dump says about its CPUs, looked up once for all views."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ class KernelSurvey:
 def survey_kernel(dump: CrashDump, symbol_file: SymbolFile | None = None) -> KernelSurvey:
     """Survey a dump.
 
-    `symbol_file` (a vmlinux) helps where the kernel's own symbol table is not found, or has
-    functions alone.
+    `symbol_file` (a vmlinux) helps where the kernel's own symbol table is not found, or has only
+    functions.
     """
     arch = dump.facts.arch
     dump_memory = DumpMemory(dump)
     memory = dump_memory.kernel()
-    # What will be asked for one by one, here and for the views: together it is found sooner.
+    # All that will be asked for one by one, here and by the views: looking it up together is
+    # faster.
     entry = arch.entry_code.names if arch.entry_code else entry_unwind.SYMBOLS
     names = (*cpu_numbers.SYMBOLS, *panic_cpu.SYMBOLS, *entry, arch.first_symbol)
     symbols = KernelSymbols(memory, dump.vmcoreinfo, arch, symbol_file, names)

@@ -15,7 +15,7 @@ from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 
-# What VMCOREINFO and a vmlinux both tell, of every kernel.
+# Symbols of every kernel that both VMCOREINFO and vmlinux have.
 _PROOFS = ("_stext", "init_uts_ns")
 _BANNER = b"Linux version "
 
@@ -33,11 +33,11 @@ def kernel_memory(space: AddressSpace, arch: Arch) -> Memory:
 
 
 class KernelSymbols(Types):
-    """What the dump tells itself and, where that lacks symbols or types, what its vmlinux does.
+    """Symbols and types of the dump itself and, where it lacks them, of its vmlinux.
 
-    `symbol_file` is asked only where it is needed, since to read such a file takes long; and
-    it is believed only when it is the dumped kernel's. Names are looked up when they are
-    wanted. Many take little more time than one, and those in `first` no more than the first.
+    `symbol_file` is read only where it is needed, since that takes long, and believed only if it is
+    the dumped kernel's. Names are looked up when they are wanted. Many take little more time than
+    one, and those in `first` take no more than the first.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class KernelSymbols(Types):
 
     @functools.cached_property
     def _vmlinux(self) -> Types | None:
-        """What the symbol file tells, None when it is not proved to be this kernel's."""
+        """The symbol file's symbols and types, None unless it is proved to be this kernel's."""
         file, info = self._symbol_file, self._vmcoreinfo
         if file is None or (file.build_id and info.build_id and file.build_id != info.build_id):
             return None

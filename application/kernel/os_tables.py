@@ -10,7 +10,7 @@ from kdump_gdbserver.ports.os_tables import OsTable
 
 
 def cpu_table(cpus: Sequence[Cpu]) -> OsTable:
-    """Return the CPUs whose registers are in the dump, and which pid each ran."""
+    """Return the CPUs whose registers are in the dump, and the pid that each was running."""
 
     def rows() -> Iterator[Sequence[str]]:
         for cpu in cpus:

@@ -31,7 +31,7 @@ Log = Callable[[], Iterable[str]]
 class PanicCpu:
     """The CPU to show first, by its place in the list, and how it was found.
 
-    `pid` is that of the task that panicked on it, where the log tells.
+    `pid` is that of the task that panicked on it, where the log has it.
     """
 
     index: int
@@ -42,8 +42,7 @@ class PanicCpu:
 def find_panic_cpu(cpus: Sequence[Cpu], kernel: Symbols, log: Log) -> PanicCpu:
     """Return the CPU that panicked, by the kernel's own variables, else by its log.
 
-    If they do not tell, it is the first CPU that was not idle: panic() was called by a running
-    task.
+    Failing both, it is the first CPU that was not idle: panic() was called by a running task.
     """
     by_number = {cpu.number: index for index, cpu in enumerate(cpus)}
     unknown = True
@@ -74,10 +73,10 @@ class _Told:
 
 
 def _by_log(log: Log) -> _Told | None:
-    """Return who panicked by the log.
+    """Return the CPU and task that panicked, by the log.
 
-    panic() tells it behind its own message, or has left that to the oops before it, whose
-    last such line counts then (kernel/panic.c). The CPU runs nothing else afterwards.
+    panic() prints them after its own message, or has left that to the oops before it, whose last
+    such line then counts (kernel/panic.c). The CPU runs nothing else afterwards.
     """
     last: re.Match[str] | None = None
     panicked = False

@@ -32,10 +32,10 @@ def defer_task_view(
 ) -> Callable[[], View]:
     """Return what makes the view of a dump's kernel with its tasks as threads 1.1, 1.2, ...
 
-    The CPUs come first, in order, each shown as the task it ran with the CPU's registers. All other
-    tasks follow in the order of the sidecar, with the registers from their switch frames. A CPU
-    whose task is unknown is shown as in the kernel view. `symbol_file` is as in `survey_kernel`.
-    Raises `SidecarError`, at once, when the tasks are of another dump.
+    The CPUs come first, in order, each shown as the task it was running, with the CPU's registers.
+    All other tasks follow in the order of the sidecar, with the registers from their switch frames.
+    A CPU whose task is unknown is shown as in the kernel view. `symbol_file` is as in
+    `survey_kernel`. Raises `SidecarError`, at once, when the tasks are of another dump.
     """
     check_identity(tasks.identity, dump.facts, dump.vmcoreinfo)
     return lambda: _task_view(dump, tasks, symbol_file)
@@ -122,10 +122,10 @@ def _saved(task: TaskRecord) -> Mapping[str, int]:
 
 
 def _tasks_by_cpu(tasks: KernelTasks, kernel: View, cpu_pids: Mapping[int, int]) -> dict[int, int]:
-    """Return the place among `tasks` of the task that each CPU ran, where it is known.
+    """Return the place among `tasks` of the task that each CPU was running, where it is known.
 
-    The runqueue's current task counts first, then what the task says itself. If neither is there,
-    as in the earlier script's sidecars, the CPU's pid decides.
+    The runqueue's current task counts first, then what the tasks say themselves. Without either, as
+    in the earlier script's sidecars, the CPU's pid decides.
     """
     running: dict[int, int] = {}
     taken: set[int] = set()
@@ -138,7 +138,7 @@ def _tasks_by_cpu(tasks: KernelTasks, kernel: View, cpu_pids: Mapping[int, int])
 
 
 def _take(candidates: Iterator[tuple[int, int]], running: dict[int, int], taken: set[int]) -> None:
-    # Whatever a damaged dump says, a CPU runs one task and a task runs on one CPU.
+    # Whatever a damaged dump says, a CPU runs one task, and a task runs on one CPU.
     for cpu, place in candidates:
         if cpu not in running and place not in taken:
             running[cpu] = place

@@ -14,7 +14,7 @@ from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.kernel.notes import find_build_id
 
-# Reads up to so many bytes at a file offset; fewer, or an error, where bytes are missing.
+# Reads up to that many bytes at a file offset; fewer, or an error, where bytes are missing.
 Reader = Callable[[int, int], bytes]
 
 ET_EXEC, ET_DYN = 2, 3

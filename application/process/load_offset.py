@@ -1,4 +1,4 @@
-"""By how much a process's executable was moved from where it was linked."""
+"""How far a process's executable was moved from where it was linked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_load_offset(
     """
     code = _down(image.loadaddr, page_size)
     known = [vma for vma in image.vmas if vma.path and vma.path == image.exe and not vma.offset]
-    # The earlier script's sidecars tell no mappings.
+    # The earlier script's sidecars have no mappings.
     bases = [vma.start for vma in known] or range(code, max(code - _FARTHEST, 0), -page_size)
     for base in bases:
 

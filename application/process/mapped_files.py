@@ -76,7 +76,7 @@ class Mappings:
         return read
 
     def build_id(self, of: Vma, read_memory: Callable[[int, int], bytes]) -> str | None:
-        """Return the GNU build-id of a mapping's file, None when memory does not tell."""
+        """Return the GNU build-id of a mapping's file, None when memory does not have it."""
         read = self.file_reader(of, read_memory)
         image = read_elf(read)
         return read_build_id(image, read) if image else None

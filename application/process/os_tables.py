@@ -1,4 +1,4 @@
-"""Tables about one process, for gdb's `info os`; no column for what sidecars do not tell."""
+"""Tables about one process, for gdb's `info os`; without columns for what sidecars lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What /proc told of a process, made from its sidecar (Linux, proc(5)).
+"""What /proc said about a process, made from its sidecar (Linux, proc(5)).
 
 gdb reads these over `vFile`: `info proc`, `info proc mappings` and `gcore` need them.
 """
@@ -99,7 +99,7 @@ class ProcFiles:
         return (thread.comm if thread else self._image.comm) + "\n"
 
     def _status(self, thread: ProcessThread | None) -> str:
-        """Return what the sidecar tells; what it does not is left out."""
+        """Return what the sidecar has; anything else is left out."""
         name = self._comm(thread).rstrip("\n").replace("\\", "\\\\").replace("\n", "\\n")
         tid = thread.tid if thread else self._image.pid
         lines = [f"Name:\t{name}"]
@@ -115,7 +115,7 @@ class ProcFiles:
         return "\n".join(lines) + "\n"
 
     def _stat(self, thread: ProcessThread | None) -> str:
-        """Return the first fields of the line, up to the parent, which no sidecar tells.
+        """Return the first fields of the line, up to the parent, which no sidecar has.
 
         The fields have no names and gdb prints every one that is there (gdb/linux-tdep.c,
         linux_info_proc), so an unknown field cannot be filled in. gdb would take a newline after
@@ -133,7 +133,7 @@ class ProcFiles:
             return self._smaps
 
     def _smaps_lines(self, memory: AddressSpace) -> Iterator[str]:
-        """Yield mappings in pieces that gdb's gcore can either copy or is told to skip.
+        """Yield mappings in pieces that gdb's gcore either can copy or is told to skip.
 
         gcore gives up on a mapping at the first byte that it cannot read. It copies every
         mapping that has no "Anonymous:" line, and none that has 0 there and the flag "dd".

@@ -26,9 +26,9 @@ class PageSource(Protocol):
 class ProcessMemory(AddressSpace):
     """Memory of a process; pages that the dump lacks are filled in where they are certain.
 
-    A page of private memory that the process never touched has no page-table entry, and
-    the kernel gives a page of zeros for it (mm/memory.c, do_anonymous_page): so does this,
-    like the kernel's own core files. Pages of files come from `files`.
+    A page of private memory that the process never touched has no page-table entry, and the kernel
+    supplies a page of zeros for it (mm/memory.c, do_anonymous_page). So does this, like the
+    kernel's own core files. Pages of files come from `files`.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class ProcessMemory(AddressSpace):
     ) -> None:
         """Read `dumped` first; `page_size` is in bytes.
 
-        `untouched` tells how many bytes from an address on have no page-table entry for
-        certain; `files` has pages of mapped files, `vdso_pages` those of the vDSO.
+        `untouched` returns how many bytes from an address on certainly have no page-table entry;
+        `files` has pages of mapped files, `vdso_pages` those of the vDSO.
         """
         self._dumped = dumped
         self._mappings = mappings

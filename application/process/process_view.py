@@ -137,7 +137,7 @@ def _process_view(
 
 
 def _build_id(image: ProcessImage, mappings: Mappings, memory: AddressSpace) -> str | None:
-    """Return the GNU build-id of the executable, None when memory does not tell."""
+    """Return the GNU build-id of the executable, None when memory does not have it."""
     for vma in mappings:
         if vma.path and vma.path == image.exe:
             return mappings.build_id(vma, memory.read)
@@ -169,7 +169,7 @@ def _find_vdso(
 def _cpus_of(image: ProcessImage, survey: KernelSurvey) -> Mapping[int, int]:
     """Return the CPU that each thread was on at the crash, by tid.
 
-    Where no thread tells one, as in what the earlier script wrote, the CPUs' pids do.
+    Where no thread has one, as in the earlier script's sidecars, the CPUs' pids decide.
     """
     told = {thread.tid: thread.cpu for thread in image.threads if thread.cpu is not None}
     if told:

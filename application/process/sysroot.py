@@ -1,7 +1,7 @@
 """Pages and files from the directory that stands for the dumped machine's root.
 
-A page of a mapped file that is not in the dump comes from the file, but only when the
-file is proved to be the mapped one and the page proved never to have been written.
+A page of a mapped file that is not in the dump comes from the file, but only if the file is proved
+to be the mapped one and the page is proved never to have been written.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class _Checked:
 class Sysroot:
     """The files below a directory, checked against what a process has mapped.
 
-    A file is the mapped one when its build-id is that in the process's memory. Where the
-    two cannot be compared, what the inodes tell decides: size and time of modification, or
-    else the number and that there was no modification since the crash.
+    A file is the mapped one when its build-id is that in the process's memory. Where the two cannot
+    be compared, the inodes decide: by size and time of modification, or else by the number, if
+    there was no modification since the crash.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Sysroot:
         page_end = -(-checked.file.size // self._page_size) * self._page_size
         length = min(length, page_end - offset)
         if length <= 0:
-            raise MemoryFault(address, fault.reason, f"behind the end of {vma.path}")
+            raise MemoryFault(address, fault.reason, f"beyond the end of {vma.path}")
         return data.ljust(length, b"\0")
 
     def open(self, path: str) -> RemoteFile | None:

@@ -57,7 +57,7 @@ class _Field(NamedTuple):
 class GlibcThreadLocals:
     """Finds thread-local variables; implements `ports.thread_locals.ThreadLocals`.
 
-    `thread_pointer` tells a thread's thread pointer, None where it is not known.
+    `thread_pointer` returns a thread's thread pointer, None where it is not known.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class GlibcThreadLocals:
         def entry(index: int) -> int:
             return (vector + element.offset + index * size) & self._arch.pointer_mask
 
-        # The vector's length stands before it, and first its generation.
+        # The vector's length comes before it, and its generation is the first entry.
         if module > self._value(entry(-1), "dtv_t_counter"):
             raise _not_allocated()
         if self._value(entry(0), "dtv_t_counter") < self._generation(module):

@@ -13,8 +13,8 @@ _SMALLEST_TABLE = 4096
 class UntouchedPages:
     """Proves by the page tables that a process had no page.
 
-    A failed read proves nothing: the entry may be of an unknown kind, or the table may not be in
-    the dump.
+    A failed read proves nothing: the entry may be of an unknown kind, or the table may be missing
+    from the dump.
     """
 
     def __init__(self, memory: DumpMemory, root_table: RootTable) -> None:

@@ -1,8 +1,8 @@
 """The vDSO: code that the kernel maps into every process, from the kernel's own copy.
 
-A process has page-table entries only for those pages of it that it has used; the kernel
-gives the others from one image that all processes share (arch/x86/entry/vdso/vma.c,
-vdso_fault), so they are the same.
+A process has page-table entries only for those pages of it that it has used; the kernel supplies
+the others from one image that all processes share (arch/x86/entry/vdso/vma.c, vdso_fault), so they
+are the same.
 """
 
 from __future__ import annotations
