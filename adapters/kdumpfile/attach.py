@@ -1,4 +1,4 @@
-"""Handing the files to libkdumpfile, and saying what went wrong if it refuses them."""
+"""Giving the files to libkdumpfile, and saying what is wrong if it refuses them."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def attach(
     # change of size has freed.
     attributes.set_number("cache.size", _CACHED_PAGES)
     if arch is not None and headers[0].form != "elf":
-        # QEMU's kdump files do not say it in a way that libkdumpfile takes. Only when it
-        # is set before the files are the CPUs' notes understood as well.
+        # QEMU's kdump files do not name it in a way that libkdumpfile understands. It has to be set
+        # before the files, or else the CPUs' notes are not understood.
         attributes.set_string("arch.name", arch.name)
     array = (ctypes.c_int * len(files))(*files)
     status = context.functions.kdump_open_fdset(context.pointer, len(files), array)
@@ -45,7 +45,7 @@ def attach(
         error = context.error
         context.abandon()
         raise DumpOpenError(_refusal(library, paths, headers, status, error))
-    # Both the VMCOREINFO and the address translation are looked for by OS type.
+    # VMCOREINFO and address translation are both looked up by OS type.
     attributes.set_string("addrxlat.ostype", "linux")
     return context
 
@@ -55,17 +55,17 @@ def settle(
 ) -> int:
     """Make an attached context ready for reading; return the size of the file's pages.
 
-    Raises `DumpOpenError` when that is none that a machine can have: libkdumpfile would write
-    behind the end of a buffer.
+    Raises `DumpOpenError` when that is none that a machine can have: libkdumpfile would write past
+    the end of a buffer.
     """
     attributes = Attributes(context)
     if replaced is not None:
-        # Only works once the files are open: opening sets it anew.
+        # This works only once the files are open, since opening sets it again.
         attributes.set_blob("linux.vmcoreinfo.raw", replaced)
     page_size = header.block_size or facts.page_size
     if page_size not in PAGE_SIZES:
         raise DumpOpenError(
-            f"{path}: its pages have {page_size} bytes, by its own word, which no machine has; "
+            f"{path}: its header gives a page size of {page_size} bytes, which no machine has; "
             "check that the file is whole"
         )
     if attributes.number("arch.page_size") != page_size:

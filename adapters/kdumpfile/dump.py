@@ -47,7 +47,7 @@ class KdumpfileDump:
         *,
         page_size: int,
     ) -> None:
-        """Take over the context and the files, whose pages have so many bytes."""
+        """Take over the context and the files; `page_size` is that of their pages, in bytes."""
         self._context = context
         self.facts = facts
         self.vmcoreinfo = vmcoreinfo
@@ -68,7 +68,7 @@ class KdumpfileDump:
                 self._bounds,
                 truncated=truncated,
             )
-            # It reads tables in pages of the machine's size, and mixes them up in larger ones.
+            # It reads tables in pages of the machine's size, and mixes them up if pages are larger.
             if can_translate(context.functions, facts.arch) and page_size == facts.page_size
             else None
         )
@@ -96,7 +96,7 @@ class KdumpfileDump:
                 space = KdumpAddressSpace(
                     self._context.clone(), MACHPHYSADDR, self._cache, self._bounds
                 )
-            self._spaces.add(space)  # to close it with the dump, if it is still in use then
+            self._spaces.add(space)  # to be closed with the dump, if it is still in use by then
             return space
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class KdumpfileDump:
             self._files.close()
 
     def close_spaces(self) -> None:
-        """Let all address spaces go that were made so far."""
+        """Close all address spaces that were made so far."""
         for space in list(self._spaces):
             space.close()
 

@@ -31,7 +31,8 @@ def read_facts(
 ) -> tuple[DumpFacts, Vmcoreinfo]:
     """Return the facts and the VMCOREINFO; raise `DumpOpenError` for an unknown machine.
 
-    The page size is `assumed_page_size` (bytes) where nothing tells it; without, that is an error.
+    The page size is `assumed_page_size` (bytes) if nothing else gives it; if that is None too, it
+    is an error.
     """
     attributes = Attributes(context)
     vmcoreinfo = replaced or _vmcoreinfo(context.vmcoreinfo() or headers[0].vmcoreinfo)
@@ -76,7 +77,7 @@ def _vmcoreinfo(raw: bytes | None) -> Vmcoreinfo:
 def _page_size(
     path: str, arch: Arch, attributes: Attributes, vmcoreinfo: Vmcoreinfo, assumed: int | None
 ) -> int:
-    """Return the size of the machine's pages in bytes; raise `DumpOpenError` if none tells."""
+    """Return the size of the machine's pages in bytes; raise `DumpOpenError` if it is unknown."""
     fixed = arch.paging.page_size if arch.paging is not None else 0
     for size in (fixed, vmcoreinfo.page_size, attributes.number("arch.page_size"), assumed):
         if size in PAGE_SIZES:

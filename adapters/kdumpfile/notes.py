@@ -1,4 +1,4 @@
-"""The CPUs' registers as libkdumpfile tells them, in dumps whose notes only it can read."""
+"""The CPUs' registers from libkdumpfile, for dumps whose notes only it can read."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def _search(
     context: Context, files: DumpFiles, facts: DumpFacts, headers: Sequence[FileHeader]
 ) -> FoundVmcoreinfo | None:
-    """Look for the VMCOREINFO that the files do not carry in the memory that they do."""
+    """Search the dumped memory for the VMCOREINFO that the files do not carry."""
     from kdump_gdbserver.domain.vmcoreinfo_search import find_vmcoreinfo
 
     nothing, page_size = Vmcoreinfo({}), facts.page_size

@@ -154,7 +154,7 @@ def test_behind_the_end_of_a_file_is_an_error() -> None:
     vmas = [Vma(START, START + 4 * PAGE, "r--p", 0, "08:01", 7, PATH)]
     memory = memory_of(vmas, (b"short", 7, 5))
     assert memory.read(START, 4 * PAGE) == b"short".ljust(PAGE, b"\0")
-    assert "behind the end" in why_not(memory, START + PAGE)
+    assert "beyond the end" in why_not(memory, START + PAGE)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What dump files say of themselves, read without libkdumpfile."""
+"""What dump files say about themselves, read without libkdumpfile."""

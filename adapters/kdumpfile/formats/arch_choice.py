@@ -21,9 +21,8 @@ def choose_arch(
 ) -> Arch | None:
     """Return the architecture, None when only libkdumpfile may know it (other formats).
 
-    The file's own word counts first, then the user's, then the marks in VMCOREINFO and
-    the notes. Raises `DumpOpenError` when they contradict each other or name none that
-    is supported.
+    What the file says counts first, then what the user says, then the marks in VMCOREINFO and the
+    notes. Raises `DumpOpenError` when they contradict each other or name none that is supported.
     """
     named = _named_by_user(path, wanted)
     if header.machine is not None:
@@ -65,9 +64,9 @@ def detect_arch(header: FileHeader, vmcoreinfo: Vmcoreinfo | None) -> Arch | Non
 
 
 def _arch_of_vmcoreinfo(vmcoreinfo: Vmcoreinfo, byte_order: ByteOrder) -> Arch | None:
-    """Tell the architecture by VMCOREINFO lines that only one kernel port writes.
+    """Return the architecture by VMCOREINFO lines that only one kernel port writes.
 
-    Ports of both byte orders write the same, so it must be that of the file.
+    Ports of either byte order write the same lines, so the file's must match.
     """
     found = [
         arch
@@ -79,6 +78,6 @@ def _arch_of_vmcoreinfo(vmcoreinfo: Vmcoreinfo, byte_order: ByteOrder) -> Arch |
 
 
 def _arch_of_prstatus(sizes: Collection[int], byte_order: ByteOrder) -> Arch | None:
-    """Tell the architecture by the size of the NT_PRSTATUS notes, when all agree."""
+    """Return the architecture by the size of the NT_PRSTATUS notes, if all agree."""
     found = {_PRSTATUS_SIZES.get((byte_order, size)) for size in sizes}
     return found.pop() if len(found) == 1 else None

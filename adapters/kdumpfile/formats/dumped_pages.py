@@ -17,7 +17,7 @@ _LOOKED_AT = 1 << 16
 
 
 class DumpedPages:
-    """Tells for each page whether it was dumped and is still in the file.
+    """Knows for each page whether it was dumped and is still in the file.
 
     libkdumpfile is only asked for pages that are there, for two reasons. It reads zeros beyond the
     end of a truncated file, so an uncompressed page would appear as 4 KiB of zeros. And version
@@ -36,9 +36,9 @@ class DumpedPages:
         truncated: bool,
         descriptor: struct.Struct,
     ) -> None:
-        """Take the bitmap of dumped pages and where their descriptors begin (file offset).
+        """Take the bitmap of dumped pages and the file offset of their descriptors.
 
-        The descriptors are looked at in a `truncated` file only.
+        The descriptors are read only in a `truncated` file.
         """
         self._read_at = read_at
         self._bitmap = bitmap

@@ -79,7 +79,8 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
 def _machine(number: int, order: ByteOrder) -> str | None:
     """The architecture's name; None for one whose kernels have another byte order than the file.
 
-    Such a file may be QEMU's of a machine whose firmware a CPU was in; the user must tell.
+    QEMU writes such a file when a CPU was in the machine's firmware; the user must name the
+    architecture.
     """
     name = _MACHINES.get(number, f"ELF machine {number}")
     known = ARCHITECTURES.get(name)
@@ -87,7 +88,7 @@ def _machine(number: int, order: ByteOrder) -> str | None:
 
 
 def _check_sections(offset: int, size: int, count: int, file_size: int) -> None:
-    """Refuse section headers that are not there: libkdumpfile reads them unchecked."""
+    """Refuse section headers that are missing: libkdumpfile reads them unchecked."""
     if not offset and not count:
         return
     if not offset or not count or size != _SECTION_SIZE:

@@ -20,10 +20,10 @@ class Extent(NamedTuple):
 class Extents:
     """The disjoint ranges of physical addresses whose bytes are in the file.
 
-    libkdumpfile reads whole pages and fills what no PT_LOAD covers with zeros, and
-    older versions do so for whole pages that makedumpfile left out (p_filesz smaller
-    than p_memsz). A zero that nobody saved must not be shown, hence this table.
-    Where segments overlap (the kernel's text in /proc/vmcore) the first one counts.
+    libkdumpfile reads whole pages and fills what no PT_LOAD covers with zeros, and older versions
+    do so for whole pages that makedumpfile left out (p_filesz smaller than p_memsz). A zero that
+    was never saved must not be shown, hence this table. Where segments overlap (the kernel's text
+    in /proc/vmcore) the first one counts.
     """
 
     def __init__(self, segments: Iterable[Extent], lost: Iterable[Extent] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Where in the dump's files the bytes of a physical page are."""
+"""Where the bytes of a physical page are in the dump's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first bytes of a dump file tell before libkdumpfile opens it."""
+"""What the first bytes of a dump file say, before libkdumpfile opens it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.cpu_notes import prstatus_notes
 from kdump_gdbserver.domain.kernel.notes import Note
 
-# Those of all machines that Linux runs on with pages of 64 KiB at most.
+# Page sizes of machines that Linux runs on, up to 64 KiB.
 PAGE_SIZES = tuple(1 << shift for shift in range(12, 17))
 
 _PID_AT = 32  # of pr_pid in struct elf_prstatus of 64-bit machines (include/linux/elfcore.h)
@@ -25,8 +25,8 @@ class UnusableFileError(ValueError):
 class FileHeader:
     """The facts of a dump file's own header.
 
-    `byte_order` is the file's own: QEMU writes that which a CPU was in, which need not be the
-    kernel's. `machine` is uname's or ELF's name of the machine, None when the file does not tell.
+    `byte_order` is the file's own: QEMU writes the one that a CPU was using, which need not be the
+    kernel's. `machine` is uname's or ELF's name of the machine, None when the file does not say.
     `codec` names the compression of the pages, `extents` the physical memory that an ELF dump
     holds, `held` the pages of a kdump-compressed one; `pages` reads their table. `block_size` is
     that of a kdump-compressed file's pages, which need not be the machine's. `frames` are the
@@ -63,7 +63,7 @@ class FileHeader:
     def from_qemu(self) -> bool:
         """Whether QEMU wrote the file: a note named QEMU per CPU, for some machines alone.
 
-        For the others its kdump files name no machine, and the pids in its notes count from 1.
+        Elsewhere its kdump files name no machine, and the pids in its notes count from 1.
         """
         if any(note.name == b"QEMU" for note in self.notes):
             return True
@@ -73,7 +73,7 @@ class FileHeader:
 
     @property
     def from_xen(self) -> bool:
-        """Whether the hypervisor Xen had a part in the dump (its notes: xen/elfnote.h)."""
+        """Whether the dump is of a Xen system, by its notes (xen/elfnote.h)."""
         return any(note.name.upper().startswith(b"XEN") for note in self.notes)
 
     @property

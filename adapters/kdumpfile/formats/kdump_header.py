@@ -37,8 +37,8 @@ def told(name: str | None) -> str | None:
 def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     """Read header, sub-header and notes.
 
-    The last pages are looked up too, to tell whether `file_size` bytes hold them. A flattened file
-    has no `file_size`: its end mark tells. Raises `UnusableFileError` when headers or bitmap are
+    The last pages are looked up too, to see whether `file_size` bytes hold them. A flattened file
+    has no `file_size`, but an end mark. Raises `UnusableFileError` when headers or bitmap are
     missing.
     """
     header = FileHeader("kdump")
@@ -47,7 +47,7 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     if len(raw) < layout.size:
         raise UnusableFileError("it ends inside its header (truncated)")
     fields = layout.unpack(raw)
-    if fields[1] > _MOST_VERSION:  # of the other byte order it is a very large number
+    if fields[1] > _MOST_VERSION:  # in the other byte order it is a very large number
         header.byte_order = "big"
         fields = struct.unpack(">" + _HEADER, raw)
     version, machine = fields[1], fields[6].split(b"\0", 1)[0]
@@ -125,7 +125,7 @@ class _PageTable:
         self._frames = frames
         at, size = header_blocks * block_size, bitmap_blocks * block_size
         self._descriptors_at = at + size
-        if frames[2] <= size * 8 // 2:  # a bitmap of memory comes before
+        if frames[2] <= size * 8 // 2:  # a bitmap of memory comes before it
             size = bitmap_blocks // 2 * block_size
             at += size
         self._at, self._size = at, size
@@ -140,7 +140,7 @@ class _PageTable:
             raise UnusableFileError("it ends before its pages (truncated)")
 
     def is_cut(self, file_size: int) -> bool:
-        """Tell whether the file ends before the data of its last pages.
+        """Return whether the file ends before the data of its last pages.
 
         Raises `UnusableFileError` when what should be their descriptors is something else.
         """

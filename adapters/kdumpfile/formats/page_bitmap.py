@@ -10,7 +10,7 @@ _BLOCK = 4096  # bytes of the bitmap between two sums, and read at a time
 _BITS = 8 * _BLOCK
 _PIECE = 1 << 20  # bytes read at a time to count
 _NOTHING = bytes(_PIECE)
-# Blocks that are kept: 8 MiB of them tell of 256 GiB of memory.
+# Blocks that are kept: 8 MiB of them cover 256 GiB of memory.
 _KEPT = 2048
 
 

@@ -91,7 +91,7 @@ class Context:
         return None
 
     def abandon(self) -> None:
-        """Forget the context without freeing it, after opening has failed half-way.
+        """Forget the context without freeing it, after opening has failed halfway.
 
         libkdumpfile 0.5.1 would free what it never allocated.
         """

@@ -27,7 +27,7 @@ class LibraryNotFoundError(InputError):
 
 
 class Library:
-    """A libkdumpfile that is loaded: its functions, its file and its version."""
+    """A loaded libkdumpfile: its functions, its file and its version."""
 
     def __init__(self, functions: Bindings, path: str) -> None:
         self.functions = functions
@@ -39,7 +39,7 @@ class Library:
 
     @property
     def name(self) -> str:
-        """The library's name with its ABI version, as far as the file's name tells it."""
+        """The library's name with its ABI version, as far as the file's name shows it."""
         return f"libkdumpfile.so.{'.'.join(map(str, self.abi))}" if self.abi else "libkdumpfile"
 
     @property
@@ -106,7 +106,7 @@ def _load(name: str) -> Library:
     try:
         cdll = ctypes.CDLL(name)
     except OSError:
-        # A library outside the loader's path has libaddrxlat beside it, maybe.
+        # A library outside the loader's path may have libaddrxlat beside it.
         siblings = sorted(Path(name).parent.glob("libaddrxlat*.so.*")) if "/" in name else []
         if not siblings or not Path(name).exists():
             raise

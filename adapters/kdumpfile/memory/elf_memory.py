@@ -14,9 +14,9 @@ from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
 class ElfMemory(AddressSpace):
     """The PT_LOAD segments of an ELF dump by physical address.
 
-    libkdumpfile without mmap reads an ELF dump in pieces of a page, two to a page when
-    segments do not start on a page of the file (QEMU's), and with mmap a file that is
-    cut while it is open means SIGBUS. One pread(2) per request has neither fault.
+    Without mmap, libkdumpfile reads an ELF dump page by page, with two reads for each when segments
+    do not start on a page of the file (QEMU's). With mmap, a file that is cut while it is open
+    means SIGBUS. One pread(2) per request avoids both.
     """
 
     def __init__(self, files: DumpFiles, extents: Extents) -> None:

@@ -36,7 +36,7 @@ class KdumpAddressSpace(AddressSpace):
     ) -> None:
         """Take the context over; `kind` is a kdump_addrspace_t, and `cache` one for it.
 
-        `bounds`, where given, tells what may be read.
+        `bounds`, if given, says what may be read.
         """
         self.context = context
         self._kind = kind

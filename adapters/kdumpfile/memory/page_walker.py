@@ -36,12 +36,12 @@ class PageWalker(LibraryTranslator):
     ) -> None:
         """Take the context over; `root` is a page table's physical address.
 
-        `bounds`, where known, tells which tables are in the file: to libkdumpfile, tables beyond
-        the end of a cut file look as if nothing was mapped.
+        `bounds`, if known, says which tables are in the file: to libkdumpfile, tables beyond the
+        end of a cut file look as if nothing were mapped.
         """
         super().__init__(context, page_size)
         self._bounds = bounds
-        self.is_torn = False  # whether the last walk ended at an entry of which the end is cut off
+        self.is_torn = False  # whether the last walk ended at an entry whose end is cut off
         method = self.kernel_method()
         if method is None or method.kind != KIND_PAGE_TABLE:
             method = Method(kind=KIND_PAGE_TABLE, target_as=KPHYSADDR)
@@ -50,10 +50,10 @@ class PageWalker(LibraryTranslator):
             method.pgt.root.addr = root
             method.pgt.root.as_ = KPHYSADDR
         self._method = method
-        # Of the kernel no page is swapped out, nor hidden from the hardware.
+        # No page of the kernel is swapped out or hidden from the hardware.
         self._form = None if root is None else form_of(arch, method)
         form = method.pgt.pf
-        # Bits of an address that an entry of each level stands for; level 0 is the page's own.
+        # Bits of an address that an entry of each level covers; level 0 is the page's own.
         self._bits = [sum(form.fieldsz[: level + 1]) for level in range(form.nfields)]
 
     def walk(self, address: int) -> PageWalk:
@@ -102,12 +102,12 @@ class PageWalker(LibraryTranslator):
         return self._failed(address, status, tuple(entries), span)
 
     def _unread_span(self, entries: tuple[TableEntry, ...]) -> int:
-        """Return the size that the unreadable entry after these stands for."""
+        """Return the size that the unreadable entry after these covers."""
         bits: int = self._bits[max(entries[-1].level - 2, 0) if entries else -1]
         return 1 << bits
 
     def _lost(self, address: int, place: int, entries: tuple[TableEntry, ...]) -> PageWalk:
-        """Return a walk that ends at an entry of which the file lacks the byte at `place`."""
+        """Return a walk that ends at an entry whose byte at `place` is not in the file."""
         assert self._bounds is not None
         reason, detail = self._bounds.reason(place), f"the page table's entry at {place:#x}"
         return PageWalk(address, entries, self._unread_span(entries), None, None, reason, detail)
@@ -128,7 +128,7 @@ class PageWalker(LibraryTranslator):
         return PageWalk(address, entries, span, None, None, reason, fault.detail)
 
     def _physical_of(self, address: int, space: int) -> int:
-        """Return the physical address of a table that is known by another one."""
+        """Return the physical address of a table that is known by another address."""
         if space != KVADDR:
             return address
         full = FullAddress(addr=address, as_=space)

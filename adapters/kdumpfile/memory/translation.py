@@ -42,7 +42,7 @@ def can_translate(functions: Bindings, arch: Arch) -> bool:
 
 
 def form_of(arch: Arch, method: Method) -> TableForm | None:
-    """Return the form of page tables that a method walks, to tell what entries say."""
+    """Return the form of page tables that a method walks, so that entries can be decoded."""
     form = method.pgt.pf
     if arch.paging is None or method.kind != KIND_PAGE_TABLE or not form.nfields:
         return None
@@ -53,7 +53,7 @@ class LibraryTranslator(Translator):
     """libaddrxlat's view of one context: its callbacks and its translation system."""
 
     def __init__(self, context: Context, page_size: int) -> None:
-        """Take the context over; a set-up that fails is told by each `run`."""
+        """Take the context over; each `run` reports a set-up that failed."""
         self.page_size = page_size
         self._context = context
         self._lock = context.lock
@@ -122,7 +122,7 @@ class LibraryTranslator(Translator):
         self._context.close()
 
     def _refuse(self, detail: str, reason: FaultReason = FaultReason.UNMAPPED) -> None:
-        """Let every translation fail, unless there is a reason for that already."""
+        """Let every translation fail, unless there is a reason for it already."""
         self._refusal = self._refusal or (reason, detail)
 
     def _fault(self, address: int, status: int) -> MemoryFault:
@@ -184,7 +184,8 @@ class ProcessTranslator(LibraryTranslator):
         return 1 << (bits if self._split else bits - 1)
 
     def _translate(self, address: int) -> int:
-        # Swapped-out pages are told apart, pages only hidden from the hardware are found.
+        # Swapped-out pages are recognised, and pages that are only hidden from the hardware are
+        # found.
         step = self._step
         step.base.addr = address
         step.base.as_ = KVADDR
