@@ -23,7 +23,7 @@ _HEADER = "HBBIIIII"  # magic, version, flags, header length, then offset and le
 HEADER_SIZE = 24
 # No type is that large; the bound is for damaged ones.
 _MAX_SIZE = 1 << 40
-# Typedefs, qualifiers and arrays in a row.
+# The longest chain of typedefs, qualifiers and arrays.
 _MAX_DEPTH = 64
 _MAX_NAME = 1024
 
@@ -54,8 +54,8 @@ class Kind(enum.IntEnum):
 
 
 _KINDS = tuple(Kind)
-# Of how many words a record is: some for each kind, and some for each of its parts. Kinds
-# that are unknown are of no length that there can be.
+# The length of a record in words: so many for its kind, and so many for each of its parts. Unknown
+# kinds have a length that no record can have.
 _EXTRA = {Kind.INT: 1, Kind.ARRAY: 3, Kind.VAR: 1, Kind.DECL_TAG: 1}
 _PART = {
     Kind.STRUCT: 3, Kind.UNION: 3, Kind.ENUM: 2, Kind.FUNC_PROTO: 2, Kind.DATASEC: 3,
@@ -67,7 +67,7 @@ _PART_WORDS = [_PART.get(kind, 0) for kind in _KINDS] + [0] * (128 - len(_KINDS)
 SIZED = frozenset(
     {Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.FLOAT, Kind.DATASEC, Kind.ENUM64}
 )
-# What stands for another type and is as large.
+# Kinds that refer to another type and have its size.
 TRANSPARENT = frozenset(
     {Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG, Kind.VAR}
 )
@@ -81,7 +81,7 @@ _INDEXED = frozenset(
 
 
 class BtfType(NamedTuple):
-    """What all types have.
+    """What types of every kind have.
 
     `parts` is how many members, enumerators, parameters or variables there are. `value` is
     the size in bytes of a type that has one (`SIZED`), else the number of the type it refers

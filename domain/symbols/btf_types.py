@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 # The largest BTF that is read, in bytes. That of Linux 7.3 has 5 MiB.
 MAX_BTF = 64 << 20
-# How many things that look like a header are looked at.
+# How many candidates for a header are examined.
 _MAX_TRIES = 64
 
 _KINDS_OF = {
@@ -35,8 +35,8 @@ _MEMBER_KINDS = {
 class BtfTypes(Types):
     """Sizes and members by BTF; it knows no symbols.
 
-    Several types of one name are answered for as far as they agree. Damaged records are
-    types that are not known.
+    Where several types have one name, what they agree on is returned. Types with damaged records
+    are unknown.
     """
 
     def __init__(self, btf: Btf, pointer_size: int = 8) -> None:
@@ -88,7 +88,7 @@ class BtfTypes(Types):
     def _member_of(self, number: int, name: str) -> tuple[int, BtfMember] | None:
         """Return a member of a struct or union, also of nameless ones inside it.
 
-        Before it comes where the one that has it begins, in bits.
+        With it comes the offset, in bits, of the struct or union that has it.
         """
         seen = set()
         waiting = [(0, number)]
@@ -107,7 +107,7 @@ class BtfTypes(Types):
 
 
 def _agreed(numbers: list[int], ask: Callable[[int], _T | None]) -> _T | None:
-    """Return what all types of the numbers answer, None if they differ or one is damaged."""
+    """Return what all types of these numbers agree on, None if they differ or one is damaged."""
     try:
         answers = [ask(number) for number in numbers]
     except ValueError:

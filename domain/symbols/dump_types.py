@@ -30,9 +30,9 @@ _A_VARIABLE = "init_task"
 class DumpTypes(Types):
     """Symbols by kallsyms and types by BTF, out of the kernel's memory.
 
-    Each is read when first asked for. What cannot be read or proved is not known; why, is
-    in `problems`. `first` are names that will be asked for: they are looked up together with
-    what proves kallsyms, which takes no longer.
+    Each is read when first asked for. What cannot be read or proved is unknown; `problems` says
+    why. `first` are names that will be asked for: they are looked up together with what proves
+    kallsyms, which takes no longer.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class DumpTypes(Types):
 
     @functools.cached_property
     def kallsyms(self) -> Kallsyms | None:
-        """The kernel's symbols, None when there are none to be believed."""
+        """The kernel's symbols, None if there are none that can be believed."""
         try:
             if self._arch.pointer_size != 8:
                 raise ValueError("kallsyms: only 64-bit kernels are known")
@@ -62,7 +62,7 @@ class DumpTypes(Types):
 
     @functools.cached_property
     def btf(self) -> Btf | None:
-        """The kernel's type information, None when there is none to be believed."""
+        """The kernel's type information, None if there is none that can be believed."""
         try:
             return self._read_btf()
         except (ValueError, MemoryFault) as error:
@@ -96,7 +96,7 @@ class DumpTypes(Types):
 
     @functools.cached_property
     def _told(self) -> dict[str, int]:
-        """What VMCOREINFO tells, for kernels whose functions alone are in kallsyms."""
+        """What VMCOREINFO has, for kernels whose kallsyms has only functions."""
         told, arch = anchors_of(self._vmcoreinfo), self._arch
         text = arch.first_segment and arch.first_segment(self._vmcoreinfo, self._memory)
         return told if text is None else {arch.first_symbol: text} | told
@@ -114,7 +114,7 @@ class DumpTypes(Types):
 
     @functools.cached_property
     def _init_task(self) -> int | None:
-        """Where `init_task` is by its looks, for kernels whose functions alone have symbols."""
+        """Where `init_task` is by its contents, for kernels whose kallsyms has only functions."""
         start = self._vmcoreinfo.symbol("_stext")
         if start is None:
             return None

@@ -15,7 +15,7 @@ from kdump_gdbserver.domain.symbols.memory_scan import readable_pieces
 _NAMES = (b"swapper\0", b"swapper/0\0")
 _MARK = b"swapper"
 _WORD = 8
-# How many places with that text are looked at.
+# How many places with that text are examined.
 _MAX_TRIES = 1000
 
 

@@ -1,4 +1,4 @@
-"""An ELF image whose call frame information says what an architecture knows of its code."""
+"""An ELF image with the call frame information that an architecture declares for its code."""
 
 from __future__ import annotations
 

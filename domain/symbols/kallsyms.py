@@ -26,7 +26,7 @@ _ADDRESS_MASK = (1 << 64) - 1
 
 
 class Encoding(enum.Enum):
-    """How the table tells the symbols' addresses."""
+    """How the table encodes the symbols' addresses."""
 
     # CONFIG_KALLSYMS_ABSOLUTE_PERCPU: x86_64 until its per-CPU area ceased to start at 0 (6.15).
     PERCPU = "offsets from kallsyms_relative_base, those of per-CPU symbols absolute"
@@ -161,7 +161,7 @@ class Kallsyms:
         }
 
     def address(self, name: str) -> int | None:
-        """Return the address of a symbol; None if there is none, or the name is no one's own."""
+        """Return the address of a symbol; None if there is none, or several of that name."""
         places = self.find((name,)).get(name, ())
         return places[0] if len(places) == 1 else None
 

@@ -40,7 +40,7 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 # Bounds on what a damaged dump can make us read, in bytes.
 MAX_NAMES = 16 << 20
 MAX_TOKEN_TEXT = 8192
-# How much of the kernel is searched, from the beginning of its text.
+# How much of the kernel is searched, from the start of its text.
 SEARCH_SPAN = 128 << 20
 
 # VMCOREINFO_SYMBOL_ARRAY gives the value of a pointer under the pointer's name.
@@ -51,7 +51,7 @@ _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 _FIRST_DIGIT = ord("0")
 # Before the markers there are at most 3 bytes (seqs_of_names) for each symbol.
 _BEHIND_MARKERS = 3 * MAX_SYMBOLS + 64
-# The least number of markers that is told from other things: 1,800 symbols.
+# The fewest markers that can be recognised for certain: 1,800 symbols.
 _LEAST_MARKERS = 8
 _LEAST_STEP, _LARGEST_STEP = 2 * BLOCK, BLOCK * (MAX_NAME + 2)
 
@@ -151,7 +151,7 @@ def search_kallsyms(
 
 
 class _Budget:
-    """How often each thing is tried, so that memory full of look-alikes ends the search too."""
+    """How often each step may be tried, for memory that is full of look-alikes."""
 
     def __init__(self) -> None:
         self._left = {"token tables": 16, "markers": 64, "first names": 1000, "all names": 8}
@@ -284,7 +284,7 @@ class _Search:
                     break
 
     def _are_names(self, packed: bytes, count: int, markers: list[int]) -> bool:
-        """Tell whether `packed` is names of these markers and hardly more."""
+        """Return whether `packed` holds the names of these markers and hardly more."""
         try:
             if not self.budget.take("first names"):
                 return False
