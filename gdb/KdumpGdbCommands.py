@@ -20,7 +20,7 @@ writes it all as one file. Source the file again after an update, and the new co
 
 # ruff: noqa: N999  (users know the file by this name)
 
-# In a file that --write-gdb-script wrote: each module's path and text, behind those it imports.
+# In a file that --write-gdb-script wrote: each module's path and text, after those it imports.
 kdump_modules = []  # type: list[tuple[str, str]]
 
 

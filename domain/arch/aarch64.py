@@ -124,7 +124,7 @@ _ADDRESS = 0x0000_FFFF_FFFF_F000
 _WIDE_ADDRESS = 0x0003_FFFF_FFFF_F000
 _IMAGE_MAGIC_AT, _IMAGE_MAGIC = 56, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
 _IMAGE_ALIGN, _PAGE = 1 << 21, 1 << 12
-_MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be behind _text
+_MOST_HEAD = 1 << 16  # SEGMENT_ALIGN: how far _stext can be above _text
 
 
 def table_form(page_size: int, bits: int, index_bits: int = 0) -> TableForm:

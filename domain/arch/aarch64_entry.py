@@ -101,7 +101,7 @@ def _target(address: int, word: int) -> int:
 
 
 def _last_branch(words: Sequence[int]) -> Optional[int]:
-    """Return the place of the branch behind the call of a handler."""
+    """Return the place of the branch that follows the call of a handler."""
     call = next((at for at, word in enumerate(words) if _is_call(word)), None)
     if call is None or call + 1 >= len(words) or not _is_branch(words[call + 1]):
         return None
@@ -137,7 +137,7 @@ def _return(start: int, saved: _Saved) -> FrameRange:
 
 
 def _stores(words: Sequence[int]) -> Tuple[Optional[_Saved], int]:
-    """Return what kernel_entry stores above sp, and the place behind its last instruction.
+    """Return what kernel_entry stores above sp, and the place after its last instruction.
 
     The instructions are followed: which registers still have what was in them, which have the
     interrupted pc, or (a number) are so far above sp. None unless all of that is stored.

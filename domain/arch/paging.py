@@ -44,14 +44,13 @@ class Window(NamedTuple):
 class TableForm:
     """One configuration of page tables: how an address is cut, and what entries say.
 
-    `widths` are the bits of an address that are an index into the table of each level, the
-    lowest first; `decode` tells what an entry (value, level) says. Addresses have `bits` bits:
-    those above are copies of the highest of them, or with `split` one of two tables has addresses
-    with `prefixes[0]` above, the processes', and the other those with `prefixes[1]`: by default
-    all clear and all set. Entries have `byte_order`, that of the machine if it is None. In a
-    lowest table the page behind that of an entry follows on it in memory, with the same
-    permissions, when the bits of `run_mask` differ by `run_step`. `windows` are mapped without
-    tables.
+    `widths` are the bits of an address that are an index into the table of each level, the lowest
+    first; `decode` tells what an entry (value, level) says. Addresses have `bits` bits: those above
+    are copies of the highest of them, or with `split` one of two tables has addresses with
+    `prefixes[0]` above, the processes', and the other those with `prefixes[1]`: by default all
+    clear and all set. Entries have `byte_order`, that of the machine if it is None. In a lowest
+    table, the page of the next entry follows that of an entry in memory, with the same permissions,
+    if the bits of `run_mask` differ by `run_step`. `windows` are mapped without tables.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class TableForm:
 
     @property
     def user_end(self) -> int:
-        """The first address behind those that a process can have."""
+        """The first address above those that a process can have."""
         return 1 << (self.bits if self.split else self.bits - 1)
 
     def covers(self, address: int, upper: bool) -> bool:

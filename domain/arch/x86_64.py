@@ -352,8 +352,8 @@ class _TaskState(TaskState):
     def switch_registers(self, task: Mapping[str, Any]) -> Dict[str, int]:
         """Return what the scheduler saved: the registers a called function must preserve.
 
-        thread.sp points at the frame, whose last word is the return address; so the stack
-        pointer as of that address is behind the whole frame.
+        thread.sp points at the frame, whose last word is the return address; so at that address the
+        stack pointer is above the whole frame.
         """
         sp = task["saved.sp"]
         layout = self.kernel.layout(self.frame, optional=self.frame_registers)
@@ -414,8 +414,8 @@ class _TaskState(TaskState):
     def _fpu_state(self, task: int) -> Tuple[int, int, int]:
         """(address, size, feature bits) of the task's XSAVE or FXSAVE area.
 
-        struct fpu has it inside at first, by a pointer since 5.16, and is itself no longer in
-        task_struct but behind it since 6.16 (arch/x86/include/asm/fpu/types.h, processor.h).
+        struct fpu has it inside at first, by a pointer since 5.16, and since 6.16 struct fpu itself
+        follows task_struct instead of being in it (arch/x86/include/asm/fpu/types.h, processor.h).
         """
         inside = self.kernel.member("struct task_struct", "thread.fpu")
         fpu = task + (inside.offset if inside else self.kernel.size("struct task_struct"))
@@ -469,7 +469,7 @@ X86_64 = Arch(
     has_orc=True,
     # Not canonical with four or with five levels of page tables. The bytes spell "kdump".
     spare_address=0x6B64_756D_7000_0000,
-    # Behind r15 to r12, rbx and rbp, in some kernels behind the flags too
+    # After r15 to r12, rbx and rbp, in some kernels after the flags too
     # (arch/x86/include/asm/switch_to.h).
     return_address_at=(48, 56),
     process=Process(

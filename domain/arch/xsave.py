@@ -2,7 +2,7 @@
 
 from typing import Callable, Dict, List
 
-XSAVE_HEADER = 512  # where the XSAVE header begins, behind the FXSAVE area
+XSAVE_HEADER = 512  # where the XSAVE header begins, after the FXSAVE area
 XSAVE_AVX = 576  # where the high halves of ymm0 to ymm15 are, compacted or not
 XSAVE_AVX_END = 832
 X87, SSE, AVX = 1, 2, 4  # bits of XCR0 and XSTATE_BV
@@ -12,8 +12,8 @@ MXCSR_INIT = 0x1F80
 def xsave_registers(data: bytes, features: int) -> Dict[str, int]:
     """gdb's x87, SSE and AVX registers from an XSAVE area (Intel SDM volume 1, chapter 13).
 
-    `features` says which components the kernel saves (0: an FXSAVE area, no header). One that
-    the header leaves out was in its initial state, which is as good as saved.
+    `features` says which components the kernel saves (0: an FXSAVE area, no header). One that the
+    header leaves out was in its initial state, which is known.
     """
 
     def field(at: int, size: int) -> int:

@@ -340,7 +340,7 @@ class Btf:
         return (word ^ 1 << 31) - (1 << 31)
 
     def resolve(self, number: int) -> int:
-        """Return the number of the type behind typedefs and qualifiers."""
+        """Return the number of the type that typedefs and qualifiers lead to."""
         for _ in range(_MAX_DEPTH):
             found = self[number]
             if found.kind not in TRANSPARENT:

@@ -20,7 +20,7 @@ from kdump_gdbserver.domain.symbols.kallsyms_search import (
 )
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
-# Where BTF is, and the text and what is behind the read-only data.
+# Where BTF is, where the text is, and what follows the read-only data.
 _MARKS = ("__start_BTF", "__stop_BTF", "_etext", "_sinittext")
 # Every kernel has it. If kallsyms does not, functions are all that it has (without
 # CONFIG_KALLSYMS_ALL).

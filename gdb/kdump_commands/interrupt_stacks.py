@@ -29,14 +29,14 @@ class InterruptStacks(gdb.unwinder.Unwinder):  # type: ignore[misc]
     here, too. Behind it comes the server's return_from_interrupt, which to gdb is a signal
     handler's frame, and the stack of that may be anywhere.
 
-    gdb asks this about each and every frame, hence the early ways out. What must not be done
-    here is to make gdb look at the selected frame, which may be behind the very frame that it
-    is about to unwind: gdb aborts. It does so for any expression, and for the value of a symbol
-    whose type may depend on something, such as an array's without length.
+    gdb asks this about each and every frame, hence the early ways out. What must not be done here
+    is to make gdb look at the selected frame, which may be beyond the very frame that it is about
+    to unwind: gdb aborts. It does so for any expression, and for the value of a symbol whose type
+    may depend on something, such as an array's without length.
     """
 
-    # The server's image of unwind data for entry code begins with an instruction that gdb
-    # takes for a call, and IRET. A return to privilege level N is to N * 16 bytes behind that.
+    # The server's image of unwind data for entry code begins with an instruction that gdb takes for
+    # a call, and IRET. A return to privilege level N is to N * 16 bytes after that.
     IMAGE_CODE = UNWIND_IMAGE + 0x80
     CODE = b"\x90\x48\xcf"
     # struct pt_regs, and where in it is what the CPU saved (arch/x86/include/asm/ptrace.h)
