@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT
+from kdump_gdbserver.domain.arch import ARCHITECTURES, COMPAT, Arch
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
@@ -89,3 +89,10 @@ def test_the_guard_would_notice(source: str) -> None:
 
 def test_words_and_other_names_are_allowed() -> None:
     assert offences('"""Of x86_64."""\nprint(arch.name, dump.arch == other.arch)') == []
+
+
+@pytest.mark.parametrize("arch", [*ARCHITECTURES.values(), *COMPAT.values()], ids=str)
+def test_an_architecture_knows_no_other_but_the_one_whose_kernel_runs_it(arch: Arch) -> None:
+    tree = ast.parse((ROOT / "domain" / "arch" / f"{arch.name}.py").read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported & NAMES <= {arch.compat_of}

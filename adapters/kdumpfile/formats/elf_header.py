@@ -34,7 +34,6 @@ _MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
     40: "arm",
     43: "sparc64",
     50: "ia64",
-    258: "loongarch64",
 }
 
 
