@@ -168,24 +168,11 @@ class Connection:
             self._ahead.keep(wanted, reply, frame(reply))
 
     def _take(self, events: list[Event], out: list[bytes]) -> None:
+        """Handle events in order, as long as there is no long work and not too much to send."""
         held = 0
-        for number, read in enumerate(events, start=1):
+        for number, event in enumerate(events, start=1):
             before = len(out)
-            event = self._believed(read)
-            if isinstance(event, Packet):
-                if self._open_session is not None:
-                    self._begin(self._open_session, event.payload)
-                if not self._client.acknowledge or self._acknowledge(event.payload, out):
-                    self._answer(event.payload, out)
-            elif isinstance(event, Malformed):
-                self._log.malformed(event.reason)
-                if self._client.acknowledge:
-                    out.append(b"-")
-            elif event is Signal.NACK:
-                self._send_again(out)
-            elif event is Signal.ACK:
-                self._greeting = None
-            # An interrupt needs no answer: nothing runs, so the client waits for no stop reply.
+            self._handle(self._believed(event), out)
             if self._client.leaving:
                 break
             if self._job is not None:
@@ -196,6 +183,22 @@ class Connection:
                 if held > MAX_HELD:
                     self._waiting = events[number:]
                     break
+
+    def _handle(self, event: Event, out: list[bytes]) -> None:
+        if isinstance(event, Packet):
+            if self._open_session is not None:
+                self._begin(self._open_session, event.payload)
+            if not self._client.acknowledge or self._acknowledge(event.payload, out):
+                self._answer(event.payload, out)
+        elif isinstance(event, Malformed):
+            self._log.malformed(event.reason)
+            if self._client.acknowledge:
+                out.append(b"-")
+        elif event is Signal.NACK:
+            self._send_again(out)
+        elif event is Signal.ACK:
+            self._greeting = None
+        # An interrupt needs no answer: nothing runs, so the client waits for no stop reply.
 
     def _believed(self, event: Event) -> Event:
         """Take a packet with a wrong checksum for one, if checksums have come not to count."""

@@ -21,6 +21,7 @@ from .model import (
     Union,
     Vdso,
     Vector,
+    named_bits,
     prstatus,
 )
 from .paging import (
@@ -38,26 +39,9 @@ from .task_state import TaskState, UserTables
 CPSR = Flags(
     "cpsr_flags",
     4,
-    (
-        ("SP", 0),
-        ("nRW", 4),
-        ("F", 6),
-        ("I", 7),
-        ("A", 8),
-        ("D", 9),
-        ("BTYPE0", 10),
-        ("BTYPE1", 11),
-        ("SSBS", 12),
-        ("IL", 20),
-        ("SS", 21),
-        ("PAN", 22),
-        ("UAO", 23),
-        ("DIT", 24),
-        ("TCO", 25),
-        ("V", 28),
-        ("C", 29),
-        ("Z", 30),
-        ("N", 31),
+    named_bits(
+        "SP:0 nRW:4 F:6 I:7 A:8 D:9 BTYPE0:10 BTYPE1:11 SSBS:12 IL:20 SS:21 PAN:22 UAO:23 "
+        "DIT:24 TCO:25 V:28 C:29 Z:30 N:31"
     ),
     (("EL", 2, 3),),  # the exception level
 )

@@ -23,6 +23,12 @@ class Flags(NamedTuple):
     numbers: Tuple[Tuple[str, int, int], ...] = ()
 
 
+def named_bits(text: str) -> Tuple[Tuple[str, int], ...]:
+    """Return the names and bit numbers in "NAME:BIT NAME:BIT ..."."""
+    pairs = (word.split(":") for word in text.split())
+    return tuple((name, int(bit)) for name, bit in pairs)
+
+
 class Vector(NamedTuple):
     """A vector type: `length` elements of the type named `element`."""
 

@@ -20,6 +20,7 @@ from .model import (
     Union,
     Vdso,
     Vector,
+    named_bits,
     prstatus,
 )
 from .paging import (
@@ -40,43 +41,16 @@ EFLAGS = Flags(
     4,
     (
         ("", 1),
-        ("CF", 0),
-        ("PF", 2),
-        ("AF", 4),
-        ("ZF", 6),
-        ("SF", 7),
-        ("TF", 8),
-        ("IF", 9),
-        ("DF", 10),
-        ("OF", 11),
-        ("NT", 14),
-        ("RF", 16),
-        ("VM", 17),
-        ("AC", 18),
-        ("VIF", 19),
-        ("VIP", 20),
-        ("ID", 21),
+        *named_bits(
+            "CF:0 PF:2 AF:4 ZF:6 SF:7 TF:8 IF:9 DF:10 OF:11 NT:14 RF:16 VM:17 AC:18 VIF:19 VIP:20 "
+            "ID:21"
+        ),
     ),
 )
 MXCSR = Flags(
     "i386_mxcsr",
     4,
-    (
-        ("IE", 0),
-        ("DE", 1),
-        ("ZE", 2),
-        ("OE", 3),
-        ("UE", 4),
-        ("PE", 5),
-        ("DAZ", 6),
-        ("IM", 7),
-        ("DM", 8),
-        ("ZM", 9),
-        ("OM", 10),
-        ("UM", 11),
-        ("PM", 12),
-        ("FZ", 15),
-    ),
+    named_bits("IE:0 DE:1 ZE:2 OE:3 UE:4 PE:5 DAZ:6 IM:7 DM:8 ZM:9 OM:10 UM:11 PM:12 FZ:15"),
 )
 VECTOR_TYPES = (
     Vector("v4f", "ieee_single", 4),
@@ -159,47 +133,15 @@ AVX = Feature(
 CR0 = Flags(
     "x64_cr0",
     8,
-    (
-        ("PE", 0),
-        ("MP", 1),
-        ("EM", 2),
-        ("TS", 3),
-        ("ET", 4),
-        ("NE", 5),
-        ("WP", 16),
-        ("AM", 18),
-        ("NW", 29),
-        ("CD", 30),
-        ("PG", 31),
-    ),
+    named_bits("PE:0 MP:1 EM:2 TS:3 ET:4 NE:5 WP:16 AM:18 NW:29 CD:30 PG:31"),
 )
 CR4 = Flags(
     "x64_cr4",
     8,
-    (
-        ("VME", 0),
-        ("PVI", 1),
-        ("TSD", 2),
-        ("DE", 3),
-        ("PSE", 4),
-        ("PAE", 5),
-        ("MCE", 6),
-        ("PGE", 7),
-        ("PCE", 8),
-        ("OSFXSR", 9),
-        ("OSXMMEXCPT", 10),
-        ("UMIP", 11),
-        ("LA57", 12),
-        ("VMXE", 13),
-        ("SMXE", 14),
-        ("FSGSBASE", 16),
-        ("PCIDE", 17),
-        ("OSXSAVE", 18),
-        ("SMEP", 20),
-        ("SMAP", 21),
-        ("PKE", 22),
-        ("CET", 23),
-        ("PKS", 24),
+    named_bits(
+        "VME:0 PVI:1 TSD:2 DE:3 PSE:4 PAE:5 MCE:6 PGE:7 PCE:8 OSFXSR:9 OSXMMEXCPT:10 UMIP:11 "
+        "LA57:12 VMXE:13 SMXE:14 FSGSBASE:16 PCIDE:17 OSXSAVE:18 SMEP:20 SMAP:21 PKE:22 "
+        "CET:23 PKS:24"
     ),
 )
 CONTROL = Feature(
