@@ -199,7 +199,7 @@ def _stack_switch(start: int, words: Sequence[int]) -> Iterator[FrameRange]:
         if at >= len(words):
             return
         places.append(at)
-    pushed, framed, call, back, popped = (start + 4 * place for place in places)
+    _, framed, call, back, popped = (start + 4 * place for place in places)
     on_record = FrameRule("x29", 16, (("x29", -16), ("x30", -8)), return_register="x30")
     yield FrameRange(framed + 4, call, on_record)
     changed = FrameRule("sp", 0, moved=(("sp", "x29", 0),), caller=back + 4, interrupted=True)

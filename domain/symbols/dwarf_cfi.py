@@ -65,11 +65,6 @@ def saved_at_expression(register: int, expression: bytes) -> bytes:
     return b"\x10" + uleb(register) + uleb(len(expression)) + expression
 
 
-def value_is_cfa(register: int, offset: int) -> bytes:
-    """The caller's register is CFA + offset itself."""
-    return b"\x15" + uleb(register) + sleb(_factored(offset))  # DW_CFA_val_offset_sf
-
-
 def value_is_expression(register: int, expression: bytes) -> bytes:
     """The caller's register is the value of a DWARF expression, which starts with the CFA."""
     return b"\x16" + uleb(register) + uleb(len(expression)) + expression
