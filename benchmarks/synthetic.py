@@ -6,7 +6,7 @@ import random
 import struct
 from pathlib import Path
 
-from tests.unit.vmcore_builder import (
+from tests.unit.kdumpfile.vmcore_builder import (
     PAGE,
     X86_64_REGISTERS,
     Segment,

@@ -1,6 +1,6 @@
 """What the fuzzer calls: each target takes any bytes and fails by raising.
 
-`tests/unit/test_fuzz_corpus.py` runs them on the corpus, with no fuzzer needed.
+`tests/unit/project/test_fuzz_corpus.py` runs them on the corpus, with no fuzzer needed.
 """
 
 from __future__ import annotations
