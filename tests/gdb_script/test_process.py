@@ -317,7 +317,8 @@ def test_riscv64_rounds_the_frame_up(script):
 @pytest.mark.parametrize(("status", "there"), [(0x2000, True), (0x6020, True), (0x20, False)])
 def test_riscv64_floating_point_registers_if_the_unit_was_on(script, status, there):
     frame = script.memory.Layout(8 * 35, {"status": script.memory.Member(0, 8)})
-    state = script.memory.Layout(264, {
+    state = script.memory.Layout(272, {
+        "stack": script.memory.Member(264, 8),
         "thread.fstate.f": script.memory.Member(0, 256, "bytes"),
         "thread.fstate.fcsr": script.memory.Member(256, 4),
     })  # fmt: skip
@@ -325,9 +326,9 @@ def test_riscv64_floating_point_registers_if_the_unit_was_on(script, status, the
     stack = bytearray(0x4000)
     struct.pack_into("<Q", stack, 0x4000 - 288, status)
     kernel.memory_image.map(STACK, stack)
-    task = script.tasks.Task(0xFFFF_AF80_0000_0000, {"stack": STACK})
-    kernel.memory_image.map(task.address, struct.pack("<32QI", *range(100, 132), 0x61))
-    registers = script.riscv64.Riscv64(kernel).fp_registers(task)
+    task = 0xFFFF_AF80_0000_0000
+    kernel.memory_image.map(task, struct.pack("<32QIxxxxQ", *range(100, 132), 0x61, STACK))
+    registers = script.riscv64.RISCV64.task_state(kernel).fp_registers(task)
     expected = {f"f{n}": 100 + n for n in range(32)} | {"fcsr": 0x61, "fflags": 1, "frm": 3}
     assert registers == (expected if there else {})
 
