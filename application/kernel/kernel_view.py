@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
+from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.arch.model import RegisterLayout
 from kdump_gdbserver.domain.placement import Placement
@@ -54,13 +57,29 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         current_reason=survey.panic.reason,
         placement=Placement(dump.vmcoreinfo.kaslr_offset, text),
         text="not known: nothing in the dump proves it" if text is None else f"{text:#x}",
-        symbols=lambda: survey.symbols.source,
+        symbols=_source(dump, survey.dump_memory, symbol_file),
         facts=dump.facts,
         addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
     return with_entry_code(view, survey, dump.vmcoreinfo)
+
+
+def _source(
+    dump: CrashDump, memory: DumpMemory, symbol_file: SymbolFile | None
+) -> Callable[[], str]:
+    """Return what tells where symbols and types are from.
+
+    It reads them again. The survey's are not kept: 7 MiB for a line that few ask for.
+    """
+
+    @functools.cache
+    def source() -> str:
+        info, arch = dump.vmcoreinfo, dump.facts.arch
+        return KernelSymbols(memory.kernel(), info, arch, symbol_file).source
+
+    return source
 
 
 def _cpu_thread(

@@ -12,7 +12,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from kdump_gdbserver.domain.address_space import ByteOrder
@@ -151,23 +151,35 @@ class Btf:
     @classmethod
     def parse(cls, blob: bytes, byte_order: ByteOrder, base: Btf | None = None) -> Btf:
         """Split a blob into its sections; raise `ValueError` when it is no BTF."""
+        return cls.read(lambda at, size: blob[at : at + size], len(blob), byte_order, base)
+
+    @classmethod
+    def read(
+        cls,
+        part: Callable[[int, int], bytes],
+        size: int,
+        byte_order: ByteOrder,
+        base: Btf | None = None,
+    ) -> Btf:
+        """Read BTF of `size` bytes, section by section: it takes megabytes.
+
+        `part(at, length)` returns bytes of it. Raises `ValueError` when it is no BTF.
+        """
         prefix = "<" if byte_order == "little" else ">"
-        if len(blob) < HEADER_SIZE:
+        if size < HEADER_SIZE:
             raise ValueError("BTF is cut short")
         magic, version, _, header, type_at, type_size, string_at, string_size = struct.unpack(
-            prefix + _HEADER, blob[:HEADER_SIZE]
+            prefix + _HEADER, part(0, HEADER_SIZE)
         )
         if magic != MAGIC:
             raise ValueError(f"BTF magic is {magic:#x}")
         if version != VERSION:
             raise ValueError(f"BTF version is {version}")
-        sections = [
-            blob[header + at : header + at + size]
-            for at, size in ((type_at, type_size), (string_at, string_size))
-        ]
-        if header < HEADER_SIZE or list(map(len, sections)) != [type_size, string_size]:
+        ends = header + type_at + type_size, header + string_at + string_size
+        if header < HEADER_SIZE or max(ends) > size:
             raise ValueError("BTF is cut short")
-        return cls(sections[0], sections[1], byte_order, base)
+        types = part(header + type_at, type_size)
+        return cls(types, part(header + string_at, string_size), byte_order, base)
 
     def __len__(self) -> int:
         """Return the number of the last type."""

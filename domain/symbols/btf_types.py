@@ -115,6 +115,11 @@ def _agreed(numbers: list[int], ask: Callable[[int], _T | None]) -> _T | None:
     return answers[0] if answers and all(answer == answers[0] for answer in answers) else None
 
 
+def read_btf(memory: AddressSpace, byte_order: ByteOrder, at: int, size: int) -> Btf:
+    """Read the BTF of `size` bytes at an address; raises `MemoryFault` and `ValueError`."""
+    return Btf.read(lambda inside, length: memory.read_exact(at + inside, length), size, byte_order)
+
+
 def find_btf(memory: AddressSpace, byte_order: ByteOrder, start: int, end: int) -> tuple[int, Btf]:
     """Return the kernel's BTF, found by its header, and where it is.
 
@@ -124,7 +129,7 @@ def find_btf(memory: AddressSpace, byte_order: ByteOrder, start: int, end: int) 
     """
     for at, size in _headers(memory, byte_order, start, end):
         try:
-            btf = Btf.parse(memory.read_exact(at, size), byte_order)
+            btf = read_btf(memory, byte_order, at, size)
         except (ValueError, MemoryFault):
             continue
         if btf.find("task_struct", Kind.STRUCT):

@@ -10,7 +10,7 @@ from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.symbols.btf import Btf
-from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes, find_btf
+from kdump_gdbserver.domain.symbols.btf_types import MAX_BTF, BtfTypes, find_btf, read_btf
 from kdump_gdbserver.domain.symbols.first_task import find_init_task
 from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
 from kdump_gdbserver.domain.symbols.kallsyms_search import (
@@ -82,7 +82,7 @@ class DumpTypes(Types):
             start, size = at["__start_BTF"], at["__stop_BTF"] - at["__start_BTF"]
             if not 0 < size <= MAX_BTF:
                 raise ValueError(f"BTF: its size is said to be {size}")
-            return Btf.parse(self._memory.read_exact(start, size), self._byte_order)
+            return read_btf(self._memory, self._byte_order, start, size)
         # Where only functions have symbols: the read-only data follows the text.
         begin = at.get("_etext", self._vmcoreinfo.symbol("_stext"))
         if begin is None:

@@ -7,6 +7,8 @@ Symbols can be looked up in it without any debuginfo; where its parts are is fou
 from __future__ import annotations
 
 import enum
+import itertools
+import operator
 import sys
 from array import array
 from bisect import bisect_right
@@ -71,25 +73,26 @@ class KallsymsTables:
         absolute = self.relative_base is None and self.offsets_at is None
         return len(self.offsets) // (8 if absolute else 4)
 
-    def addresses(self, encoding: Encoding) -> list[int]:
+    def addresses(self, encoding: Encoding) -> array[int]:
         """Return the addresses of all symbols, read in one of the `encodings`.
 
         Raises `ValueError` when they cannot be of that encoding.
         """
         if encoding is Encoding.ABSOLUTE:
-            return self._values("Q").tolist()
+            return self._values("Q")
         base = self.relative_base or 0
         if encoding is Encoding.BASE:
-            return [base + offset & _ADDRESS_MASK for offset in self._values("I")]
+            return array("Q", (base + offset & _ADDRESS_MASK for offset in self._values("I")))
         if encoding is Encoding.PERCPU:
             # Zero or above: an absolute value; below: base - 1 - offset.
             last, values = base - 1, self._values("i")
             if min(values, default=0) >= 0:
                 raise ValueError("kallsyms: no symbol counts from kallsyms_relative_base")
-            return [o if o >= 0 else last - o & _ADDRESS_MASK for o in values]
+            return array("Q", (o if o >= 0 else last - o & _ADDRESS_MASK for o in values))
         values, place = self._values("i"), self.offsets_at or 0
         places = range(place, place + 4 * len(values), 4)
-        return [o + place & _ADDRESS_MASK for o, place in zip(values, places, strict=True)]
+        pairs = zip(values, places, strict=True)
+        return array("Q", (offset + place & _ADDRESS_MASK for offset, place in pairs))
 
     def _values(self, code: str) -> array[int]:
         values = array(code)
@@ -106,12 +109,12 @@ class Kallsyms:
     area for an address.
     """
 
-    def __init__(self, names: KallsymsNames, addresses: list[int], encoding: Encoding) -> None:
+    def __init__(self, names: KallsymsNames, addresses: array[int], encoding: Encoding) -> None:
         """Raise `ValueError` when the addresses are not in order."""
-        if sorted(addresses) != addresses:
+        if not all(map(operator.le, addresses, itertools.islice(addresses, 1, None))):
             raise ValueError("kallsyms: addresses are not in order")
         self.names = names
-        self.addresses = array("Q", addresses)
+        self.addresses = addresses
         self.encoding = encoding
 
     @classmethod

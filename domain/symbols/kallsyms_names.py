@@ -8,9 +8,12 @@ Source: kernel/kallsyms.c, scripts/kallsyms.c.
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import re
 import struct
-from collections.abc import Collection, Iterator
+from array import array
+from collections.abc import Collection, Container, Iterator
 
 from kdump_gdbserver.domain.address_space import ByteOrder
 
@@ -23,15 +26,17 @@ MAX_NAME = 512
 # there for damaged tables.
 MAX_TEXT = 64 << 20
 _PRINTABLE = re.compile(rb"[!-~]*\Z")
+_LONG = 0x80  # a length with this bit goes on in the next byte
 _SEPARATOR = "\u0100"  # no token number
-_PIECE = 1 << 16
-_FEW = 4
+_PIECE = 1 << 12  # names
+_FEW = 8
 
 
 class KallsymsNames:
     """The names of all symbols, by their numbers: the first has 0.
 
-    They are spelled out when first needed: a few at a time, or all of them.
+    They stay packed, as kallsyms has them: spelled out they take twice the memory, and as
+    objects ten times.
     """
 
     def __init__(self, packed: bytes, tokens: tuple[bytes, ...], count: int) -> None:
@@ -47,33 +52,37 @@ class KallsymsNames:
                 raise ValueError(f"kallsyms: {token[:20]!r} is no part of a name")
         self._tokens = tuple(token.decode("ascii") for token in tokens)
         self._packed = packed
-        self._count = count
-        self.markers, coded, self.size = _split(packed, count)
+        # Where the length of each name is, and where the last name ends.
+        self._places, self.size = _places(packed, count)
         # Numbers that are not needed stand for nothing.
-        nothing = "".join(chr(number) for number, token in enumerate(tokens) if not token)
-        if nothing and any(not entry.strip(nothing) for entry in coded):
+        nothing = bytes(number for number, token in enumerate(tokens) if not token)
+        if nothing and any(
+            not self._coded(number).strip(nothing)
+            for number in self._numbers(set(nothing), set(nothing))
+        ):
             raise ValueError("kallsyms: there is a symbol without a name")
-        # Together they take a quarter of the memory.
-        self._coded = _SEPARATOR.join(coded)
         self._text: str | None = None
         self._known: dict[str, list[int]] = {}
         self._searches = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._places)
 
     def __getitem__(self, number: int) -> str:
         """Return the kind and name of the symbol with that number."""
-        block, rest = divmod(number, BLOCK)
-        packed = self._packed[self.markers[block] :]
-        return self._spell(_split(packed, rest + 1)[1][rest])
+        return self._spell(self._coded(number))
+
+    @property
+    def markers(self) -> list[int]:
+        """Where the names of each 256 symbols begin."""
+        return self._places[::BLOCK].tolist()
 
     def find(self, wanted: Collection[str]) -> dict[str, list[int]]:
         """Return the numbers of those symbols that have one of the `wanted` names.
 
         There may be several: static functions and variables can share theirs. What has been
-        found is remembered. The first few calls take 40 ms each for any number of names; then
-        all are spelled out, and each name takes 1 ms.
+        found is remembered. The first calls take some 20 ms each for any number of names; from
+        the ninth on all are spelled out, and each name takes 1 ms.
         """
         unknown = {name for name in wanted if name not in self._known and "\n" not in name}
         if unknown:
@@ -96,30 +105,81 @@ class KallsymsNames:
 
         Raises `ValueError` when damaged tables make more text of them than `MAX_TEXT`.
         """
-        return self._spelled().split("\n")[1:-1] if self._count else []
+        return self._spelled().split("\n")[1:-1] if self._places else []
 
-    def _spell(self, coded: str) -> str:
-        return "".join([self._tokens[ord(number)] for number in coded])
+    def _coded(self, number: int) -> bytes:
+        """Return the numbers of a name's tokens."""
+        at = self._places[number]
+        length = self._packed[at]
+        if length & _LONG:
+            at += 1
+            length = length & ~_LONG | self._packed[at] << 7
+        return self._packed[at + 1 : at + 1 + length]
+
+    def _spell(self, coded: bytes) -> str:
+        return "".join([self._tokens[number] for number in coded])
+
+    @functools.cached_property
+    def _ends(self) -> tuple[bytes, bytes]:
+        """The first tokens of all names, and the last ones."""
+        packed, places = self._packed, self._places
+        firsts = bytes([packed[at + 1 if packed[at] < _LONG else at + 2] for at in places])
+        lasts = bytes([packed[at - 1] for at in places[1:]]) + packed[self.size - 1 : self.size]
+        return firsts, lasts
+
+    def _numbers(self, firsts: Container[int], lasts: Container[int]) -> Iterator[int]:
+        """Iterate over the names that begin and end with such tokens."""
+        masks = []
+        for ends, wanted in zip(self._ends, (firsts, lasts), strict=True):
+            mask = bytes(number in wanted for number in range(TOKENS))
+            masks.append(int.from_bytes(ends.translate(mask), "big"))
+        count = len(self._places)
+        return itertools.compress(itertools.count(), (masks[0] & masks[1]).to_bytes(count, "big"))
 
     def _find_packed(self, wanted: set[str]) -> Iterator[tuple[str, int]]:
         """Find names without spelling all of them out.
 
-        Only entries whose first and last token can belong to a wanted name are looked at;
-        so damaged tables take no longer than sound ones.
+        Only names whose first two tokens and the last can belong to a wanted one are looked
+        at; so damaged tables take no longer than sound ones.
         """
         longest = max(map(len, wanted), default=0) + 1
-        firsts, lasts, tokens = set(), set(), []
+        tokens = [token if len(token) <= longest else "\n" for token in self._tokens]
+        seconds = self._pairs(wanted)
+        lasts = {
+            number
+            for number, token in enumerate(self._tokens)
+            if any(token.endswith(name) or name.endswith(token) for name in wanted)
+        }
+        packed, places = self._packed, self._places
+        for number in self._numbers(seconds, lasts):
+            at = places[number]
+            length = packed[at]
+            if 1 < length < _LONG and packed[at + 2] not in seconds[packed[at + 1]]:
+                continue
+            coded = packed[at + 1 : at + 1 + length] if length < _LONG else self._coded(number)
+            if len(coded) > longest:
+                continue
+            name = "".join([tokens[token] for token in coded])[1:]
+            if name in wanted:
+                yield name, number
+
+    def _pairs(self, wanted: Collection[str]) -> dict[int, Container[int]]:
+        """Return the tokens that the first one of a wanted name can be, and the second then."""
+        numbers: dict[str, list[int]] = {}
         for number, token in enumerate(self._tokens):
-            tokens.append(token if len(token) <= longest else "\n")
-            if any(name.startswith(token[1:]) for name in wanted):
-                firsts.add(chr(number))
-            if any(token.endswith(name) or name.endswith(token) for name in wanted):
-                lasts.add(chr(number))
-        for number, entry in enumerate(self._coded.split(_SEPARATOR)):
-            if entry and entry[0] in firsts and entry[-1] in lasts and len(entry) <= longest:
-                name = "".join([tokens[ord(token)] for token in entry])[1:]
-                if name in wanted:
-                    yield name, number
+            numbers.setdefault(token, []).append(number)
+        nothing = numbers.get("", [])
+        pairs: dict[int, Container[int]] = dict.fromkeys(nothing, range(TOKENS))
+        for token, same in numbers.items():
+            names = [name for name in wanted if token and name.startswith(token[1:])]
+            if names:
+                begun = len(token) - 1
+                seconds = set(nothing)
+                for name in names:
+                    for end in range(begun + 1, len(name) + 1):
+                        seconds.update(numbers.get(name[begun:end], ()))
+                pairs.update((number, seconds) for number in same)
+        return pairs
 
     def _find_spelled(self, wanted: set[str]) -> Iterator[tuple[str, int]]:
         text = self._spelled()
@@ -135,9 +195,13 @@ class KallsymsNames:
         r"""Return all kinds and names, a \n before each and after the last."""
         if self._text is None:
             table: dict[int, str] = dict(enumerate(self._tokens)) | {ord(_SEPARATOR): "\n"}
-            parts, size = ["\n"], 0
-            for start in range(0, len(self._coded), _PIECE):
-                parts.append(self._coded[start : start + _PIECE].translate(table))
+            parts, size = [], 0
+            for start in range(0, len(self), _PIECE):
+                coded = [
+                    self._coded(number).decode("latin-1")
+                    for number in range(start, min(start + _PIECE, len(self)))
+                ]
+                parts.append(_SEPARATOR.join(["", *coded]).translate(table))
                 size += len(parts[-1])
                 if size > MAX_TEXT:
                     raise ValueError(f"kallsyms: the names take more than {MAX_TEXT} characters")
@@ -155,30 +219,27 @@ def parse_tokens(
     return tuple(token_table[start : token_table.find(b"\0", start)] for start in starts)
 
 
-def _split(packed: bytes, count: int) -> tuple[list[int], list[str], int]:
-    """Return where each block of 256 names starts, the names as token numbers, and their end.
+def _places(packed: bytes, count: int) -> tuple[array[int], int]:
+    """Return where the length of each name is, and where the names end.
 
     A length above 127 takes two bytes (since 6.1). Raises `ValueError` when there are fewer
     names, or one of no characters.
     """
-    text = packed.decode("latin-1")
-    markers: list[int] = []
-    coded: list[str] = []
-    append = coded.append
+    places = array("I")
+    append = places.append
     at = 0
     try:
-        for start in range(0, count, BLOCK):
-            markers.append(at)
-            for _ in range(min(BLOCK, count - start)):
-                length = packed[at]
+        for _ in range(count):
+            append(at)
+            length = packed[at]
+            if length & _LONG:
                 at += 1
-                if length & 0x80:
-                    length = length & 0x7F | packed[at] << 7
-                    at += 1
-                append(text[at : at + length])
-                at += length
+                length = length & ~_LONG | packed[at] << 7
+            if not length:
+                raise IndexError
+            at += length + 1
     except IndexError:
         at = len(packed) + 1
-    if at > len(packed) or "" in coded:
+    if at > len(packed):
         raise ValueError(f"kallsyms: there are no {count} names")
-    return markers, coded, at
+    return places, at

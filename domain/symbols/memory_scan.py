@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.errors import MemoryFault
 
-_PIECE = 4 << 20
+# Searching a piece holds up all other threads.
+_PIECE = 1 << 18
 # Holes are passed in steps of a page at first; within a kernel no piece of memory is smaller
 # than 64 KiB, and each kernel begins at a multiple of 2 MiB or is larger than that.
 _PAGE, _STEP, _LONG_STEP = 1 << 12, 64 << 10, 2 << 20

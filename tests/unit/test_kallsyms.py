@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Collection
 
 import pytest
@@ -182,6 +183,22 @@ def test_damaged_tables_take_no_longer_than_sound_ones() -> None:
     with pytest.raises(ValueError, match="more than 67108864 characters"):
         list(symbols.all())
     assert time.thread_time() - started < 5  # measured: 0.4 s
+
+
+def test_names_stay_packed_in_memory() -> None:
+    """As objects, or as text of two bytes a character, they would take ten times as much."""
+    symbols = {f"some_function_{number:x}": BASE + number for number in range(20_000)}
+    tables = reader(write_tables(symbols, BASE, compress=False), "little")
+    wanted = ["some_function_10", "some_function_4e1f"]
+    tracemalloc.start()
+    try:
+        found = Kallsyms.proved(tables, {}, wanted)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.find(wanted) == {name: (symbols[name],) for name in wanted}
+    assert kept < 16 * len(symbols)  # measured: 14, of them 8 for the address
+    assert most < 2 * kept
 
 
 def test_tokens_longer_than_any_name_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,8 @@ from kdump_gdbserver.application.view import DeferredTarget, View
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch import AARCH64, ARCHITECTURES, X86_64, Arch
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError, MemoryFault
+from kdump_gdbserver.domain.symbols.btf import Btf
+from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
 from kdump_gdbserver.ports.remote_files import RefusedError
 from tests.support import damage
 from tests.support.fake_dump import FakeDump, FakeSymbolFile
@@ -96,6 +99,19 @@ def test_a_dump_without_notes_still_has_memory_to_look_at() -> None:
     assert dict(view.current.registers.items()) == {"rip": 0}  # gdb attaches to no less
     assert view.open_session().read_memory(kernel.symbols["_text"], 4) == b"\x90" * 4
     assert [thread.extra for thread in view.threads] == ["no CPU registers in the dump"]
+
+
+def test_the_tables_of_symbols_and_types_are_not_kept() -> None:
+    """They take megabytes, and are needed while the view is made."""
+    gc.collect()
+    before = sum(isinstance(each, (Kallsyms, Btf)) for each in gc.get_objects())
+    kernel = fake_kernel(panic_cpu=2)
+    view = open_kernel_view(kernel.dump())
+    assert view.current_reason == "panic_cpu"  # by its symbol, so they were read
+    gc.collect()
+    assert sum(isinstance(each, (Kallsyms, Btf)) for each in gc.get_objects()) == before
+    assert view.symbols is not None
+    assert view.symbols().startswith(f"symbols from the dump's kallsyms ({len(kernel.symbols)}")
 
 
 @pytest.mark.fake_alone
