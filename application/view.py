@@ -8,9 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kdump_gdbserver.application.memory import DumpMemory
-from kdump_gdbserver.application.monitor.monitor import DumpMonitor
-from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
-from kdump_gdbserver.application.page_table_map import PageTableMap
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.debug_session import Inferior
@@ -69,6 +66,10 @@ class ViewSession:
         view = self._view
         if view.dump_memory is None or self.physical is None:
             return None
+        # Loaded with the first command.
+        from kdump_gdbserver.application.monitor.monitor import DumpMonitor
+        from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
+
         count = len(view.threads)
         current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
         return DumpMonitor(
@@ -91,6 +92,8 @@ class ViewSession:
         view = self._view
         if view.dump_memory is None or (self.physical and self.physical.active):
             return None
+        from kdump_gdbserver.application.page_table_map import PageTableMap
+
         return view.memory_map or PageTableMap(view.dump_memory, view.root_table)
 
 

@@ -9,13 +9,16 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdump_gdbserver import gdb as gdb_scripts
 from kdump_gdbserver.application.memory import DumpMemory
-from kdump_gdbserver.application.view import View
-from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
-from kdump_gdbserver.ports.crash_dump import CrashDump
-from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.application.view import View
+    from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+    from kdump_gdbserver.ports.crash_dump import CrashDump
+    from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 PROGRAM = "kdump-gdbserver"
 # Bits of makedumpfile's -d LEVEL (makedumpfile(8)).

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
-from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
-from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.application.view import DeferredTarget, View
 from kdump_gdbserver.cli.given_files import (
     GIVE_EXECUTABLE,
     GIVE_VMLINUX,
@@ -31,9 +30,11 @@ from kdump_gdbserver.cli.logging_setup import set_up_logging
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
-from kdump_gdbserver.ports.host_files import HostFiles
-from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.ports.host_files import HostFiles
+    from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 
 
 def _opener(library_path: str | None) -> CrashDumpOpener:
@@ -97,11 +98,18 @@ def _target(
     if process is not None:
         return _process_target(dump, process, sysroot, symbol_file)
     if tasks is None:
-        return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
+        return DeferredTarget(lambda: _kernel_view(dump, symbol_file))
     from kdump_gdbserver.application.kernel.task_view import defer_task_view
 
     kernel_tasks = _sidecars().read_kernel_tasks(tasks, dump.facts.arch)
     return DeferredTarget(defer_task_view(dump, kernel_tasks, symbol_file))
+
+
+def _kernel_view(dump: CrashDump, symbol_file: SymbolFile | None) -> View:
+    # Loaded when the view is made, after the server listens.
+    from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
+
+    return open_kernel_view(dump, symbol_file)
 
 
 def _sidecars() -> SidecarReader:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from kdump_gdbserver.domain.errors import InputError
@@ -32,19 +33,35 @@ def _as_if_not_installed(name: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-# rich formats tracebacks, which are not needed here; loading it would add 50 ms to the start.
-with _as_if_not_installed("rich"):
-    import structlog
-
-
 def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None = None) -> Any:
-    """Configure structlog to write to a file, or to standard error; return the root logger.
+    """Return a structlog logger that writes to a file, or to standard error.
 
     Without `debug` only warnings and errors are written, and the RSP exchanges of clients
     that ask for it (`monitor log on`); with it, every event. Raises `InputError` when the
     file cannot be written.
     """
     stream = sys.stderr if path is None else _log_file(path)
+    return _Logger(lambda: _configure(stream, debug, as_json))
+
+
+class _Logger:
+    """Structlog's root logger, loaded when first used: a server listens by then."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
+
+    @functools.cached_property
+    def _loaded(self) -> Any:
+        return self._load()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loaded, name)
+
+
+def _configure(stream: TextIO, debug: bool, as_json: bool) -> Any:
+    # rich formats tracebacks, which are not needed here; loading it would take 50 ms.
+    with _as_if_not_installed("rich"):
+        import structlog
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
@@ -82,9 +99,11 @@ def _log_file(path: str) -> TextIO:
 
 
 def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:
+    from structlog import DropEvent
+
     # Exchanges come here only when somebody asked for them.
     if method in ("debug", "info") and event["event"] != "rsp":
-        raise structlog.DropEvent
+        raise DropEvent
     return event
 
 

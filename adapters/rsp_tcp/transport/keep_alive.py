@@ -6,9 +6,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
-from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
+if TYPE_CHECKING:
+    from kdump_gdbserver.adapters.rsp_tcp.connection import Connection
+    from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
 
 # In seconds. A sign of life is sent when an answer is late by one to two of these. gdb waits two
 # seconds (`set remotetimeout`).

@@ -11,17 +11,18 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
-from kdump_gdbserver.adapters.rsp_tcp.transport.client_loop import serve_client
 from kdump_gdbserver.adapters.rsp_tcp.transport.keep_alive import KeepAlive
 from kdump_gdbserver.adapters.rsp_tcp.transport.stdio import STDIN, take_standard_output
 from kdump_gdbserver.adapters.rsp_tcp.transport.systemd import inherited_listeners
 from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import beyond_loopback, listen_tcp
 from kdump_gdbserver.adapters.rsp_tcp.transport.unix import UnixListener
-from kdump_gdbserver.ports.debug_session import DebugTarget
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.ports.debug_session import DebugTarget
 
 # Errors of accept(2) that do not end the server, and when to try again.
 _PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -30,6 +31,7 @@ _RETRY_AFTER = 0.1  # seconds
 _PATIENCE = 1.0
 _LOOK_AFTER = 0.2  # seconds; how late a signal may be noticed while one client is served
 _SIGNALS = 4096  # more than can be pending
+_Serve = Callable[[Channel, "DebugTarget", Any, bool, KeepAlive], None]
 
 
 class RspServer:
@@ -89,10 +91,14 @@ class RspServer:
         """Accept clients until `stop` or `end_soon`; with `once`, until the first one has left."""
         if not self._listeners:
             raise RuntimeError("listen() comes first")
+        # Loaded now that clients can come, and before they do: later no file may be left to open.
+        from kdump_gdbserver.adapters.rsp_tcp.transport.client_loop import serve_client
+
+        self._logger = self._logger.bind()
         for connection in self._accepted():
             if once:  # before it is served: whoever sees that can connect to nothing any more
                 self._close_listeners()
-            thread = self._start(connection)
+            thread = self._start(connection, serve_client)
             if once:
                 if thread is not None:
                     self._wait_for(thread)
@@ -100,6 +106,8 @@ class RspServer:
 
     def serve_stdio(self) -> None:
         """Serve one client on standard input and output until it leaves, or `end_soon`."""
+        from kdump_gdbserver.adapters.rsp_tcp.transport.client_loop import serve_client
+
         channel = Channel(STDIN, take_standard_output(), self._idle_timeout)
         log = self._logger.bind(client="stdio")
         arguments = (channel, self._target, log, self._log_exchanges, self._keep_alive)
@@ -173,9 +181,10 @@ class RspServer:
                 continue
             yield connection
 
-    def _start(self, connection: socket.socket) -> threading.Thread | None:
+    def _start(self, connection: socket.socket, serve_client: _Serve) -> threading.Thread | None:
         """Serve a client in a thread; if none can be started, drop the client and return None."""
-        thread = threading.Thread(target=self._serve_socket, args=(connection,), daemon=True)
+        arguments = (connection, serve_client)
+        thread = threading.Thread(target=self._serve_socket, args=arguments, daemon=True)
         with self._lock:
             self._threads.add(thread)
         try:
@@ -197,7 +206,7 @@ class RspServer:
         for listener in self._listeners:
             listener.close()
 
-    def _serve_socket(self, connection: socket.socket) -> None:
+    def _serve_socket(self, connection: socket.socket, serve_client: _Serve) -> None:
         with self._lock:
             self._clients.add(connection)
             if self._stopping:  # `stop` has not seen this client
