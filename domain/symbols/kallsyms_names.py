@@ -170,15 +170,17 @@ class KallsymsNames:
             numbers.setdefault(token, []).append(number)
         nothing = numbers.get("", [])
         pairs: dict[int, Container[int]] = dict.fromkeys(nothing, range(TOKENS))
-        for token, same in numbers.items():
-            names = [name for name in wanted if token and name.startswith(token[1:])]
+        seconds: dict[str, set[int]] = {}  # by what the first says behind the letter for the kind
+        for number, token in enumerate(self._tokens):
+            begun = token[1:]
+            names = [name for name in wanted if name.startswith(begun)] if token else []
+            if names and begun not in seconds:
+                rests = [name[len(begun) :] for name in names]
+                parts = {rest[:end] for rest in rests for end in range(1, len(rest) + 1)}
+                found = [numbers[part] for part in parts & numbers.keys()]
+                seconds[begun] = set(nothing).union(*found)
             if names:
-                begun = len(token) - 1
-                seconds = set(nothing)
-                for name in names:
-                    for end in range(begun + 1, len(name) + 1):
-                        seconds.update(numbers.get(name[begun:end], ()))
-                pairs.update((number, seconds) for number in same)
+                pairs[number] = seconds[begun]
         return pairs
 
     def _find_spelled(self, wanted: set[str]) -> Iterator[tuple[str, int]]:
