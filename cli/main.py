@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdump_gdbserver.cli.arguments import parse_arguments
-from kdump_gdbserver.cli.imports import as_if_not_installed
 from kdump_gdbserver.domain.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
     # What follows takes time to import; `--help` does without. Everything does without OpenSSL,
     # which dependency-injector loads by way of asyncio: 7 ms and 4 MiB.
+    from kdump_gdbserver.cli.imports import as_if_not_installed
+
     with as_if_not_installed("ssl"):
         from kdump_gdbserver.cli import console
         from kdump_gdbserver.cli.container import Container
