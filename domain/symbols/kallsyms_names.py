@@ -13,6 +13,7 @@ import itertools
 import re
 import struct
 from array import array
+from bisect import bisect_right
 from collections.abc import Collection, Container, Iterator
 
 from kdump_gdbserver.domain.address_space import ByteOrder
@@ -28,7 +29,7 @@ MAX_TEXT = 64 << 20
 _PRINTABLE = re.compile(rb"[!-~]*\Z")
 _LONG = 0x80  # a length with this bit goes on in the next byte
 _SEPARATOR = "\u0100"  # no token number
-_PIECE = 1 << 12  # names
+_PIECE = 1 << 15  # bytes of packed names
 _FEW = 8
 
 
@@ -198,11 +199,11 @@ class KallsymsNames:
         if self._text is None:
             table: dict[int, str] = dict(enumerate(self._tokens)) | {ord(_SEPARATOR): "\n"}
             parts, size = [], 0
-            for start in range(0, len(self), _PIECE):
-                coded = [
-                    self._coded(number).decode("latin-1")
-                    for number in range(start, min(start + _PIECE, len(self)))
-                ]
+            start = 0
+            while start < len(self):
+                end = bisect_right(self._places, self._places[start] + _PIECE)
+                coded = [self._coded(number).decode("latin-1") for number in range(start, end)]
+                start = end
                 parts.append(_SEPARATOR.join(["", *coded]).translate(table))
                 size += len(parts[-1])
                 if size > MAX_TEXT:
