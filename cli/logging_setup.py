@@ -8,9 +8,10 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from kdump_gdbserver.cli.imports import as_if_not_installed
 from kdump_gdbserver.domain.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
 
 # A FIFO that nobody reads is an error; do not wait for a reader.
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-
-
-@contextlib.contextmanager
-def _as_if_not_installed(name: str) -> Iterator[None]:
-    """Hide an optional module from the imports in the block."""
-    loaded = name in sys.modules
-    if not loaded:
-        cast(dict[str, Any], sys.modules)[name] = None
-    try:
-        yield
-    finally:
-        if not loaded:
-            del sys.modules[name]
 
 
 def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None = None) -> Any:
@@ -60,7 +48,7 @@ class _Logger:
 
 def _configure(stream: TextIO, debug: bool, as_json: bool) -> Any:
     # rich formats tracebacks, which are not needed here; loading it would take 50 ms.
-    with _as_if_not_installed("rich"):
+    with as_if_not_installed("rich"):
         import structlog
     renderer: Any = (
         structlog.processors.JSONRenderer()

@@ -13,6 +13,7 @@ import itertools
 import re
 import struct
 from array import array
+from bisect import bisect_right
 from collections.abc import Collection, Container, Iterator
 
 from kdump_gdbserver.domain.address_space import ByteOrder
@@ -28,7 +29,7 @@ MAX_TEXT = 64 << 20
 _PRINTABLE = re.compile(rb"[!-~]*\Z")
 _LONG = 0x80  # a length with this bit goes on in the next byte
 _SEPARATOR = "\u0100"  # no token number
-_PIECE = 1 << 12  # names
+_PIECE = 1 << 15  # bytes of packed names
 _FEW = 8
 
 
@@ -170,15 +171,17 @@ class KallsymsNames:
             numbers.setdefault(token, []).append(number)
         nothing = numbers.get("", [])
         pairs: dict[int, Container[int]] = dict.fromkeys(nothing, range(TOKENS))
-        for token, same in numbers.items():
-            names = [name for name in wanted if token and name.startswith(token[1:])]
+        seconds: dict[str, set[int]] = {}  # by what the first says behind the letter for the kind
+        for number, token in enumerate(self._tokens):
+            begun = token[1:]
+            names = [name for name in wanted if name.startswith(begun)] if token else []
+            if names and begun not in seconds:
+                rests = [name[len(begun) :] for name in names]
+                parts = {rest[:end] for rest in rests for end in range(1, len(rest) + 1)}
+                found = [numbers[part] for part in parts & numbers.keys()]
+                seconds[begun] = set(nothing).union(*found)
             if names:
-                begun = len(token) - 1
-                seconds = set(nothing)
-                for name in names:
-                    for end in range(begun + 1, len(name) + 1):
-                        seconds.update(numbers.get(name[begun:end], ()))
-                pairs.update((number, seconds) for number in same)
+                pairs[number] = seconds[begun]
         return pairs
 
     def _find_spelled(self, wanted: set[str]) -> Iterator[tuple[str, int]]:
@@ -196,11 +199,11 @@ class KallsymsNames:
         if self._text is None:
             table: dict[int, str] = dict(enumerate(self._tokens)) | {ord(_SEPARATOR): "\n"}
             parts, size = [], 0
-            for start in range(0, len(self), _PIECE):
-                coded = [
-                    self._coded(number).decode("latin-1")
-                    for number in range(start, min(start + _PIECE, len(self)))
-                ]
+            start = 0
+            while start < len(self):
+                end = bisect_right(self._places, self._places[start] + _PIECE)
+                coded = [self._coded(number).decode("latin-1") for number in range(start, end)]
+                start = end
                 parts.append(_SEPARATOR.join(["", *coded]).translate(table))
                 size += len(parts[-1])
                 if size > MAX_TEXT:

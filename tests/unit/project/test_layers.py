@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.kdumpfile.kdumpfile_support import Machine, write
+
 ROOT = Path(__file__).parents[3]
 # What the domain and the ports may not pull in, neither directly nor by another module.
 OUTER = (
@@ -99,6 +101,40 @@ def test_the_protocol_loads_no_socket_and_no_log() -> None:
 )
 def test_a_module_loads_no_more_than_it_needs(module: str, forbidden: tuple[str, ...]) -> None:
     assert loaded_by(module, forbidden) == ""
+
+
+# Prints what is loaded at the moment when the server begins to listen.
+LISTENING = """
+import os, sys
+def note(event, arguments):
+    if event == "socket.bind":
+        print(*sys.modules, flush=True)
+        os._exit(0)
+sys.addaudithook(note)
+from kdump_gdbserver.cli.main import main
+main(["-f", sys.argv[1], "-p", "0"])
+"""
+# By what their names begin with: other packages, and what of ours serves clients.
+LATER = (
+    "ssl", "structlog", "numpy", "drgn", "elftools", "msgspec",
+    "kdump_gdbserver.adapters.rsp_tcp.packets", "kdump_gdbserver.adapters.rsp_tcp.wire",
+    "kdump_gdbserver.adapters.json_sidecar", "kdump_gdbserver.adapters.host_files",
+    "kdump_gdbserver.application.kernel", "kdump_gdbserver.application.process",
+    "kdump_gdbserver.application.monitor", "kdump_gdbserver.domain.symbols",
+    "kdump_gdbserver.domain.sidecars", "kdump_gdbserver.domain.kernel.tasks",
+)  # fmt: skip
+
+
+def test_what_clients_need_is_not_loaded_before_the_server_listens(tmp_path: Path) -> None:
+    dump = write(tmp_path, Machine().elf())
+    result = subprocess.run(
+        [sys.executable, "-c", LISTENING, dump], capture_output=True, text=True, check=True
+    )
+    loaded = result.stdout.split()
+    assert "kdump_gdbserver.adapters.kdumpfile.dump" in loaded
+    assert [name for name in loaded if name.startswith(LATER)] == []
+    ours = [name for name in loaded if name.startswith("kdump_gdbserver.")]
+    assert len(ours) < 110  # measured: 98; each takes half a millisecond
 
 
 def test_the_guard_would_notice() -> None:
