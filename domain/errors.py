@@ -35,6 +35,7 @@ class FaultReason(enum.Enum):
     TRUNCATED = "dump file ends before this page (truncated)"
     SWAPPED = "page was swapped out"
     CORRUPT = "page is damaged in the dump file"
+    CHANGED = "dump file has changed since it was opened"
     IO = "dump file could not be read"
 
 

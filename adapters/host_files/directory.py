@@ -117,8 +117,9 @@ class HostDirectory:
         return stat.S_ISREG(status.st_mode) and status.st_dev not in self._forbidden
 
 
-def _version(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    # Anyone who may write to a file can set its mtime back, but not its ctime.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _devices_about_this_machine() -> frozenset[int]:

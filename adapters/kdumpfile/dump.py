@@ -67,7 +67,6 @@ class KdumpfileDump:
                 page_size,
                 self._bounds,
                 truncated=truncated,
-                is_cut=lambda: truncated or files.have_shrunk(),
             )
             # It reads tables in pages of the machine's size, and mixes them up in larger ones.
             if can_translate(context.functions, facts.arch) and page_size == facts.page_size

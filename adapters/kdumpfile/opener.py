@@ -85,21 +85,16 @@ class KdumpfileOpener:
             raise DumpOpenError("no dump file was named; give the path of a vmcore")
         library = self.library
         with ExitStack() as undo:
-            files: list[int] = []
             headers: list[FileHeader] = []
             handed: list[int] = []  # to the library
-            with ExitStack() as opened:
-                for path in paths:
-                    files.append(open_file(path))
-                    opened.callback(os.close, files[-1])
-                for path, file in zip(paths, files, strict=True):
-                    headers.append(read_header(path, file))
-                    handed.append(make_stub(file) if needs_stub(headers[-1]) else file)
-                    if handed[-1] != file:
-                        opened.callback(os.close, handed[-1])
-                open_files = DumpFiles([*files, *(set(handed) - set(files))])
-                opened.pop_all()
-            undo.callback(open_files.close)
+            files = DumpFiles(_open_all(paths))
+            undo.callback(files.close)
+            for index, path in enumerate(paths):
+                headers.append(read_header(path, files[index]))
+                handed.append(files[index])
+                if needs_stub(headers[-1]):
+                    handed[-1] = make_stub(files[index])
+                    files.keep(handed[-1])
             check_parts(paths, headers)
             info = Vmcoreinfo.parse(vmcoreinfo) if vmcoreinfo is not None else None
             chosen = choose_arch(paths[0], headers[0], arch, info)
@@ -111,13 +106,28 @@ class KdumpfileOpener:
             assumed = None if carried else min(PAGE_SIZES)
             facts, info = facts_of(arch=chosen, replaced=info, assumed_page_size=assumed)
             if not info.lines:
-                found = None if facts.xen else _search(context, open_files, facts, headers)
+                found = None if facts.xen else _search(context, files, facts, headers)
                 facts, info = facts_of(arch=facts.arch, replaced=found and found.info)
                 if found is not None:
                     vmcoreinfo = found.text
                     facts = replace(facts, vmcoreinfo_at=found.address)
             page_size = settle(context, paths[0], headers[0], facts, vmcoreinfo)
             require_codec(context, library, paths[0], headers[0])
-            dump = KdumpfileDump(context, open_files, facts, info, headers, page_size=page_size)
+            if (change := files.change()) is not None:
+                raise DumpOpenError(
+                    f"{', '.join(paths)}: {change.words}; wait until the dump is written"
+                )
+            dump = KdumpfileDump(context, files, facts, info, headers, page_size=page_size)
             undo.pop_all()
         return dump
+
+
+def _open_all(paths: Sequence[str]) -> list[int]:
+    """Open all files or none."""
+    with ExitStack() as undo:
+        files = []
+        for path in paths:
+            files.append(open_file(path))
+            undo.callback(os.close, files[-1])
+        undo.pop_all()
+    return files

@@ -335,6 +335,19 @@ def test_a_file_that_changes_is_no_longer_read(tree: Path) -> None:
         file.close()
 
 
+def test_a_file_that_changes_and_is_given_its_old_time_is_no_longer_read(tree: Path) -> None:
+    path = tree / "usr/lib/x.so"
+    time.sleep(0.05)  # the clock that files are stamped with ticks in 10 ms at most
+    file = HostDirectory(str(tree)).open("/lib/x.so")
+    assert file is not None
+    status = path.stat()
+    path.write_bytes(b"x" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(OSError, match="has changed"):
+        file.read(0, 3)
+    file.close()
+
+
 def test_a_file_on_a_disk_that_stalls_keeps_nobody_from_other_files() -> None:
     go, waiting = threading.Event(), threading.Event()
 

@@ -26,7 +26,10 @@ class KdumpFilePlaces:
         self._page_size = page_size
 
     def find(self, physical: int) -> FilePlace | None:
-        """See `FilePlaces.find`; raises `ValueError` when the dump is closed."""
+        """See `FilePlaces.find`.
+
+        Raises `ValueError` when the dump is closed, `MemoryFault` when its files have changed.
+        """
         self._files.require_open()
         for path, header in zip(self._paths, self._headers, strict=True):
             place = (
@@ -34,6 +37,7 @@ class KdumpFilePlaces:
                 if header.extents is not None
                 else _in_kdump(path, header, self._page_size, physical)
             )
+            self._files.require_unchanged(physical)
             if place is not None:
                 return place
         return None

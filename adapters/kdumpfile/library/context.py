@@ -59,6 +59,11 @@ class Context:
         if self._pointer is None:
             raise ValueError("the dump is closed")
 
+    def require_unchanged(self, address: int) -> None:
+        """Raise `MemoryFault` for `address` if the files have changed; the library ignores it."""
+        if self.files is not None:
+            self.files.require_unchanged(address)
+
     @property
     def error(self) -> str:
         """libkdumpfile's words for the last failure, "" when there was none."""

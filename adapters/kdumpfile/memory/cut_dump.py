@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from kdump_gdbserver.adapters.kdumpfile.memory.page_walker import PageWalker
 from kdump_gdbserver.adapters.kdumpfile.memory.translation import LibraryTranslator
 from kdump_gdbserver.domain.errors import FaultReason, MemoryFault
@@ -19,22 +17,13 @@ class CheckedTranslator(Translator):
     """
 
     def __init__(
-        self,
-        translator: LibraryTranslator,
-        walker: PageWalker,
-        *,
-        truncated: bool,
-        is_cut: Callable[[], bool],
+        self, translator: LibraryTranslator, walker: PageWalker, *, truncated: bool
     ) -> None:
-        """Take both over.
-
-        `truncated` says that the file was cut when it was opened, `is_cut` whether it is now.
-        """
+        """Take both over; `truncated` says that the file was cut when it was opened."""
         self.page_size = translator.page_size
         self._translator = translator
         self._walker = walker
         self._truncated = truncated
-        self._is_cut = is_cut
 
     def run(self, address: int, end: int) -> tuple[int, int]:
         """See `Translator.run`; in a file that was cut it is one page."""
@@ -57,7 +46,7 @@ class CheckedTranslator(Translator):
             raise MemoryFault(address, FaultReason.TRUNCATED, walk.detail)
 
     def _explained(self, fault: MemoryFault) -> MemoryFault:
-        if fault.reason is FaultReason.TRUNCATED or not self._is_cut():
+        if fault.reason is FaultReason.TRUNCATED or not self._truncated:
             return fault
         try:
             walk = self._walker.walk(fault.address)

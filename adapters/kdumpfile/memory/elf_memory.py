@@ -52,8 +52,10 @@ class ElfMemory(AddressSpace):
             data = os.pread(self._file, length, offset)
         except OSError as error:
             raise MemoryFault(address, FaultReason.IO, error.strerror or str(error)) from None
-        if not data:
-            raise MemoryFault(address, FaultReason.TRUNCATED, "the file has become shorter")
+        if os.fstat(self._file).st_ctime_ns != self._files.times[0]:
+            self._files.require_unchanged(address)
+        if not data:  # of a device
+            raise MemoryFault(address, FaultReason.TRUNCATED, "it has become shorter")
         return data
 
     def close(self) -> None:

@@ -57,10 +57,13 @@ class KdumpAddressSpace(AddressSpace):
         in_page = 0 < length <= self._page_size - offset
         if in_page and (page := self._cache.get(address - offset)) is not None:
             self.context.require_open()
+            if self._files is not None and self._files.changed is not None:
+                self._files.require_unchanged(address)
             return page[offset : offset + length]
         if length > 0 and self._bounds is not None:
             length = self._bounds.available(address, length)
             if not length:
+                self._require_unchanged(address)
                 raise MemoryFault(address, self._bounds.reason(address))
         if in_page and 0 <= address < _END:
             return self._read_page(address, offset, length)
@@ -87,9 +90,8 @@ class KdumpAddressSpace(AddressSpace):
             status = self._kdump_read(
                 self.context.pointer, self._kind, address, self._address, self._size_reference
             )
+            self._require_unchanged(address)
             if size.value:
-                if self._files is not None and self._files.have_shrunk():
-                    raise MemoryFault(address, FaultReason.TRUNCATED, "the file became shorter")
                 return cast(bytes, self._buffer[: size.value])  # a char array's slice is bytes
             detail = self.context.error
         raise MemoryFault(address, REASONS.get(status, FaultReason.IO), detail)
@@ -105,6 +107,10 @@ class KdumpAddressSpace(AddressSpace):
             address,
             min(length, _END - address),
         )
+
+    def _require_unchanged(self, address: int) -> None:
+        if self._files is not None:
+            self._files.require_unchanged(address)
 
     def close(self) -> None:
         """Free the context once no read is in progress."""

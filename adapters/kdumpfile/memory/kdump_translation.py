@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import Bounds
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
@@ -35,7 +34,6 @@ class KdumpTranslation:
         bounds: Bounds | None,
         *,
         truncated: bool,
-        is_cut: Callable[[], bool],
     ) -> None:
         """Share the context; `bounds` and the rest are as in `PageWalker`, `CheckedTranslator`."""
         self._context = context
@@ -43,7 +41,6 @@ class KdumpTranslation:
         self._page_size = page_size
         self._bounds = bounds
         self._truncated = truncated
-        self._is_cut = is_cut
         self._translators: weakref.WeakSet[CheckedTranslator] = weakref.WeakSet()
 
     @functools.cached_property
@@ -96,8 +93,6 @@ class KdumpTranslation:
         return PageWalker(self._clone(), self._page_size, self._arch, root, self._bounds)
 
     def _checked(self, translator: LibraryTranslator, root: int | None) -> CheckedTranslator:
-        checked = CheckedTranslator(
-            translator, self._walker(root), truncated=self._truncated, is_cut=self._is_cut
-        )
+        checked = CheckedTranslator(translator, self._walker(root), truncated=self._truncated)
         self._translators.add(checked)
         return checked

@@ -65,7 +65,9 @@ class PageWalker(LibraryTranslator):
             self._context.require_open()
             if self._refusal is not None:
                 raise MemoryFault(address, *self._refusal)
-            return self._walk(address)
+            walk = self._walk(address)
+            self._context.require_unchanged(address)
+            return walk
 
     def _walk(self, address: int) -> PageWalk:
         self.is_torn = False
@@ -115,10 +117,7 @@ class PageWalker(LibraryTranslator):
     ) -> PageWalk:
         fault = self._fault(address, status)
         reason = fault.reason
-        files = self._context.files
-        if reason is FaultReason.UNMAPPED and files is not None and files.have_shrunk():
-            reason = FaultReason.TRUNCATED  # what is no longer there is taken for zeros
-        elif status == TranslationStatus.NOTPRESENT and entries and self._form is not None:
+        if status == TranslationStatus.NOTPRESENT and entries and self._form is not None:
             kind, start, size = self._form.decode(entries[-1].value, entries[-1].level)
             if kind is EntryKind.HIDDEN:
                 return PageWalk(address, entries, span, start + address % size, size)

@@ -95,6 +95,7 @@ class LibraryTranslator(Translator):
             try:
                 where = translate(address - offset) + offset
             except MemoryFault as fault:
+                self._context.require_unchanged(address)
                 raise MemoryFault(address, fault.reason, fault.detail) from None
             at = address - offset + page_size
             distance = where - address
@@ -105,6 +106,7 @@ class LibraryTranslator(Translator):
                 except MemoryFault:
                     break
                 at += page_size
+            self._context.require_unchanged(address)
         return where, min(at, end) - address
 
     def _require_usable(self, address: int) -> None:
