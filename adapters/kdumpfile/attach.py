@@ -45,8 +45,6 @@ def attach(
         error = context.error
         context.abandon()
         raise DumpOpenError(_refusal(library, paths, headers, status, error))
-    # Both the VMCOREINFO and the address translation are looked for by OS type.
-    attributes.set_string("addrxlat.ostype", "linux")
     return context
 
 

@@ -100,6 +100,8 @@ class KdumpfileDump:
             return None
         if page_size != self.facts.page_size:
             return None  # it reads tables in pages of the machine's size, and mixes larger ones up
+        with self._context.lock:
+            Attributes(self._context).set_string("addrxlat.ostype", "linux")
         translation = KdumpTranslation(
             self._context,
             self.facts.arch,

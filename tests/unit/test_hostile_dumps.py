@@ -9,10 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
+from kdump_gdbserver.domain.errors import DumpOpenError
+from tests.support.note_writer import note
 from tests.support.running import SERVER, Running, started
 from tests.support.tcp import TIMEOUT
 from tests.unit.kdumpfile_support import LIBRARIES, Machine, write
-from tests.unit.vmcore_builder import Kdump, kdump
+from tests.unit.vmcore_builder import (
+    X86_64_REGISTERS,
+    Kdump,
+    Segment,
+    elf_core,
+    flatten,
+    kdump,
+    prstatus,
+    vmcoreinfo,
+)
 
 PRESENT = 3
 
@@ -65,3 +78,39 @@ def test_page_tables_made_to_harm_neither_crash_the_program_nor_hold_it_up(
             process.send_signal(signal.SIGTERM)
             assert process.wait(TIMEOUT) == 0
     assert time.monotonic() - begun < 10
+
+
+CPUS = 8192  # the most that a kernel can have
+
+
+def machine_of_many_cpus(form: str) -> bytes:
+    machine = Machine()
+    notes = b"".join(
+        prstatus(number + 1, {"rip": machine.TEXT, "rax": number}, X86_64_REGISTERS)
+        for number in range(CPUS)
+    )
+    notes += note(b"QEMU", 0, bytes(440)) * CPUS + vmcoreinfo(machine.vmcoreinfo)
+    if form == "kdump":
+        return kdump(machine.pages(), 512, Kdump(notes=notes))
+    core = elf_core([Segment(0, bytes(machine.memory))], notes)
+    return flatten(core) if form == "flattened" else core
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("form", ["elf", "kdump", "flattened"])
+def test_a_machine_with_as_many_cpus_as_there_can_be(
+    library: str, tmp_path: Path, form: str
+) -> None:
+    path = write(tmp_path, machine_of_many_cpus(form))
+    begun = time.process_time()
+    try:
+        dump = KdumpfileOpener(library).open([path])
+    except DumpOpenError as error:  # an old library, and it says so
+        assert form == "flattened" and "which this libkdumpfile" in str(error)
+        return
+    notes = dump.cpu_notes()
+    assert [each.registers["rax"] for each in notes] == list(range(CPUS))
+    assert dump.facts.cpu_count == CPUS
+    assert len(open_kernel_view(dump).threads) == CPUS
+    assert time.process_time() - begun < 5
+    dump.close()

@@ -59,7 +59,7 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
     phdr = _PHDR[order]
     if entry_size != phdr.size or len(table) < count * entry_size:
         raise UnusableFileError("the file ends inside its program headers (truncated)")
-    header = FileHeader("elf", order, machine=_machine(machine, order))
+    header = FileHeader("elf", order, machine=_machine(machine, order), elf_machine=machine)
     segments = list(phdr.iter_unpack(table))
     if not any(segment[0] == _PT_LOAD for segment in segments):
         raise UnusableFileError("it is an ELF core without memory (no PT_LOAD segment)")

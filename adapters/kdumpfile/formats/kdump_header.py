@@ -22,6 +22,8 @@ _HEADER = "8si65s65s65s65s65s65s6x16xIiiII"
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
 _SUB_HEADER = "QiiQQQQQQQQQQQ"
 _STATUS_AT = 424  # after signature, version, utsname and timestamp
+# Fields of struct new_utsname (include/uapi/linux/utsname.h).
+UTS_NODENAME, UTS_RELEASE, UTS_VERSION, UTS_MACHINE = range(1, 5)
 _INCOMPLETE = 0x8
 # Bits of the header's status, and of each page's flags.
 CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
@@ -46,9 +48,10 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     if fields[1] > _MOST_VERSION:  # of the other byte order it is a very large number
         header.byte_order = "big"
         fields = struct.unpack(">" + _HEADER, raw)
-    version, machine = fields[1], fields[6].split(b"\0", 1)[0]
+    version = fields[1]
+    header.uts = tuple(name.split(b"\0", 1)[0].decode("utf-8", "replace") for name in fields[2:8])
     status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
-    header.machine = told(machine.decode("ascii", "replace"))
+    header.machine = told(header.uts[UTS_MACHINE])
     header.codec = next((name for bit, name in CODECS if status & bit), None)
     header.truncated = bool(status & _INCOMPLETE)
     if header.machine is not None and arch_named(header.machine) is None:
