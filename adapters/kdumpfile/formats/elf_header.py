@@ -7,9 +7,9 @@ import struct
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extent, Extents
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
+from kdump_gdbserver.adapters.kdumpfile.formats.notes import read_notes
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import ARCHITECTURES
-from kdump_gdbserver.domain.kernel.notes import parse_notes
 
 MAGIC = b"\x7fELF"
 _EHDR = {order: struct.Struct(f"{mark}16sHHIQQQIHHHHHH") for order, mark in MARKS.items()}
@@ -22,7 +22,9 @@ _ET_CORE = 4
 _PN_XNUM = 0xFFFF
 _SECTION_SIZE = 64  # sizeof(Elf64_Shdr)
 _SH_INFO = 44  # offset of sh_info in Elf64_Shdr
-_NOTES_LIMIT = 64 << 20
+# The largest string table of section headers: libkdumpfile holds all of it in memory.
+MAX_SECTION_NAMES = 1 << 20
+_SH_SIZE = 32  # offset of sh_size in Elf64_Shdr
 
 _MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
     2: "sparc",
@@ -49,10 +51,13 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
         raise UnusableFileError("it is a 32-bit ELF file, which is not supported")
     fields = _EHDR[order].unpack(raw)
     kind, machine, phoff, shoff, entry_size, count = (fields[i] for i in (1, 2, 5, 6, 9, 10))
-    section_size, sections = fields[11:13]
+    section_size, sections, names = fields[11:14]
     if kind != _ET_CORE:
         raise UnusableFileError("it is an ELF file but no core dump (a kernel image or a program?)")
     _check_sections(shoff, section_size, sections, file_size)
+    names_size = read_at(shoff + names * _SECTION_SIZE + _SH_SIZE, 8) if sections else b""
+    if names < sections and int.from_bytes(names_size, order) > MAX_SECTION_NAMES:
+        raise UnusableFileError("its ELF header is damaged (section names)")
     if count == _PN_XNUM and shoff:
         count = int.from_bytes(read_at(shoff + _SH_INFO, 4), order)
     table = read_at(phoff, count * entry_size)
@@ -93,19 +98,17 @@ def _read_segments(
     read_at: ReadAt,
     file_size: int,
 ) -> None:
-    notes: list[bytes] = []
+    areas: list[tuple[int, int]] = []
     held: list[Extent] = []
     lost: list[Extent] = []
     for kind, _, offset, _, physical, in_file, _, _ in segments:
         if kind == _PT_NOTE:
-            notes.append(read_at(offset, min(in_file, _NOTES_LIMIT)))
-            if len(notes[-1]) < in_file:
-                raise UnusableFileError("its notes are damaged, or the file ends inside them")
+            areas.append((offset, in_file))
         elif kind == _PT_LOAD and in_file:
             there = max(min(in_file, file_size - offset), 0)
             held.append(Extent(physical, physical + there, offset))
             if there < in_file:
                 lost.append(Extent(physical + there, physical + in_file, offset + there))
-    header.notes = [note for area in notes for note in parse_notes(area, header.byte_order)]
+    header.notes = read_notes(read_at, areas, header.byte_order)
     header.extents = Extents(held, lost)
     header.truncated = bool(lost)

@@ -9,10 +9,11 @@ from kdump_gdbserver.adapters.kdumpfile.formats.arch_detection import told
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIPTORS, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
+from kdump_gdbserver.adapters.kdumpfile.formats.notes import MAX_NOTES_BYTES, read_notes
 from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import arch_named
-from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
+from kdump_gdbserver.domain.kernel.notes import Note
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
 # signature, header_version, six utsname fields, timestamp, status, block_size,
@@ -27,17 +28,18 @@ UTS_NODENAME, UTS_RELEASE, UTS_VERSION, UTS_MACHINE = range(1, 5)
 _INCOMPLETE = 0x8
 # Bits of the header's status, and of each page's flags.
 CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
-_NOTES_LIMIT = 64 << 20
+# Of both bitmaps, for 64 TiB of memory in pages of 4 KiB. libkdumpfile holds one of them.
+MAX_BITMAPS = 4 << 30
 _MOST_VERSION = 0xFFFF
 _PAGES_CHECKED = 512
 
 
-def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
+def read_kdump_header(read_at: ReadAt, file_size: int, flattened: bool = False) -> FileHeader:
     """Read header, sub-header and notes.
 
-    The last pages are looked up too, to tell whether `file_size` bytes hold them. A flattened file
-    has no `file_size`: its end mark tells. Raises `UnusableFileError` when headers or bitmap are
-    missing.
+    The last pages are looked up too, to tell whether `file_size` bytes hold them; not in a
+    `flattened` file, where its end mark tells. Raises `UnusableFileError` when headers or bitmap
+    are missing.
     """
     header = FileHeader("kdump")
     layout = struct.Struct("<" + _HEADER)
@@ -65,7 +67,9 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
         read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames, header.byte_order
     )
     header.pages = lambda: table.pages(header.truncated)
-    if file_size is not None:
+    if bitmap_blocks * block_size > min(MAX_BITMAPS, file_size):
+        raise UnusableFileError("it ends before its pages (truncated)")
+    if not flattened:
         table.require_bitmap()
         header.truncated = header.truncated or table.is_cut(file_size)
         header.held = table.pages(header.truncated)
@@ -88,9 +92,11 @@ def _read_sub_header(header: FileHeader, read_at: ReadAt, block_size: int, versi
 def _notes(read_at: ReadAt, version: int, values: tuple[int, ...], order: ByteOrder) -> list[Note]:
     notes: list[Note] = []
     if version >= 4 and values[8]:
-        notes.extend(parse_notes(read_at(values[7], min(values[8], _NOTES_LIMIT)), order))
+        notes.extend(read_notes(read_at, [(values[7], values[8])], order))
     if version >= 3 and values[6] and not any(note.name == b"VMCOREINFO" for note in notes):
-        notes.append(Note(b"VMCOREINFO", 0, read_at(values[5], min(values[6], _NOTES_LIMIT))))
+        notes.append(Note(b"VMCOREINFO", 0, read_at(values[5], min(values[6], MAX_NOTES_BYTES))))
+    if version >= 3 and max(values[6], values[10] if version >= 4 else 0) > MAX_NOTES_BYTES:
+        raise UnusableFileError("its header is damaged (the size of VMCOREINFO or of erase info)")
     return notes
 
 
