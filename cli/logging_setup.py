@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.text import printable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
@@ -55,6 +56,7 @@ def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None 
     structlog.configure(
         processors=[
             *([] if debug else [_drop_unasked]),
+            _on_one_line,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([structlog.processors.format_exc_info] if as_json else []),
@@ -85,6 +87,14 @@ def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:
     # Exchanges come here only when somebody asked for them.
     if method in ("debug", "info") and event["event"] != "rsp":
         raise structlog.DropEvent
+    return event
+
+
+def _on_one_line(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Make every value fit to print; what a traceback says is ours, but for the last lines."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value)
     return event
 
 

@@ -17,7 +17,7 @@ from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, Vma
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
-_PATH = re.compile(r"/proc/(?P<pid>\d+)(?:/task/(?P<tid>\d+))?/(?P<name>\w+)")
+_PATH = re.compile(r"/proc/(?P<pid>\d{1,10})(?:/task/(?P<tid>\d{1,10}))?/(?P<name>\w+)")
 # Column at which /proc/PID/maps starts the path (fs/proc/task_mmu.c, show_map_vma).
 _PATH_COLUMN = 73
 # Everything that a core file can have (core(5)): gcore writes what can be read.

@@ -184,3 +184,8 @@ def test_a_vast_mapping_without_pages_does_not_take_for_ever() -> None:
     assert smaps is not None
     assert pieces(smaps) == [(1 << 40, 1 << 46, False)]
     assert asked < 1 << 18
+
+
+@pytest.mark.parametrize("path", ["/proc/{}/maps", "/proc/100/task/{}/comm"])
+def test_a_pid_of_thousands_of_digits_is_no_process(path: str) -> None:
+    assert files_of().open(path.format("1" * 5000)) is None
