@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # A FIFO that nobody reads is an error; do not wait for a reader.
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_NO_LINK = os.O_NOFOLLOW
 
 
 @contextlib.contextmanager
@@ -70,13 +72,23 @@ def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None 
 
 
 def _log_file(path: str) -> TextIO:
-    """Open a log for appending, readable only by its owner: it contains bytes of the dump."""
+    """Open a log for appending, readable only by its owner: it contains bytes of the dump.
+
+    A link, or a file of somebody else's, may have been put there to have the dump's bytes read, or
+    another file written to and its mode changed.
+    """
     try:
-        descriptor = os.open(path, _APPEND, 0o600)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = os.open(path, _APPEND | _NO_LINK, 0o600)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            if status.st_uid != os.geteuid() or status.st_nlink > 1:
+                os.close(descriptor)
+                raise ValueError("is another user's file, or has more than one name")
             os.fchmod(descriptor, 0o600)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", 0) == errno.ELOOP:
+            reason = "is a symbolic link"
         raise InputError(
             f"{path}: {reason}; --log-file takes a file that you can write to"
         ) from None

@@ -26,6 +26,9 @@ EXIT_OK, EXIT_UNUSABLE = 0, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status (2: something given is unusable)."""
     _open_closed_streams()
+    # numpy's OpenBLAS starts threads with stacks of their own, ends the process when there is no
+    # memory for them, and nothing here uses it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = parse_arguments(arguments)
     if options.print_gdb_script:
         from kdump_gdbserver.cli.console import gdb_script
