@@ -201,7 +201,9 @@ try:
 except InputError as error:
     print(error, file=sys.stderr)
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_maxrss >> 10, used.ru_utime + used.ru_stime)
+# Not ru_maxrss: it has that of the process that forked this one, too.
+(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(int(peak.split()[1]) >> 10, used.ru_utime + used.ru_stime)
 """
 
 
