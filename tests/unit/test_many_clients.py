@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import tracemalloc
@@ -239,6 +240,32 @@ class Talker:
 
 
 TALK = b"qRcmd," + b"talk".hex().encode()
+
+
+class SlowFiles(FakeFiles):
+    """Has a file that takes half a second to make."""
+
+    def open(self, path: str) -> FakeFile | None:
+        return SlowFile(b"slow")
+
+
+class SlowFile(FakeFile):
+    def prepare(self) -> Iterator[None]:
+        for _ in range(50):
+            time.sleep(0.01)
+            yield
+
+
+def test_a_client_that_has_closed_its_end_alone_gets_a_long_answer() -> None:
+    view = view_of(MEMORY, files=SlowFiles({}))
+    with serving(RspServer(DeferredTarget(lambda: view), structlog.get_logger())) as served:
+        client = served.connect()
+        client.socket.sendall(packet(b"vFile:open:" + b"/slow".hex().encode() + b",0,0"))
+        client.socket.shutdown(socket.SHUT_WR)
+        received = b""
+        while some := client.socket.recv(0x1000):
+            received += some
+        assert received.endswith(packet(b"F3"))
 
 
 class EndlessFile(FakeFile):
