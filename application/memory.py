@@ -13,6 +13,7 @@ from kdump_gdbserver.domain.virtual_memory import VirtualMemory
 from kdump_gdbserver.ports.crash_dump import CrashDump, Translation
 
 _END = 1 << 64
+_XEN = "the page tables of a Xen domain hold the machine's addresses, not those of its memory"
 _UNKNOWN = "the kernel's form of page tables is not known; give its VMCOREINFO"
 # Faults that a page table itself reports; with any other a table is missing.
 _TOLD = (FaultReason.UNMAPPED, FaultReason.SWAPPED)
@@ -50,7 +51,7 @@ class DumpMemory:
             tables = self._page_tables(self.tables, physical, where)
             return VirtualMemory(physical, tables, 0, self.tables.form.user_end)
         if translation is None:
-            raise MemoryFault(root.address, FaultReason.UNMAPPED, _UNKNOWN)
+            raise MemoryFault(root.address, FaultReason.UNMAPPED, self._unknown)
         return VirtualMemory(physical, translation.process(where), 0, translation.user_end)
 
     def walk(self, address: int, root: RootTable | None = None) -> PageWalk:
@@ -66,7 +67,7 @@ class DumpMemory:
                 return self._kernel_walker.walk(address)
             return self._page_tables(self.tables, self._for_tables, where).walk(address)
         if self.dump.translation is None:
-            raise MemoryFault(address, FaultReason.UNMAPPED, _UNKNOWN)
+            raise MemoryFault(address, FaultReason.UNMAPPED, self._unknown)
         return self.dump.translation.walk(address, where)
 
     @property
@@ -75,7 +76,11 @@ class DumpMemory:
         if self.tables is not None:
             return None
         translation = self.dump.translation
-        return _UNKNOWN if translation is None else translation.trouble
+        return self._unknown if translation is None else translation.trouble
+
+    @property
+    def _unknown(self) -> str:
+        return _XEN if self.dump.facts.xen else _UNKNOWN
 
     @functools.cached_property
     def _for_tables(self) -> AddressSpace:
@@ -145,7 +150,7 @@ class DumpMemory:
             own = self._page_tables(self.tables, physical, None)
             return own if translation is None else _WithSubstitute(own, translation)
         if translation is None:
-            return _NoTranslator(self.dump.facts.page_size)
+            return _NoTranslator(self.dump.facts.page_size, self._unknown)
         return translation.kernel()
 
     def _where(self, root: RootTable) -> int:
@@ -187,9 +192,10 @@ class _WithSubstitute(Translator):
 class _NoTranslator(Translator):
     """Stands in for unknown page tables."""
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, unknown: str) -> None:
         self.page_size = page_size
+        self._unknown = unknown
 
     def run(self, address: int, end: int) -> tuple[int, int]:
         """See `Translator.run`."""
-        raise MemoryFault(address, FaultReason.UNMAPPED, _UNKNOWN)
+        raise MemoryFault(address, FaultReason.UNMAPPED, self._unknown)

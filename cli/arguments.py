@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
+from kdump_gdbserver.domain.text import printable
+
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 1234
 _LONGEST = 2e6  # seconds; poll(2) takes no more than an int of milliseconds
@@ -47,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
     """Prints a usage error on one line, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists all options)\n")
+        self.exit(2, printable(f"{self.prog}: error: {message} (--help lists all options)") + "\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

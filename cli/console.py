@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kdump_gdbserver import gdb as gdb_scripts
 from kdump_gdbserver.application.memory import DumpMemory
+from kdump_gdbserver.domain.text import printable
 
 if TYPE_CHECKING:
     from kdump_gdbserver.application.view import View
@@ -55,7 +56,11 @@ def inherited_place(count: int) -> Place:
 
 
 def gdb_word(path: str) -> str:
-    """Return a path as gdb's `file` wants it: in quotes if it would be taken for several words."""
+    """Return a path as gdb's `file` wants it: in quotes if it would be taken for several words.
+
+    One that cannot be printed on a line is shown by escapes, which gdb does not take.
+    """
+    path = printable(path)
     if not any(char.isspace() or char in "\"'\\" for char in path):
         return path
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -156,9 +161,12 @@ def exposure(address: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print the server's own lines; go on serving if nobody reads them."""
+    """Print the server's own lines; go on serving if nobody reads them.
+
+    A path in them that cannot be printed is shown by escapes.
+    """
     with contextlib.suppress(OSError):
-        print(text, end="", flush=True)
+        print("\n".join(map(printable, text.split("\n"))), end="", flush=True)
 
 
 @contextlib.contextmanager
@@ -175,8 +183,7 @@ def progress(text: str, after: float = 1.0) -> Iterator[None]:
 
 
 def _say_progress(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: {text} ...", file=sys.stderr, flush=True)
+    _tell(f"{text} ...")
 
 
 def executable_warnings(view: View, symbol_file: SymbolFile, path: str) -> list[str]:
@@ -206,14 +213,18 @@ def process_warnings(dump: CrashDump, sysroot: str | None) -> list[str]:
 
 def say_error(message: str) -> None:
     """Print one error line."""
-    with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: error: {message}", file=sys.stderr, flush=True)
+    _tell(f"error: {message}")
 
 
 def say_warning(message: str) -> None:
     """Print one warning line."""
+    _tell(f"warning: {message}")
+
+
+def _tell(message: str) -> None:
+    """Print one line, whatever words of a dump or a path are in it."""
     with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: warning: {message}", file=sys.stderr, flush=True)
+        print(printable(f"{PROGRAM}: {message}"), file=sys.stderr, flush=True)
 
 
 def give_up_unwritable() -> None:

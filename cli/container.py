@@ -11,7 +11,6 @@ providers, e.g. `container.dump.override(...)` with a fake dump.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
@@ -22,8 +21,10 @@ from kdump_gdbserver.application.view import DeferredTarget, View
 from kdump_gdbserver.cli.given_files import (
     GIVE_EXECUTABLE,
     GIVE_VMLINUX,
+    MAX_VMCOREINFO,
     forbid_swapped,
     is_vmcore,
+    read_given,
     require_machine,
 )
 from kdump_gdbserver.cli.logging_setup import set_up_logging
@@ -51,7 +52,7 @@ def _open_dump(
     text: bytes | None = None
     if vmcoreinfo is not None:
         try:
-            text = Path(vmcoreinfo).read_bytes()
+            text = read_given(vmcoreinfo, MAX_VMCOREINFO)
         except OSError as error:
             raise InputError(
                 f"{vmcoreinfo}: {error.strerror}; --vmcoreinfo takes a file with VMCOREINFO text"

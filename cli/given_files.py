@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,29 @@ def is_vmcore(path: str) -> bool:
         return read_header(path, file).form != "unknown"
     except DumpOpenError:
         return False
+    finally:
+        os.close(file)
+
+
+# The largest VMCOREINFO taken; a kernel's own has 4 KiB.
+MAX_VMCOREINFO = 1 << 20
+
+
+def read_given(path: str, most: int) -> bytes:
+    """Return what a file has, up to `most` bytes; raise `OSError` for what is not a regular file.
+
+    A FIFO would keep us waiting, and a device may have no end.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file")
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"has more than {most >> 10} KiB")
+        return os.read(file, most)
     finally:
         os.close(file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from kdump_gdbserver.cli.imports import as_if_not_installed
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.domain.text import printable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
 # A FIFO that nobody reads is an error; do not wait for a reader.
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_NO_LINK = os.O_NOFOLLOW
 
 
 def set_up_logging(debug: bool = False, as_json: bool = False, path: str | None = None) -> Any:
@@ -60,6 +63,7 @@ def _configure(stream: TextIO, debug: bool, as_json: bool) -> Any:
     structlog.configure(
         processors=[
             *([] if debug else [_drop_unasked]),
+            _on_one_line,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([structlog.processors.format_exc_info] if as_json else []),
@@ -73,13 +77,23 @@ def _configure(stream: TextIO, debug: bool, as_json: bool) -> Any:
 
 
 def _log_file(path: str) -> TextIO:
-    """Open a log for appending, readable only by its owner: it contains bytes of the dump."""
+    """Open a log for appending, readable only by its owner: it contains bytes of the dump.
+
+    A link, or a file of somebody else's, may have been put there to have the dump's bytes read, or
+    another file written to and its mode changed.
+    """
     try:
-        descriptor = os.open(path, _APPEND, 0o600)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = os.open(path, _APPEND | _NO_LINK, 0o600)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            if status.st_uid != os.geteuid() or status.st_nlink > 1:
+                os.close(descriptor)
+                raise ValueError("is another user's file, or has more than one name")
             os.fchmod(descriptor, 0o600)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", 0) == errno.ELOOP:
+            reason = "is a symbolic link"
         raise InputError(
             f"{path}: {reason}; --log-file takes a file that you can write to"
         ) from None
@@ -92,6 +106,14 @@ def _drop_unasked(logger: Any, method: str, event: EventDict) -> EventDict:
     # Exchanges come here only when somebody asked for them.
     if method in ("debug", "info") and event["event"] != "rsp":
         raise DropEvent
+    return event
+
+
+def _on_one_line(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Make every value fit to print; what a traceback says is ours, but for the last lines."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value)
     return event
 
 

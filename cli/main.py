@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,10 @@ EXIT_OK, EXIT_UNUSABLE = 0, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status (2: something given is unusable)."""
+    _open_closed_streams()
+    # numpy's OpenBLAS starts threads with stacks of their own, ends the process when there is no
+    # memory for them, and nothing here uses it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = parse_arguments(arguments)
     if options.print_gdb_script:
         from kdump_gdbserver.cli.console import gdb_script
@@ -57,6 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         console.give_up_unwritable()
     return EXIT_OK
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null for standard streams that were closed when the program started.
+
+    Else a file or a client would get the number, and what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    # Python has None where it found no stream.
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _versions(container: Container) -> str:

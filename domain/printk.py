@@ -17,6 +17,7 @@ from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
 # Bound on what a damaged dump can make us read, in bytes and in records.
 MAX_BUFFER = 64 << 20
+MAX_RECORD = 4096  # of a descriptor or of what is known of a message; the kernel's have 100
 _MAX_COUNT_BITS = 24
 # Records between two signs of progress: it may be that none of them can be read.
 _RECORDS_AT_ONCE = 1000
@@ -117,6 +118,8 @@ def _ring_buffer(reader: _Reader) -> Iterator[LogRecord | None]:
     head = reader.long(at(descriptors, "prb_desc_ring.head_id") + counter)
     tail = reader.long(at(descriptors, "prb_desc_ring.tail_id") + counter)
     desc_size, info_size = reader.size("prb_desc"), reader.size("printk_info")
+    if max(desc_size, info_size) > MAX_RECORD:
+        raise InputError("VMCOREINFO is damaged: the log's records are larger than any kernel's")
     state_at = reader.offset("prb_desc.state_var") + counter
     position_at = reader.offset("prb_desc.text_blk_lpos")
     begin_at = position_at + reader.offset("prb_data_blk_lpos.begin")

@@ -12,3 +12,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def printable_line(text: str) -> str:
+    """Return what `printable` does, but with tabs, which tables and the kernel's log have."""
+    return "\t".join(map(printable, text.split("\t")))

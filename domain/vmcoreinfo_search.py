@@ -14,7 +14,6 @@ from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
 from kdump_gdbserver.domain.page_tables import PageTables
-from kdump_gdbserver.domain.symbols.memory_scan import readable_pieces
 from kdump_gdbserver.domain.virtual_memory import VirtualMemory
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 
@@ -29,6 +28,9 @@ _PAGE = 4096  # the smallest
 _LONGEST = 1 << 16  # VMCOREINFO_BYTES is one page
 _END = 1 << 64
 _UTSNAME = 512  # bytes in which struct uts_namespace has its first strings
+_SYSTEM = b"Linux\0"  # the first of them
+_NAMES, _NAME = 6, 65  # strings, and bytes of each
+_RELEASE = 2  # its place among them
 
 
 class FoundVmcoreinfo(NamedTuple):
@@ -54,7 +56,7 @@ def find_vmcoreinfo(
         try:
             text = physical.read(address, _LONGEST).split(b"\0", 1)[0]
             info = Vmcoreinfo.parse(text)
-            if _is_proved(info, physical, arch):
+            if read_utsname(info, physical, arch) is not None:
                 return FoundVmcoreinfo(info, text, address)
         except (InputError, MemoryFault):
             continue
@@ -63,6 +65,9 @@ def find_vmcoreinfo(
 
 def _places(physical: AddressSpace, ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
     """Iterate over the pages that begin as it does."""
+    # Loaded for a search alone, which few dumps need before the server listens.
+    from kdump_gdbserver.domain.symbols.memory_scan import readable_pieces
+
     left = SEARCHED
     for start, end in ranges:
         for base, data in readable_pieces(physical, start, min(end, start + _LONGEST_RANGE)):
@@ -76,16 +81,29 @@ def _places(physical: AddressSpace, ranges: Iterable[tuple[int, int]]) -> Iterat
                 return
 
 
-def _is_proved(info: Vmcoreinfo, physical: AddressSpace, arch: Arch) -> bool:
+def read_utsname(info: Vmcoreinfo, physical: AddressSpace, arch: Arch) -> list[str] | None:
+    """Return the fields of struct new_utsname that VMCOREINFO leads to in the kernel's memory.
+
+    None when there is no such, or it is of another release: the kernel's page tables prove where it
+    is. Source: include/uapi/linux/utsname.h, include/linux/utsname.h.
+    """
     release, names = info.release, info.symbol("init_uts_ns")
     if arch.paging is None or not release or names is None:
-        return False
+        return None
     tables = arch.paging.find(info, physical)
     if tables is None or tables.mapped_at is None:
-        return False
+        return None
     walker = PageTables(tables.form, tables.root, physical, arch.byte_order)
     if walker.walk(tables.mapped_at).physical != tables.root:
-        return False
+        return None
     memory = VirtualMemory(physical, walker, arch.kernel_start, _END)
-    strings = memory.read(names, _UTSNAME).split(b"\0")
-    return b"Linux" in strings and release.encode() in strings
+    try:
+        raw = memory.read(names, _UTSNAME)
+    except MemoryFault:
+        return None
+    at = raw.find(_SYSTEM)  # behind a count, in older kernels
+    if at < 0:
+        return None
+    fields = [raw[at + _NAME * n :][:_NAME].split(b"\0", 1)[0] for n in range(_NAMES)]
+    texts = [field.decode("utf-8", "replace") for field in fields]
+    return texts if texts[_RELEASE] == release else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 
 class RefusedError(Exception):
@@ -27,6 +28,14 @@ class RemoteFile(Protocol):
 
     def close(self) -> None:
         """Close the file."""
+
+
+@runtime_checkable
+class MadeInSteps(Protocol):
+    """A `RemoteFile` whose content takes long to make."""
+
+    def prepare(self) -> Iterator[None]:
+        """Make the content, a short step each time; to be done before anything is read."""
 
 
 class RemoteFiles(Protocol):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
@@ -57,11 +59,21 @@ class ElfSymbolFile:
             return VmlinuxTypes(elf, self.path, load_offset)
 
 
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file for `open`; a FIFO would keep us waiting, and a device may have no end."""
+    file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    kind = os.fstat(file).st_mode
+    if stat.S_ISREG(kind) or stat.S_ISDIR(kind):  # of a directory `open` tells
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "is not a regular file")
+
+
 @contextlib.contextmanager
 def _reading(path: str, advice: str | None) -> Iterator[ELFFile]:
     """Open an ELF file; make an `InputError` of all that can be wrong with it."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_open_regular) as file:
             yield ELFFile(file)
     except InputError:
         raise

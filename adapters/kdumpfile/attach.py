@@ -45,8 +45,6 @@ def attach(
         error = context.error
         context.abandon()
         raise DumpOpenError(_refusal(library, paths, headers, status, error))
-    # VMCOREINFO and address translation are both looked up by OS type.
-    attributes.set_string("addrxlat.ostype", "linux")
     return context
 
 

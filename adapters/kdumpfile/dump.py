@@ -57,21 +57,12 @@ class KdumpfileDump:
         self._notes: tuple[CpuNote, ...] | None = None
         self._files = context.files = files
         self._spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
+        self._translations: weakref.WeakSet[KdumpTranslation] = weakref.WeakSet()
         self._lock = threading.Lock()
         self.places = KdumpFilePlaces(files, facts.paths, headers, page_size)
-        truncated = any(header.truncated for header in headers)
-        self.translation = (
-            KdumpTranslation(
-                context,
-                facts.arch,
-                page_size,
-                self._bounds,
-                truncated=truncated,
-            )
-            # It reads tables in pages of the machine's size, and mixes them up if pages are larger.
-            if can_translate(context.functions, facts.arch) and page_size == facts.page_size
-            else None
-        )
+        # For no other: libaddrxlat looks through all of the kernel's tables, also where these lead
+        # back to themselves, and trusts the symbols of VMCOREINFO.
+        self.translation = self.library_translation() if facts.arch.paging is None else None
 
     def cpu_notes(self) -> Sequence[CpuNote]:
         """Return the CPUs' prstatus notes in the order of the dump."""
@@ -99,13 +90,35 @@ class KdumpfileDump:
             self._spaces.add(space)  # to be closed with the dump, if it is still in use by then
             return space
 
+    def library_translation(self) -> KdumpTranslation | None:
+        """Return libkdumpfile's own translation, for dumps that are trusted; None if it has none.
+
+        A hostile dump can make it crash, or run for ever.
+        """
+        page_size = self._cache.page_size
+        if not can_translate(self._context.functions, self.facts.arch):
+            return None
+        if page_size != self.facts.page_size:
+            return None  # it reads tables in pages of the machine's size, and mixes larger ones up
+        with self._context.lock:
+            Attributes(self._context).set_string("addrxlat.ostype", "linux")
+        translation = KdumpTranslation(
+            self._context,
+            self.facts.arch,
+            page_size,
+            self._bounds,
+            truncated=any(header.truncated for header in self._headers),
+        )
+        self._translations.add(translation)
+        return translation
+
     def close(self) -> None:
         """Close the file and free all memory; reading afterwards raises `ValueError`."""
         with self._lock:
             self.close_spaces()
             with self._context.lock:
-                if self.translation is not None:
-                    self.translation.close()
+                for translation in list(self._translations):
+                    translation.close()
                 self._context.close()
             self._files.close()
 

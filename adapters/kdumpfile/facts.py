@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import detect_arch
 from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
-from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import told
+from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import (
+    UTS_NODENAME,
+    UTS_RELEASE,
+    UTS_VERSION,
+    told,
+)
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import parts_missing
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
 from kdump_gdbserver.adapters.kdumpfile.library.context import Context
@@ -35,7 +40,7 @@ def read_facts(
     is an error.
     """
     attributes = Attributes(context)
-    vmcoreinfo = replaced or _vmcoreinfo(context.vmcoreinfo() or headers[0].vmcoreinfo)
+    vmcoreinfo = replaced or _vmcoreinfo(carried_vmcoreinfo(context, headers[0]))
     arch = arch or _arch_of_open(paths[0], attributes, headers[0], vmcoreinfo)
     if arch.paging is None and not can_translate(library.functions, arch):
         raise DumpOpenError(
@@ -47,13 +52,14 @@ def read_facts(
         format=attributes.string("file.format") or headers[0].form,
         arch=arch,
         page_size=_page_size(paths[0], arch, attributes, vmcoreinfo, assumed_page_size),
-        cpu_count=attributes.number("cpu.number")
-        or len(cpu_notes(headers[0].notes, arch, headers[0].byte_order) or ()),
+        cpu_count=len(cpu_notes(headers[0].notes, arch, headers[0].byte_order) or ())
+        or attributes.number("cpu.number")
+        or 0,
         hypervisor=_is_hypervisor(headers),
-        release=told(attributes.string("linux.uts.release")) or vmcoreinfo.release,
-        version=told(attributes.string("linux.uts.version")),
-        nodename=told(attributes.string("linux.uts.nodename")),
-        machine=told(attributes.string("linux.uts.machine")) or headers[0].machine,
+        release=_uts(headers[0], UTS_RELEASE) or vmcoreinfo.release,
+        version=_uts(headers[0], UTS_VERSION),
+        nodename=_uts(headers[0], UTS_NODENAME),
+        machine=headers[0].machine,
         dump_level=headers[0].dump_level,
         truncated=any(header.truncated for header in headers),
         memory_moved=headers[0].moved,
@@ -65,6 +71,16 @@ def read_facts(
         xen=any(header.from_xen for header in headers),
     )
     return facts, vmcoreinfo
+
+
+def carried_vmcoreinfo(context: Context, header: FileHeader) -> bytes | None:
+    """Return the VMCOREINFO text of the file, None when it has none."""
+    return header.vmcoreinfo or (context.vmcoreinfo() if header.form == "unknown" else None)
+
+
+def _uts(header: FileHeader, field: int) -> str | None:
+    """Return what the header says; libkdumpfile would translate addresses to ask the kernel."""
+    return told(header.uts[field]) if header.uts else None
 
 
 def _vmcoreinfo(raw: bytes | None) -> Vmcoreinfo:

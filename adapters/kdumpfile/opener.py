@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from kdump_gdbserver.adapters.kdumpfile.attach import attach, require_codec, settle
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
-from kdump_gdbserver.adapters.kdumpfile.facts import read_facts
+from kdump_gdbserver.adapters.kdumpfile.facts import carried_vmcoreinfo, read_facts
 from kdump_gdbserver.adapters.kdumpfile.formats.arch_choice import choose_arch
-from kdump_gdbserver.adapters.kdumpfile.formats.elf_stub import make_stub, needs_stub
+from kdump_gdbserver.adapters.kdumpfile.formats.elf_stub import make_stub
 from kdump_gdbserver.adapters.kdumpfile.formats.files import DumpFiles
 from kdump_gdbserver.adapters.kdumpfile.formats.header import PAGE_SIZES, FileHeader
+from kdump_gdbserver.adapters.kdumpfile.formats.kdump_header import UTS_NODENAME, UTS_VERSION, told
 from kdump_gdbserver.adapters.kdumpfile.formats.parts import check_parts
 from kdump_gdbserver.adapters.kdumpfile.formats.probe import open_file, read_header
 from kdump_gdbserver.adapters.kdumpfile.library.attributes import Attributes
@@ -92,8 +93,8 @@ class KdumpfileOpener:
             for index, path in enumerate(paths):
                 headers.append(read_header(path, files[index]))
                 handed.append(files[index])
-                if needs_stub(headers[-1]):
-                    handed[-1] = make_stub(files[index], headers[-1])
+                if headers[-1].is_plain_elf:
+                    handed[-1] = make_stub(headers[-1])
                     files.keep(handed[-1])
             check_parts(paths, headers)
             info = Vmcoreinfo.parse(vmcoreinfo) if vmcoreinfo is not None else None
@@ -101,7 +102,7 @@ class KdumpfileOpener:
             context = attach(library, paths, handed, headers, chosen)
             undo.callback(context.close)
             facts_of = partial(read_facts, paths, context, headers, library=library)
-            carried = info is not None or context.vmcoreinfo() or headers[0].vmcoreinfo
+            carried = info is not None or carried_vmcoreinfo(context, headers[0])
             # To search memory, pages of any size will do.
             assumed = None if carried else min(PAGE_SIZES)
             facts, info = facts_of(arch=chosen, replaced=info, assumed_page_size=assumed)
@@ -113,13 +114,26 @@ class KdumpfileOpener:
                     facts = replace(facts, vmcoreinfo_at=found.address)
             page_size = settle(context, paths[0], headers[0], facts, vmcoreinfo)
             require_codec(context, library, paths[0], headers[0])
+            dump = KdumpfileDump(context, files, facts, info, headers, page_size=page_size)
+            if info.lines and not (facts.nodename or facts.xen):
+                dump.facts = _named(dump)
             if (change := files.change()) is not None:
                 raise DumpOpenError(
                     f"{', '.join(paths)}: {change.words}; wait until the dump is written"
                 )
-            dump = KdumpfileDump(context, files, facts, info, headers, page_size=page_size)
             undo.pop_all()
         return dump
+
+
+def _named(dump: KdumpfileDump) -> DumpFacts:
+    """Return the facts with the kernel's own name of the machine and its version."""
+    from kdump_gdbserver.domain.vmcoreinfo_search import read_utsname
+
+    names = read_utsname(dump.vmcoreinfo, dump.physical(), dump.facts.arch)
+    if names is None:
+        return dump.facts
+    nodename, version = names[UTS_NODENAME], names[UTS_VERSION]
+    return replace(dump.facts, nodename=told(nodename), version=told(version))
 
 
 def _open_all(paths: Sequence[str]) -> list[int]:

@@ -5,8 +5,9 @@ gdb reads these over `vFile`: `info proc`, `info proc mappings` and `gcore` need
 
 from __future__ import annotations
 
+import errno
+import itertools
 import re
-import threading
 from collections.abc import Callable, Iterator
 
 from kdump_gdbserver.application.made_file import MadeFile
@@ -17,7 +18,7 @@ from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.sidecars import ProcessImage, ProcessThread, Vma
 from kdump_gdbserver.ports.remote_files import RemoteFile
 
-_PATH = re.compile(r"/proc/(?P<pid>\d+)(?:/task/(?P<tid>\d+))?/(?P<name>\w+)")
+_PATH = re.compile(r"/proc/(?P<pid>\d{1,10})(?:/task/(?P<tid>\d{1,10}))?/(?P<name>\w+)")
 # Column at which /proc/PID/maps starts the path (fs/proc/task_mmu.c, show_map_vma).
 _PATH_COLUMN = 73
 # Everything that a core file can have (core(5)): gcore writes what can be read.
@@ -26,6 +27,7 @@ _COREDUMP_FILTER = b"0000007f\n"
 # gcore can copy.
 _CHUNK = 1 << 20
 _MAX_HOLES = 1 << 17
+_READS_IN_A_STEP = 32
 
 
 class ProcFiles:
@@ -48,11 +50,13 @@ class ProcFiles:
         self._others = others
         self._threads = {thread.tid: thread for thread in image.threads}
         self._smaps: bytes | None = None
-        self._lock = threading.Lock()
 
     def open(self, path: str) -> RemoteFile | None:
         """See `RemoteFiles.open`."""
         if path == "/proc" or path.startswith("/proc/"):
+            found = self._thread_of(path)
+            if found is not None and found[1] == "smaps":
+                return _Smaps(self._smaps_steps)
             content = self._proc(path)
             return None if content is None else MadeFile(content)
         return self._others.open(path) if self._others else None
@@ -84,8 +88,6 @@ class ProcFiles:
         image = self._image
         if name == "maps":
             return "".join(f"{_maps_line(vma)}\n" for vma in image.vmas).encode(**_UTF8)
-        if name == "smaps":
-            return self._made_smaps()
         if name == "cmdline":
             return b"".join(word.encode(**_UTF8) + b"\0" for word in image.cmdline)
         if name == "auxv":
@@ -125,22 +127,31 @@ class ProcFiles:
         state = _state(thread)
         return f"{tid} ({self._comm(thread).rstrip()})" + (f" {state[0]}" if state else "")
 
-    def _made_smaps(self) -> bytes:
-        with self._lock:
-            if self._smaps is None:
-                lines = "".join(self._smaps_lines(self._open_memory()))
-                self._smaps = lines.encode(**_UTF8)
-            return self._smaps
+    def _smaps_steps(self) -> Iterator[bytes | None]:
+        """Yield the text of smaps, last; None when a short step of the way to it is done."""
+        if self._smaps is None:  # several clients may make it at a time, each its own
+            lines: list[str] = []
+            for line in self._smaps_lines(self._open_memory()):
+                if line is None:
+                    yield None
+                else:
+                    lines.append(line)
+            self._smaps = "".join(lines).encode(**_UTF8)
+        yield self._smaps
 
-    def _smaps_lines(self, memory: AddressSpace) -> Iterator[str]:
-        """Yield mappings in pieces that gdb's gcore either can copy or is told to skip.
+    def _smaps_lines(self, memory: AddressSpace) -> Iterator[str | None]:
+        """Yield mappings in pieces that gdb's gcore can either copy or is told to skip.
 
         gcore gives up on a mapping at the first byte that it cannot read. It copies every
         mapping that has no "Anonymous:" line, and none that has 0 there and the flag "dd".
         """
         holes = _MAX_HOLES
         for vma in self._image.vmas:
-            for start, end, readable in self._pieces(memory, vma, holes):
+            for piece in self._pieces(memory, vma, holes):
+                if piece is None:
+                    yield None
+                    continue
+                start, end, readable = piece
                 if not readable:
                     holes -= (end - start) // self._page_size
                 offset = vma.offset + (start - vma.start if is_file(vma) else 0)
@@ -160,13 +171,17 @@ class ProcFiles:
 
     def _pieces(
         self, memory: AddressSpace, vma: Vma, holes: int
-    ) -> Iterator[tuple[int, int, bool]]:
-        """Cut a mapping into runs of readable and unreadable pages."""
+    ) -> Iterator[tuple[int, int, bool] | None]:
+        """Cut a mapping into runs of readable and unreadable pages; None after some reads."""
         if "r" not in vma.perms:
             yield vma.start, vma.end, False
             return
         start, readable, at = vma.start, True, vma.start
-        while at < vma.end:
+        for number in itertools.count(1):
+            if at >= vma.end:
+                break
+            if number % _READS_IN_A_STEP == 0:
+                yield None
             try:
                 length, now = len(memory.read(at, min(_CHUNK, vma.end - at))), True
             except MemoryFault:
@@ -179,6 +194,35 @@ class ProcFiles:
             readable = now
             at = min(at + length, vma.end)
         yield start, vma.end, readable
+
+
+class _Smaps:
+    """smaps, which takes reading all of a process's memory; implements `ports.MadeInSteps`."""
+
+    def __init__(self, make: Callable[[], Iterator[bytes | None]]) -> None:
+        self._make = make
+        self._content: bytes | None = None
+
+    def prepare(self) -> Iterator[None]:
+        """See `MadeInSteps.prepare`."""
+        for content in self._make():
+            if content is None:
+                yield None
+            self._content = content
+
+    @property
+    def size(self) -> int:
+        """See `RemoteFile.size`: 0 until it is made, as the kernel tells for all of its files."""
+        return len(self._content or b"")
+
+    def read(self, offset: int, count: int) -> bytes:
+        """See `RemoteFile.read`."""
+        if self._content is None:
+            raise OSError(errno.EAGAIN, "is not made yet")
+        return self._content[offset : offset + count]
+
+    def close(self) -> None:
+        """There is nothing to release."""
 
 
 _UTF8 = {"encoding": "utf-8", "errors": "surrogateescape"}

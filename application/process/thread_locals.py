@@ -78,7 +78,7 @@ class GlibcThreadLocals:
         """See `ThreadLocals.tell`."""
         if address is None:
             self._symbols.pop(name, None)
-        else:
+        elif name in _WANTED:  # clients may say anything
             self._symbols[name] = address
 
     def address(self, thread: Thread, offset: int, link_map: int) -> int:

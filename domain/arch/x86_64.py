@@ -208,7 +208,8 @@ def _form(page_size: int, bits: int) -> TableForm:
 
 
 def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTables]:
-    top = info.symbol("init_top_pgt") or info.symbol("swapper_pg_dir")
+    top = info.symbol("init_top_pgt") or info.symbol("init_level4_pgt")  # before 4.14
+    top = top or info.symbol("swapper_pg_dir")
     phys_base = info.number("phys_base")
     if top is None or phys_base is None or top < _KERNEL_MAP:
         return None

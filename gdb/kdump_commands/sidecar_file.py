@@ -28,7 +28,10 @@ def write_whole(name: str, text: str) -> None:
     Until the text is safely on the disk it is in another file beside it, so whatever fails or is
     interrupted leaves an older file as it was, and no half a file.
     """
-    path = pathlib.Path(name).expanduser().resolve()
+    given = pathlib.Path(name).expanduser()
+    if given.is_symlink() and given.lstat().st_uid not in (0, os.geteuid()):
+        raise KdumpError("cannot write %s: it is another user's link" % given)
+    path = given.resolve()
     if path.exists() and not path.is_file():
         raise KdumpError("cannot write %s: not a regular file" % path)
     try:

@@ -287,6 +287,17 @@ def test_a_link_keeps_pointing_at_its_file(script, tmp_path):
     assert target.read_text() == "new"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a link another user's")
+def test_a_link_that_another_user_has_put_there_is_not_followed(script, tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("older")
+    link.symlink_to(target)
+    os.lchown(link, 65534, 65534)
+    with pytest.raises(script.errors.KdumpError, match="another user's link"):
+        script.sidecar_file.write_whole(str(link), "new")
+    assert target.read_text() == "older"
+
+
 @pytest.mark.parametrize("kind", ["folder", "fifo"])
 def test_what_is_no_regular_file_is_never_replaced(script, tmp_path, kind):
     path = tmp_path / kind

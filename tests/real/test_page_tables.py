@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
+from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
 from kdump_gdbserver.adapters.kdumpfile.memory.kdump_translation import KdumpTranslation
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch.paging import EntryKind
@@ -69,9 +70,15 @@ def told(walk: PageWalk) -> tuple[object, ...]:
     return entries, places, walk.physical, walk.page_size, walk.span, walk.fault
 
 
+def library_of(dump: CrashDump) -> KdumpTranslation:
+    assert isinstance(dump, KdumpfileDump)
+    translation = dump.library_translation()
+    assert translation is not None
+    return translation
+
+
 def compare(dump: CrashDump, root: int | None, seed: int) -> Counter[str]:
-    memory, library = DumpMemory(dump), dump.translation
-    assert isinstance(library, KdumpTranslation)
+    memory, library = DumpMemory(dump), library_of(dump)
     walker = library._walker(root)  # not a fresh one for each address
     where = None if root is None else RootTable(root)
     seen: Counter[str] = Counter()
@@ -85,8 +92,7 @@ def compare(dump: CrashDump, root: int | None, seed: int) -> Counter[str]:
 def compare_bytes(dump: CrashDump, seed: int) -> int:
     """Compare what the kernel's memory is with what libkdumpfile translates to."""
     memory, physical = DumpMemory(dump).kernel(), dump.physical()
-    assert dump.translation is not None
-    translator = dump.translation.kernel()
+    translator = library_of(dump).kernel()
     count = 0
     for address in addresses(dump, None, random.Random(seed))[:COUNT]:
         where, _ = translator.run(address, address + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,10 +45,10 @@ def reopened(dump: FakeDump, backend: str, folder: Path) -> CrashDump:
     """Return the fake itself, or its machine in a file of `folder`, opened by a backend."""
     if backend == "fake" or dump.facts.arch.name not in PAGINGS:
         return dump
-    # A file of its own each time: one that is open must not change.
-    path = folder / f"core-{len(list(folder.iterdir()))}"
-    path.write_bytes(elf_core_of(dump))
-    found = _OPENERS[backend].open([str(path)])
+    # A file of its own each time: one that is open must not be written to.
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="core", delete=False) as file:
+        file.write(elf_core_of(dump))
+    found = _OPENERS[backend].open([file.name])
     changed = {
         field.name: getattr(dump.facts, field.name)
         for field in dataclasses.fields(DumpFacts)

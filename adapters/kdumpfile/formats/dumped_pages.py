@@ -57,7 +57,7 @@ class DumpedPages:
             first, behind = address // self._page_size, -(-end // self._page_size)
             if not self.first <= first < self.end:
                 return 0
-            run = self._bitmap.run(first, min(behind, self.end) - first)
+            run = self._sound(first, self._bitmap.run(first, min(behind, self.end) - first))
             return max(min((first + run) * self._page_size, end) - address, 0)
         while at < end and self.holds(at // self._page_size):
             at += self._page_size - at % self._page_size
@@ -66,11 +66,28 @@ class DumpedPages:
     def reason(self, address: int) -> FaultReason:
         """Return why a page is missing."""
         frame = address // self._page_size
-        return FaultReason.TRUNCATED if self._is_dumped(frame) else FaultReason.EXCLUDED
+        if not self._is_dumped(frame):
+            return FaultReason.EXCLUDED
+        return FaultReason.TRUNCATED if self._truncated else FaultReason.CORRUPT
 
     def holds(self, frame: int) -> bool:
         """Whether a page can be read from the file."""
         return self._is_dumped(frame) and not (self._truncated and self._is_lost(frame))
+
+    def _sound(self, frame: int, count: int) -> int:
+        """Return how many of `count` dumped pages precede the first with an impossible size.
+
+        libkdumpfile makes room for as many bytes as a page's descriptor says, up to 4 GiB. What is
+        no longer in the file is left to the read.
+        """
+        size = self._layout.size
+        index = self._bitmap.rank(frame) - self._bitmap.rank(self.first)
+        raw = self._read_at(self._descriptors_at + index * size, count * size)
+        raw = raw[: len(raw) // size * size]
+        for number, (_, length, _, _) in enumerate(self._layout.iter_unpack(raw)):
+            if length > self._page_size:
+                return number
+        return count
 
     def _is_dumped(self, frame: int) -> bool:
         return self.first <= frame < self.end and self._bitmap.is_set(frame)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extent, Extents
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
 from kdump_gdbserver.adapters.kdumpfile.formats.moved_memory import Names, find_names, memory_moved
+from kdump_gdbserver.adapters.kdumpfile.formats.notes import MAX_NOTES_BYTES, read_notes
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import ARCHITECTURES
-from kdump_gdbserver.domain.kernel.notes import Note, notes_end, parse_notes
+from kdump_gdbserver.domain.kernel.notes import notes_end
 
 MAGIC = b"\x7fELF"
 _EHDR = {order: struct.Struct(f"{mark}16sHHIQQQIHHHHHH") for order, mark in MARKS.items()}
@@ -24,7 +25,9 @@ _ET_CORE = 4
 _PN_XNUM = 0xFFFF
 _SECTION_SIZE = 64  # sizeof(Elf64_Shdr)
 _SH_INFO = 44  # offset of sh_info in Elf64_Shdr
-_NOTES_LIMIT = 64 << 20
+# The largest string table of section headers: libkdumpfile holds all of it in memory.
+MAX_SECTION_NAMES = 1 << 20
+_SH_SIZE = 32  # offset of sh_size in Elf64_Shdr
 
 _MACHINES = {arch.elf_machine: arch.name for arch in ARCHITECTURES.values()} | {
     2: "sparc",
@@ -54,13 +57,18 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
     if kind != _ET_CORE:
         raise UnusableFileError("it is an ELF file but no core dump (a kernel image or a program?)")
     _check_sections(shoff, section_size, sections, file_size)
+    names_size = read_at(shoff + names_index * _SECTION_SIZE + _SH_SIZE, 8) if sections else b""
+    # QEMU writes section headers in its own byte order.
+    said = min(int.from_bytes(names_size, each) for each in MARKS)
+    if names_index < sections and said > MAX_SECTION_NAMES:
+        raise UnusableFileError("its ELF header is damaged (section names)")
     if count == _PN_XNUM and shoff:
         count = int.from_bytes(read_at(shoff + _SH_INFO, 4), order)
     table = read_at(phoff, count * entry_size)
     phdr = _PHDR[order]
     if entry_size != phdr.size or len(table) < count * entry_size:
         raise UnusableFileError("the file ends inside its program headers (truncated)")
-    header = FileHeader("elf", order, machine=_machine(machine, order))
+    header = FileHeader("elf", order, machine=_machine(machine, order), elf_machine=machine)
     segments = list(phdr.iter_unpack(table))
     if not any(segment[0] == _PT_LOAD for segment in segments):
         raise UnusableFileError("it is an ELF core without memory (no PT_LOAD segment)")
@@ -70,7 +78,8 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
         names = find_names(read_at, shoff, names_index)
         if names is not None:
             header.moved = _moved(names, areas[0], read_at, file_size, order)
-    header.notes = list(_read_notes(header, areas, read_at))
+    moved = [(offset, size + header.moved) for offset, size in areas]
+    header.notes, header.notes_unread = read_notes(read_at, moved, order)
     _place_segments(header, segments, file_size)
     return header
 
@@ -103,25 +112,13 @@ def _moved(
     moved = memory_moved(names, notes, read_at, file_size, order)
     if moved is None:
         start, size = notes
-        end = notes_end(read_at(start, min(size, _NOTES_LIMIT)), order)
+        end = notes_end(read_at(start, min(size, MAX_NOTES_BYTES)), order)
         if end != size:
             raise UnusableFileError(
                 f"its notes end {size - end} bytes before the place that its header says, so all"
                 " memory may be in another place, too, and the file is not as long as it says"
             )
     return moved or 0
-
-
-def _read_notes(
-    header: FileHeader, areas: Sequence[tuple[int, int]], read_at: ReadAt
-) -> Iterator[Note]:
-    for offset, said in areas:
-        size = said + header.moved
-        area = read_at(offset, min(size, _NOTES_LIMIT))
-        if len(area) < size:
-            raise UnusableFileError("its notes are damaged, or the file ends inside them")
-        header.notes_unread |= any(area[notes_end(area, header.byte_order) :])
-        yield from parse_notes(area, header.byte_order)
 
 
 def _place_segments(

@@ -25,8 +25,9 @@ class UnusableFileError(ValueError):
 class FileHeader:
     """The facts of a dump file's own header.
 
-    `byte_order` is the file's own: QEMU writes the one that a CPU was using, which need not be the
-    kernel's. `machine` is uname's or ELF's name of the machine, None when the file does not say.
+    `byte_order` is the file's own: QEMU writes that which a CPU was in, which need not be the
+    kernel's. `machine` is uname's or ELF's name of the machine, None when the file does not tell,
+    `elf_machine` ELF's number; `uts` are the fields of struct new_utsname in a kdump header.
     `codec` names the compression of the pages, `extents` the physical memory that an ELF dump
     holds, `held` the pages of a kdump-compressed one; `pages` reads their table. `block_size` is
     that of a kdump-compressed file's pages, which need not be the machine's. `frames` are the
@@ -39,6 +40,8 @@ class FileHeader:
     form: str
     byte_order: ByteOrder = "little"
     machine: str | None = None
+    elf_machine: int = 0
+    uts: tuple[str, ...] = ()
     notes: Sequence[Note] = ()
     dump_level: int | None = None
     codec: str | None = None

@@ -8,10 +8,11 @@ import struct
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.dumped_pages import PAGE_DESCRIPTORS, DumpedPages
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
+from kdump_gdbserver.adapters.kdumpfile.formats.notes import MAX_NOTES_BYTES, read_notes
 from kdump_gdbserver.adapters.kdumpfile.formats.page_bitmap import PageBitmap
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import arch_named
-from kdump_gdbserver.domain.kernel.notes import Note, parse_notes
+from kdump_gdbserver.domain.kernel.notes import Note
 
 MAGICS = (b"KDUMP   ", b"DISKDUMP")
 # signature, header_version, six utsname fields, timestamp, status, block_size,
@@ -21,10 +22,13 @@ _HEADER = "8si65s65s65s65s65s65s6x16xIiiII"
 # of the notes and of the erase info, then start_pfn_64, end_pfn_64, max_mapnr_64
 _SUB_HEADER = "QiiQQQQQQQQQQQ"
 _STATUS_AT = 424  # after signature, version, utsname and timestamp
+# Fields of struct new_utsname (include/uapi/linux/utsname.h).
+UTS_NODENAME, UTS_RELEASE, UTS_VERSION, UTS_MACHINE = range(1, 5)
 _INCOMPLETE = 0x8
 # Bits of the header's status, and of each page's flags.
 CODECS = ((0x1, "zlib"), (0x2, "lzo"), (0x4, "snappy"), (0x20, "zstd"))
-_NOTES_LIMIT = 64 << 20
+# Of both bitmaps, for 64 TiB of memory in pages of 4 KiB. libkdumpfile holds one of them.
+MAX_BITMAPS = 4 << 30
 _MOST_VERSION = 0xFFFF
 _PAGES_CHECKED = 512
 
@@ -34,11 +38,11 @@ def told(name: str | None) -> str | None:
     return None if name in ("", "Unknown") else name
 
 
-def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
+def read_kdump_header(read_at: ReadAt, file_size: int, flattened: bool = False) -> FileHeader:
     """Read header, sub-header and notes.
 
-    The last pages are looked up too, to see whether `file_size` bytes hold them. A flattened file
-    has no `file_size`, but an end mark. Raises `UnusableFileError` when headers or bitmap are
+    The last pages are looked up too, to see whether `file_size` bytes hold them; not in a
+    `flattened` file, whose end mark says so. Raises `UnusableFileError` when headers or bitmap are
     missing.
     """
     header = FileHeader("kdump")
@@ -50,9 +54,10 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
     if fields[1] > _MOST_VERSION:  # in the other byte order it is a very large number
         header.byte_order = "big"
         fields = struct.unpack(">" + _HEADER, raw)
-    version, machine = fields[1], fields[6].split(b"\0", 1)[0]
+    version = fields[1]
+    header.uts = tuple(name.split(b"\0", 1)[0].decode("utf-8", "replace") for name in fields[2:8])
     status, block_size, sub_blocks, bitmap_blocks, pages = fields[8:13]
-    header.machine = told(machine.decode("ascii", "replace"))
+    header.machine = told(header.uts[UTS_MACHINE])
     header.codec = next((name for bit, name in CODECS if status & bit), None)
     header.truncated = bool(status & _INCOMPLETE)
     if header.machine is not None and arch_named(header.machine) is None:
@@ -66,7 +71,9 @@ def read_kdump_header(read_at: ReadAt, file_size: int | None) -> FileHeader:
         read_at, block_size, 1 + sub_blocks, bitmap_blocks, header.frames, header.byte_order
     )
     header.pages = lambda: table.pages(header.truncated)
-    if file_size is not None:
+    if bitmap_blocks * block_size > min(MAX_BITMAPS, file_size):
+        raise UnusableFileError("it ends before its pages (truncated)")
+    if not flattened:
         table.require_bitmap()
         header.truncated = header.truncated or table.is_cut(file_size)
         header.held = table.pages(header.truncated)
@@ -89,9 +96,11 @@ def _read_sub_header(header: FileHeader, read_at: ReadAt, block_size: int, versi
 def _notes(read_at: ReadAt, version: int, values: tuple[int, ...], order: ByteOrder) -> list[Note]:
     notes: list[Note] = []
     if version >= 4 and values[8]:
-        notes.extend(parse_notes(read_at(values[7], min(values[8], _NOTES_LIMIT)), order))
+        notes.extend(read_notes(read_at, [(values[7], values[8])], order)[0])
     if version >= 3 and values[6] and not any(note.name == b"VMCOREINFO" for note in notes):
-        notes.append(Note(b"VMCOREINFO", 0, read_at(values[5], min(values[6], _NOTES_LIMIT))))
+        notes.append(Note(b"VMCOREINFO", 0, read_at(values[5], min(values[6], MAX_NOTES_BYTES))))
+    if version >= 3 and max(values[6], values[10] if version >= 4 else 0) > MAX_NOTES_BYTES:
+        raise UnusableFileError("its header is damaged (the size of VMCOREINFO or of erase info)")
     return notes
 
 

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
+from kdump_gdbserver.adapters.kdumpfile.formats.notes import MAX_NOTES_BYTES
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.kernel.notes import notes_end
 
@@ -60,7 +61,7 @@ def memory_moved(
     if not moved:
         return 0
     start, size = notes
-    if abs(moved) > _MOST_MOVED or size + moved <= 0:
+    if abs(moved) > _MOST_MOVED or not 0 < size + moved <= MAX_NOTES_BYTES:
         return None
     table = read_at(names.offset + moved, names.size)
     if len(table) < names.size or not table.startswith(_NAMES, names.own) or table[0]:

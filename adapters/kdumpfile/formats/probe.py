@@ -83,7 +83,7 @@ def _flattened(pieces: flattened.FlattenedFile) -> FileHeader:
     if pieces.read_at(0, 4) == elf_header.MAGIC:
         header = elf_header.read_elf_header(pieces.read_at, _UNLIMITED)
     else:
-        header = kdump_header.read_kdump_header(pieces.read_at, None)
+        header = kdump_header.read_kdump_header(pieces.read_at, pieces.file_size, flattened=True)
     header.flattened = True
     header.truncated = header.truncated or not pieces.complete
     return header

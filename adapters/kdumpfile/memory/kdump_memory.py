@@ -61,10 +61,12 @@ class KdumpAddressSpace(AddressSpace):
                 self._files.require_unchanged(address)
             return page[offset : offset + length]
         if length > 0 and self._bounds is not None:
-            length = self._bounds.available(address, length)
-            if not length:
-                self._require_unchanged(address)
-                raise MemoryFault(address, self._bounds.reason(address))
+            with self._lock:  # it reads the file, which must stay open
+                self.context.require_open()
+                length = self._bounds.available(address, length)
+                if not length:
+                    self._require_unchanged(address)
+                    raise MemoryFault(address, self._bounds.reason(address))
         if in_page and 0 <= address < _END:
             return self._read_page(address, offset, length)
         if 0 < length <= _BUFFER_SIZE and address >= 0 and address + length <= _END:

@@ -10,7 +10,14 @@ import struct
 from collections.abc import Callable
 
 from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE, Client
-from kdump_gdbserver.adapters.rsp_tcp.packets.replies import UNSUPPORTED, Data, Unsupported
+from kdump_gdbserver.adapters.rsp_tcp.packets.replies import (
+    UNSUPPORTED,
+    WORKING,
+    Data,
+    Steps,
+    Unsupported,
+    Work,
+)
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     PacketError,
     encode_text,
@@ -18,7 +25,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     parse_hex_bytes,
 )
 from kdump_gdbserver.adapters.rsp_tcp.wire.framing import escape
-from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
+from kdump_gdbserver.ports.remote_files import MadeInSteps, RefusedError, RemoteFile
 
 # Error numbers of the protocol (GDB manual, "Errno Values").
 _ENOENT, _EIO, _EBADF, _EINVAL, _EMFILE, _EROFS = 2, 5, 9, 22, 24, 30
@@ -53,7 +60,7 @@ def _find(client: Client, digits: bytes) -> RemoteFile | None:
     return files.open(_path(digits)) if files else None
 
 
-def _open(client: Client, arguments: list[bytes]) -> Data:
+def _open(client: Client, arguments: list[bytes]) -> Data | Work:
     if parse_hex(arguments[1]) & _ACCESS_MODE:
         return _failed(_EROFS)
     if len(client.open_files) >= MAX_OPEN:
@@ -61,6 +68,20 @@ def _open(client: Client, arguments: list[bytes]) -> Data:
     file = _find(client, arguments[0])
     if file is None:
         return _failed(_ENOENT)
+    return (
+        Work(_prepared(client, file, file))
+        if isinstance(file, MadeInSteps)
+        else _take(client, file)
+    )
+
+
+def _prepared(client: Client, file: RemoteFile, made: MadeInSteps) -> Steps:
+    for _ in made.prepare():
+        yield WORKING
+    return _take(client, file)
+
+
+def _take(client: Client, file: RemoteFile) -> Data:
     number = next(n for n in range(3, 4 + MAX_OPEN) if n not in client.open_files)
     client.open_files[number] = file
     return Data(b"F%x" % number)
@@ -128,7 +149,7 @@ _BAD = _failed(_EBADF)
 _STOP = Data(b"F1;")
 
 # Each operation with the least number of its arguments.
-_OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data], int]] = {
+_OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data | Work], int]] = {
     b"setfs": (_set_filesystem, 1),
     b"open": (_open, 3),
     b"close": (_close, 1),
@@ -142,7 +163,7 @@ _OPERATIONS: dict[bytes, tuple[Callable[[Client, list[bytes]], Data], int]] = {
 }
 
 
-def file_request(client: Client, arguments: bytes) -> Data | Unsupported:
+def file_request(client: Client, arguments: bytes) -> Data | Work | Unsupported:
     """`vFile:OPERATION:...`: a result, or an error number of the protocol."""
     name, _, rest = arguments.partition(b":")
     operation, least = _OPERATIONS.get(name, (None, 0))

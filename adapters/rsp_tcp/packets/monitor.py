@@ -12,7 +12,7 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.client import Client
 from kdump_gdbserver.adapters.rsp_tcp.packets.replies import OK, WORKING, Console, Steps, Work
 from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import parse_hex_bytes
 from kdump_gdbserver.domain.errors import InputError, MemoryFault
-from kdump_gdbserver.domain.text import printable
+from kdump_gdbserver.domain.text import printable, printable_line
 from kdump_gdbserver.ports.monitor import MonitorCommand
 
 # Characters of output in one piece; few, so that LLDB shows output as it comes.
@@ -33,7 +33,7 @@ def _run(client: Client, words: Sequence[str]) -> Steps:
         if line is None:
             yield WORKING
             continue
-        lines.append(f"{line}\n")
+        lines.append(f"{printable_line(line)}\n")
         size += len(lines[-1])
         if size >= _PIECE:
             yield Console("".join(lines))

@@ -15,6 +15,7 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import (
     xml_text,
 )
 from kdump_gdbserver.adapters.rsp_tcp.wire.target_description import target_description
+from kdump_gdbserver.domain.text import printable
 
 
 def _features(client: Client, annex: str) -> bytes:
@@ -87,7 +88,7 @@ def _document(kind: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) 
     lines.append(f'<osdata type="{kind}">')
     for row in rows:
         cells = "".join(
-            f'<column name="{name}">{xml_text(value)}</column>'
+            f'<column name="{name}">{printable(xml_text(value))}</column>'
             for name, value in zip(columns, row, strict=True)
         )
         lines.append(f"<item>{cells}</item>")

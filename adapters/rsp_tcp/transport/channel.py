@@ -72,6 +72,12 @@ class Channel:
         poll.register(self._read_fd, select.POLLRDHUP)
         return any(events & _GONE for _, events in poll.poll(0))
 
+    def broken(self) -> bool:
+        """Whether nothing can be sent any more."""
+        poll = select.poll()
+        poll.register(self._write_fd, 0)  # errors and hang-ups are told unasked
+        return bool(poll.poll(0))
+
     def send(self, data: bytes) -> None:
         """Send all of `data`, however slowly the client takes it."""
         with self._sending:

@@ -57,11 +57,15 @@ def converse(channel: Channel, connection: Connection) -> None:
 
 
 def _finish(channel: Channel, connection: Connection) -> bool:
-    """Do long work; return False if the client has closed its end meanwhile.
+    """Do long work; return False if the client has left meanwhile.
+
+    One that has closed its end alone may still read the answer, as a script does that has sent all
+    it wants to ask. A sign of life tells it from one that is gone, whose machine then refuses more.
 
     A thread that releases the GIL for short system calls mostly gets it back before another thread
     wakes up, and is never forced to drop it. So this sleeps from time to time, for other clients.
     """
+    closed = False
     rested = time.perf_counter_ns()
     while connection.busy:
         if time.perf_counter_ns() - rested > _SPELL:
@@ -70,7 +74,8 @@ def _finish(channel: Channel, connection: Connection) -> bool:
         part = connection.more()
         if part:
             channel.send(part)
-        if connection.busy and not _listen(channel, connection) and not part:
+        closed = closed or (connection.busy and not _listen(channel, connection))
+        if closed and not part and (not connection.sign_of_life or channel.broken()):
             return False
     return True
 

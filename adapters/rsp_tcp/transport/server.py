@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Errors of accept(2) that do not end the server, and when to try again.
 _PASSING = frozenset((errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _RETRY_AFTER = 0.1  # seconds
+_SAY_AGAIN_AFTER = 10  # seconds
 # How long `stop` waits for clients' threads, in seconds; one may wait for a stalled disk.
 _PATIENCE = 1.0
 _LOOK_AFTER = 0.2  # seconds; how late a signal may be noticed while one client is served
@@ -60,6 +61,7 @@ class RspServer:
         self._lock = threading.Lock()
         self._stopping = False
         self._waker: socket.socket | None = None
+        self._warned: dict[str, float] = {}  # when each reason was last told
 
     def listen(self, host: str, port: int) -> int:
         """Listen on TCP and return the port, a free one if `port` is 0.
@@ -176,7 +178,7 @@ class RspServer:
                     return
                 if error.errno not in _PASSING:
                     raise
-                self._logger.warning("cannot take a client", reason=error.strerror)
+                self._warn(error.strerror or str(error))
                 time.sleep(_RETRY_AFTER)
                 continue
             yield connection
@@ -193,9 +195,16 @@ class RspServer:
             with self._lock:
                 self._threads.discard(thread)
             connection.close()
-            self._logger.warning("cannot take a client", reason=str(error))
+            self._warn(str(error))
             return None
         return thread
+
+    def _warn(self, reason: str) -> None:
+        """Say that a client cannot be taken, and why; the same again only after a while."""
+        now = time.monotonic()
+        if now - self._warned.get(reason, -_SAY_AGAIN_AFTER) >= _SAY_AGAIN_AFTER:
+            self._warned[reason] = now
+            self._logger.warning("cannot take a client", reason=reason)
 
     def _wait_for(self, thread: threading.Thread) -> None:
         """Wait for a thread to end, or for `end_soon`, which is polled."""

@@ -309,6 +309,30 @@ def test_vmcoreinfo_that_is_not_there(
         assert f"{path}: " in failing(capsys, "-f", "vmcore", "--vmcoreinfo", str(path))
 
 
+@pytest.mark.parametrize("option", ["--vmcoreinfo", "-v"])
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero"])
+def test_a_file_without_end_is_not_waited_for(
+    opener: FakeOpener,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    option: str,
+    kind: str,
+) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    message = failing(capsys, "-f", "vmcore", option, str(path) if kind == "fifo" else kind)
+    assert "is not a regular file; " in message
+
+
+def test_vmcoreinfo_that_is_too_large(
+    opener: FakeOpener, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "info"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert "has more than 1024 KiB; " in failing(capsys, "-f", "x", "--vmcoreinfo", str(path))
+
+
 def test_a_port_in_use(opener: FakeOpener, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server((HOST, 0)) as other:
         port = str(other.getsockname()[1])

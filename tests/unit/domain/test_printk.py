@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from collections.abc import Mapping, Sequence
 
@@ -252,6 +253,15 @@ def test_a_header_with_absurd_sizes_is_damaged() -> None:
     header[40:44] = b"\xff\xff\xff\xff"
     with pytest.raises(InputError, match="damaged"):
         log_of({**segments, RING: bytes(header)}, RING_INFO)
+
+
+@pytest.mark.parametrize("size", ["SIZE(printk_info)", "SIZE(prb_desc)"])
+def test_records_larger_than_any_kernels_are_not_read(size: str) -> None:
+    with pytest.raises(InputError, match="larger than any kernel's"):
+        log_of(
+            ring_buffer([(0, "x")]),
+            re.sub(rf"(?m)^{re.escape(size)}=.*", f"{size}=500000000", RING_INFO),
+        )
 
 
 LOGS = {

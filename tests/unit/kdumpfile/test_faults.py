@@ -159,6 +159,30 @@ def test_a_log_file_is_its_owners_alone_and_is_added_to(dump: str, tmp_path: Pat
         os.umask(before)
 
 
+@pytest.mark.parametrize("kind", ["link", "second name", "another user's"])
+def test_a_log_file_that_was_put_there_to_harm_is_not_written_to(
+    dump: str, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, log = tmp_path / "target", tmp_path / "log"
+    target.write_text("mine")
+    target.chmod(0o644)
+    if kind == "link":
+        log.symlink_to(target)
+    elif kind == "second name":
+        log.hardlink_to(target)
+    elif os.geteuid() == 0:
+        target = log
+        log.write_text("mine")
+        log.chmod(0o644)
+        os.chown(log, 65534, 65534)
+    else:
+        pytest.skip("needs root to make a file another user's")
+    assert main(["-f", dump, "-p", "0", "--log-file", str(log)]) == 2
+    assert "--log-file takes a file" in capsys.readouterr().err
+    assert target.read_text() == "mine"
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize("kind", ["folder", "fifo", "none/there", "nul\0"])
 def test_a_log_file_that_cannot_be_written_is_one_line(
     dump: str, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
@@ -355,3 +379,14 @@ def test_corrupted_page_tables_end_a_read_and_touch_no_other(tmp_path: Path, ent
     assert DumpMemory(opened).kernel().read(TEXT, 64) == bytes(
         broken.memory[broken.TEXT_AT : broken.TEXT_AT + 64]
     )
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="numpy starts no threads for one CPU")
+def test_no_library_starts_threads_that_take_memory(dump: str) -> None:
+    """numpy's OpenBLAS takes memory for each CPU, and ends the process where there is none."""
+    environment = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    with running(dump, env=environment) as server:
+        assert len(server.client.ask(b"m%x,10000" % TEXT)) == 2 * 0x10000
+        tasks = Path(f"/proc/{server.process.pid}/task")
+        # The main thread, the client's, the one for signs of life; that of the start has ended.
+        wait_until(lambda: len(list(tasks.iterdir())) <= 3, "three threads at most")

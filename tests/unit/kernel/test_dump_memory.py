@@ -39,7 +39,8 @@ MACHINE = Machine()
 
 def opened(folder: Path, notes: bytes, vmcoreinfo: bytes | None = None) -> CrashDump:
     core = elf_core([Segment(0, bytes(MACHINE.memory))], notes)
-    return KdumpfileOpener().open([write(folder, core)], vmcoreinfo=vmcoreinfo)
+    path = write(folder, core, f"vmcore{len(list(folder.iterdir()))}")
+    return KdumpfileOpener().open([path], vmcoreinfo=vmcoreinfo)
 
 
 def test_tables_that_do_not_lead_to_themselves_are_not_the_kernels(tmp_path: Path) -> None:
@@ -73,11 +74,14 @@ def test_without_vmcoreinfo_a_cpu_that_runs_the_kernel_tells_its_tables(
         assert memory.kernel().read(MACHINE.VMALLOC, 8) == MACHINE.memory[0x5000:0x5008]
 
 
-def test_tables_of_a_xen_domain_are_left_to_the_library(tmp_path: Path) -> None:
+def test_tables_of_a_xen_domain_are_not_walked_and_that_is_said(tmp_path: Path) -> None:
     dump = opened(tmp_path, MACHINE.notes + note(b"Xen", 0x1000002, bytes(8)))
     assert dump.facts.xen
-    assert DumpMemory(dump).tables is None
-    assert DumpMemory(dump).kernel().read(MACHINE.TEXT, 8) == MACHINE.memory[0x100000:0x100008]
+    memory = DumpMemory(dump)
+    assert memory.tables is None
+    assert memory.trouble is not None and "Xen domain" in memory.trouble
+    with pytest.raises(MemoryFault, match="Xen domain"):
+        memory.kernel().read(MACHINE.TEXT, 8)
 
 
 class OnePage(Translator):

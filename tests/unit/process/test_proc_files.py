@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from kdump_gdbserver.application.process.proc_files import ProcFiles
 from kdump_gdbserver.application.process.sysroot import Sysroot
 from kdump_gdbserver.domain.errors import FaultReason
 from kdump_gdbserver.domain.sidecars import Vma
+from kdump_gdbserver.ports.remote_files import MadeInSteps
 from tests.unit.process.process_support import PAGE, HostFilesStub, Pages, image_of, thread
 
 HEAP = 0x5555_5557_5000
@@ -42,6 +44,9 @@ def files_of(pages: Pages | None = None, others: Sysroot | None = None) -> ProcF
 
 def content(files: ProcFiles, path: str) -> bytes | None:
     file = files.open(path)
+    if isinstance(file, MadeInSteps):
+        for _ in file.prepare():
+            pass
     return None if file is None else file.read(0, file.size)
 
 
@@ -184,3 +189,28 @@ def test_a_vast_mapping_without_pages_does_not_take_for_ever() -> None:
     assert smaps is not None
     assert pieces(smaps) == [(1 << 40, 1 << 46, False)]
     assert asked < 1 << 18
+
+
+@pytest.mark.parametrize("path", ["/proc/{}/maps", "/proc/100/task/{}/comm"])
+def test_a_pid_of_thousands_of_digits_is_no_process(path: str) -> None:
+    assert files_of().open(path.format("1" * 5000)) is None
+
+
+def test_smaps_of_a_vast_mapping_that_reads_as_zeros_is_made_in_short_steps() -> None:
+    """Nobody can wait for 16 TiB; who does can interrupt it."""
+    image = image_of(thread(100, {}), vmas=[Vma(1 << 40, 17 << 40, "rw-p", 0, "00:00", 0, "")])
+
+    class Zeros(Pages):
+        def read(self, address: int, length: int) -> bytes:
+            return bytes(length)
+
+    file = ProcFiles(image, lambda: Zeros({}), PAGE).open("/proc/100/smaps")
+    assert isinstance(file, MadeInSteps)
+    assert file.size == 0
+    with pytest.raises(OSError, match="not made yet"):
+        file.read(0, 10)
+    steps = file.prepare()
+    for _ in range(20):
+        begun = time.process_time()
+        next(steps)
+        assert time.process_time() - begun < 0.5

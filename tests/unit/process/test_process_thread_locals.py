@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import pytest
 
@@ -162,3 +163,15 @@ def test_a_module_without_such_variables() -> None:
     glibc.segments[MAPS + 0x200 + 0x20] = glibc.words(0)
     with pytest.raises(LookupError, match="no thread-local variables"):
         glibc.finder().address(glibc.thread, 0, MAPS + 0x200)
+
+
+def test_symbols_that_nobody_asked_for_are_not_kept() -> None:
+    finder = Glibc(X86_64).finder()
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            finder.tell(f"{number}" + "x" * 100_000, number)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

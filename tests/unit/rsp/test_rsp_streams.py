@@ -23,7 +23,7 @@ from tests.support.fake_kernel import fake_kernel
 from tests.support.sessions import GDB, Debugger, packet, sum_of, view_of
 
 LINES = [f"{number}: #$}}* é\ud800" for number in range(2000)]
-TEXT = "".join(line.replace("\ud800", "?") + "\n" for line in LINES)
+TEXT = "".join(line.replace("\ud800", r"\ud800") + "\n" for line in LINES)
 
 
 class FakeMonitor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import tracemalloc
@@ -18,8 +19,8 @@ from kdump_gdbserver.adapters.rsp_tcp.packets.client import PACKET_SIZE
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.ports.monitor import MonitorCommand
-from tests.support.sessions import GDB, Debugger, packet, thread_of, view_of
-from tests.support.tcp import TIMEOUT, Served, TcpClient, serving
+from tests.support.sessions import GDB, Debugger, FakeFile, FakeFiles, packet, thread_of, view_of
+from tests.support.tcp import TIMEOUT, Served, TcpClient, serving, wait_until
 
 MEMORY = {0x1000: bytes(range(256)) * 1024}
 CLIENTS = 50
@@ -239,6 +240,68 @@ class Talker:
 
 
 TALK = b"qRcmd," + b"talk".hex().encode()
+
+
+class SlowFiles(FakeFiles):
+    """Has a file that takes half a second to make."""
+
+    def open(self, path: str) -> FakeFile | None:
+        return SlowFile(b"slow")
+
+
+class SlowFile(FakeFile):
+    def prepare(self) -> Iterator[None]:
+        for _ in range(50):
+            time.sleep(0.01)
+            yield
+
+
+def test_a_client_that_has_closed_its_end_alone_gets_a_long_answer() -> None:
+    view = view_of(MEMORY, files=SlowFiles({}))
+    with serving(RspServer(DeferredTarget(lambda: view), structlog.get_logger())) as served:
+        client = served.connect()
+        client.socket.sendall(packet(b"vFile:open:" + b"/slow".hex().encode() + b",0,0"))
+        client.socket.shutdown(socket.SHUT_WR)
+        received = b""
+        while some := client.socket.recv(0x1000):
+            received += some
+        assert received.endswith(packet(b"F3"))
+
+
+class EndlessFile(FakeFile):
+    """A file that is never made."""
+
+    steps = 0
+
+    def prepare(self) -> Iterator[None]:
+        while True:
+            EndlessFile.steps += 1
+            yield
+
+
+class EndlessFiles(FakeFiles):
+    def open(self, path: str) -> FakeFile | None:
+        return EndlessFile(b"")
+
+
+def test_a_file_that_takes_for_ever_to_make_can_be_interrupted_and_left() -> None:
+    view = view_of(MEMORY, files=EndlessFiles({}))
+    with serving(RspServer(DeferredTarget(lambda: view), structlog.get_logger())) as served:
+        client = served.connect()
+        ask = packet(b"vFile:open:" + b"/proc/1/smaps".hex().encode() + b",0,0")
+        client.socket.sendall(ask)
+        wait_until(lambda: EndlessFile.steps > 0, "the work has begun")
+        client.socket.sendall(b"\x03")
+        received = b""
+        while packet(b"E04") not in received:
+            received += client.socket.recv(0x1000)
+        assert client.ask(b"m1000,2") == b"0001"
+        client.socket.sendall(ask)
+        client.close()
+        time.sleep(1)  # nothing runs for longer when its client has left
+        steps = EndlessFile.steps
+        time.sleep(0.2)
+        assert EndlessFile.steps == steps
 
 
 @pytest.mark.parametrize("lldb", [False, True], ids=["one packet", "many packets"])

@@ -228,9 +228,12 @@ def test_a_view_that_cannot_be_shown_is_an_error_of_one_line() -> None:
 class Exhausted(RspServer):
     """A server whose listener fails a few times before it has a client."""
 
+    times = 1
+
     def listen(self, host: str, port: int) -> int:
         number = super().listen(host, port)
         errors = [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError(103, "gone")]
+        errors *= self.times
         self._listeners = [ListenerThatFails(self._listeners[0], errors)]  # type: ignore[list-item]
         return number
 
@@ -261,6 +264,17 @@ def test_running_out_of_descriptors_does_not_end_the_server() -> None:
         "Too many open files",
         "gone",
     ]
+
+
+def test_running_out_of_descriptors_is_said_once_for_a_while() -> None:
+    view = view_of()
+    with capture_logs() as entries:
+        server = Exhausted(DeferredTarget(lambda: view), structlog.get_logger())
+        server.times = 5
+        with serving(server) as served:
+            assert served.connect().ask(b"qC") == b"QC1"
+    told = [entry["reason"] for entry in entries if entry["event"] == "cannot take a client"]
+    assert told == ["Too many open files", "gone"]
 
 
 def test_a_listener_that_is_broken_for_good_ends_the_server() -> None:
