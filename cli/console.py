@@ -114,6 +114,13 @@ def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | 
         )
     if dump.facts.truncated:
         lines.append(f"{dump.facts.paths[0]} is truncated: memory beyond its end cannot be read")
+    if moved := dump.facts.memory_moved:
+        lines.append(
+            f"QEMU wrote {abs(moved)} bytes of notes {'more' if moved > 0 else 'less'} than the"
+            " dump's headers say; memory is read from where the end of the file proves it to be"
+        )
+    if dump.facts.notes_unread:
+        lines.append("some of the dump's notes are damaged: CPUs or facts may be missing")
     if dump.facts.parts_missing:
         lines.append(
             "not all parts of the split dump were given, memory in the others cannot be read;"

@@ -53,7 +53,9 @@ class DumpFacts:
     not given. `library` names the library that reads the pages. `codec` is what they are
     compressed with, `flattened` whether the file is in makedumpfile's flattened format.
     `vmcoreinfo_at` is the physical address at which the kernel's VMCOREINFO was found where
-    the file does not carry it.
+    the file does not carry it. `memory_moved` is by how many bytes an ELF file's memory is later
+    (or, negative, earlier) than its headers say, `notes_unread` whether some of the notes' bytes
+    are no whole note.
     """
 
     paths: tuple[str, ...]
@@ -74,6 +76,8 @@ class DumpFacts:
     flattened: bool = False
     xen: bool = False
     vmcoreinfo_at: int | None = None
+    memory_moved: int = 0
+    notes_unread: bool = False
 
     @property
     def missing_pages(self) -> str | None:

@@ -55,6 +55,8 @@ def read_facts(
         machine=told(attributes.string("linux.uts.machine")) or headers[0].machine,
         dump_level=headers[0].dump_level,
         truncated=any(header.truncated for header in headers),
+        memory_moved=headers[0].moved,
+        notes_unread=any(header.notes_unread for header in headers),
         library=library.description,
         parts_missing=parts_missing(headers),
         codec=headers[0].codec,

@@ -94,7 +94,7 @@ class KdumpfileOpener:
                     opened.callback(os.close, files[-1])
                 for path, file in zip(paths, files, strict=True):
                     headers.append(read_header(path, file))
-                    handed.append(make_stub(file) if needs_stub(headers[-1]) else file)
+                    handed.append(make_stub(file, headers[-1]) if needs_stub(headers[-1]) else file)
                     if handed[-1] != file:
                         opened.callback(os.close, handed[-1])
                 open_files = DumpFiles([*files, *(set(handed) - set(files))])

@@ -1,7 +1,7 @@
 """ELF notes, of a dump or of any other file, and what two of them say: build-id, VMCOREINFO."""
 
 import struct
-from typing import Any, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
 
 _NT_GNU_BUILD_ID = 3
 
@@ -19,6 +19,16 @@ def parse_notes(area: bytes, byte_order: Any = "little") -> Iterator[Note]:
 
     Empty ones are left out: the kernel ends its notes with one. Format: elf(5), "Notes (Nhdr)".
     """
+    for note, _end in _notes_with_ends(area, byte_order):
+        yield note
+
+
+def notes_end(area: bytes, byte_order: Any = "little") -> int:
+    """Return how many bytes of an area the notes take that `parse_notes` finds."""
+    return max((end for _note, end in _notes_with_ends(area, byte_order)), default=0)
+
+
+def _notes_with_ends(area: bytes, byte_order: Any) -> Iterator[Tuple[Note, int]]:
     header = struct.Struct("<III" if byte_order == "little" else ">III")
     at = 0
     while at + header.size <= len(area):
@@ -30,7 +40,7 @@ def parse_notes(area: bytes, byte_order: Any = "little") -> Iterator[Note]:
             return
         name = area[name_at : name_at + name_size].rstrip(b"\0")
         if name or size:
-            yield Note(name, kind, area[start : start + size])
+            yield Note(name, kind, area[start : start + size]), min(at, len(area))
 
 
 def find_build_id(area: bytes, byte_order: Any) -> Optional[str]:

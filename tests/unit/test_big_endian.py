@@ -58,7 +58,7 @@ def test_libkdumpfile_gets_headers_and_notes_alone(tmp_path: Path) -> None:
     size = path.stat().st_size
     original = read_elf_header(reader_of(file, size), size)
     assert needs_stub(original)
-    stub = make_stub(file)
+    stub = make_stub(file, original)
     try:
         size = os.fstat(stub).st_size
         copy = read_elf_header(reader_of(stub, size), size)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 
 from kdump_gdbserver.adapters.kdumpfile.formats.bounds import MARKS, ReadAt
 from kdump_gdbserver.adapters.kdumpfile.formats.extents import Extent, Extents
 from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader, UnusableFileError
+from kdump_gdbserver.adapters.kdumpfile.formats.moved_memory import Names, find_names, memory_moved
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import ARCHITECTURES
-from kdump_gdbserver.domain.kernel.notes import parse_notes
+from kdump_gdbserver.domain.kernel.notes import Note, notes_end, parse_notes
 
 MAGIC = b"\x7fELF"
 _EHDR = {order: struct.Struct(f"{mark}16sHHIQQQIHHHHHH") for order, mark in MARKS.items()}
@@ -49,7 +51,7 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
         raise UnusableFileError("it is a 32-bit ELF file, which is not supported")
     fields = _EHDR[order].unpack(raw)
     kind, machine, phoff, shoff, entry_size, count = (fields[i] for i in (1, 2, 5, 6, 9, 10))
-    section_size, sections = fields[11:13]
+    section_size, sections, names_index = fields[11:14]
     if kind != _ET_CORE:
         raise UnusableFileError("it is an ELF file but no core dump (a kernel image or a program?)")
     _check_sections(shoff, section_size, sections, file_size)
@@ -63,7 +65,14 @@ def read_elf_header(read_at: ReadAt, file_size: int) -> FileHeader:
     segments = list(phdr.iter_unpack(table))
     if not any(segment[0] == _PT_LOAD for segment in segments):
         raise UnusableFileError("it is an ELF core without memory (no PT_LOAD segment)")
-    _read_segments(header, segments, read_at, file_size)
+    areas = [(each[2], each[5]) for each in segments if each[0] == _PT_NOTE and each[5]]
+    loads = [each[2] for each in segments if each[0] == _PT_LOAD and each[5]]
+    if sections and loads and len(areas) == 1 and sum(areas[0]) == min(loads):
+        names = find_names(read_at, shoff, names_index)
+        if names is not None:
+            header.moved = _moved(names, areas[0], read_at, file_size, order)
+    header.notes = list(_read_notes(header, areas, read_at))
+    _place_segments(header, segments, file_size)
     return header
 
 
@@ -87,25 +96,45 @@ def _check_sections(offset: int, size: int, count: int, file_size: int) -> None:
         raise UnusableFileError("it is truncated before its section headers")
 
 
-def _read_segments(
-    header: FileHeader,
-    segments: list[tuple[int, ...]],
-    read_at: ReadAt,
-    file_size: int,
+def _moved(
+    names: Names, notes: tuple[int, int], read_at: ReadAt, file_size: int, order: ByteOrder
+) -> int:
+    """Return by how much memory is later in the file than said; refuse what cannot be told."""
+    moved = memory_moved(names, notes, read_at, file_size, order)
+    if moved is None:
+        start, size = notes
+        end = notes_end(read_at(start, min(size, _NOTES_LIMIT)), order)
+        if end != size:
+            raise UnusableFileError(
+                f"its notes end {size - end} bytes before the place that its header says, so all"
+                " memory may be in another place, too, and the file is not as long as it says"
+            )
+    return moved or 0
+
+
+def _read_notes(
+    header: FileHeader, areas: Sequence[tuple[int, int]], read_at: ReadAt
+) -> Iterator[Note]:
+    for offset, said in areas:
+        size = said + header.moved
+        area = read_at(offset, min(size, _NOTES_LIMIT))
+        if len(area) < size:
+            raise UnusableFileError("its notes are damaged, or the file ends inside them")
+        header.notes_unread |= any(area[notes_end(area, header.byte_order) :])
+        yield from parse_notes(area, header.byte_order)
+
+
+def _place_segments(
+    header: FileHeader, segments: Sequence[tuple[int, ...]], file_size: int
 ) -> None:
-    notes: list[bytes] = []
     held: list[Extent] = []
     lost: list[Extent] = []
-    for kind, _, offset, _, physical, in_file, _, _ in segments:
-        if kind == _PT_NOTE:
-            notes.append(read_at(offset, min(in_file, _NOTES_LIMIT)))
-            if len(notes[-1]) < in_file:
-                raise UnusableFileError("its notes are damaged, or the file ends inside them")
-        elif kind == _PT_LOAD and in_file:
+    for kind, _, said, _, physical, in_file, _, _ in segments:
+        if kind == _PT_LOAD and in_file:
+            offset = said + header.moved
             there = max(min(in_file, file_size - offset), 0)
             held.append(Extent(physical, physical + there, offset))
             if there < in_file:
                 lost.append(Extent(physical + there, physical + in_file, offset + there))
-    header.notes = [note for area in notes for note in parse_notes(area, header.byte_order)]
     header.extents = Extents(held, lost)
     header.truncated = bool(lost)

@@ -31,7 +31,9 @@ class FileHeader:
     holds, `held` the pages of a kdump-compressed one; `pages` reads their table. `block_size` is
     that of a kdump-compressed file's pages, which need not be the machine's. `frames` are the
     first page frame of this file, the one after the last, and how many the whole dump has;
-    `identity` is the same in all parts of a dump.
+    `identity` is the same in all parts of a dump. `moved` is by how many bytes all that follows an
+    ELF dump's notes is later in the file than its headers say (or, negative, earlier), and
+    `notes_unread` tells whether something stands behind the last whole note.
     """
 
     form: str
@@ -47,6 +49,8 @@ class FileHeader:
     held: HeldPages | None = None
     pages: Callable[[], Pages] | None = None
     block_size: int = 0
+    moved: int = 0
+    notes_unread: bool = False
     frames: tuple[int, int, int] = (0, 0, 0)
     identity: bytes = b""
 
