@@ -8,6 +8,7 @@ import random
 from itertools import pairwise
 
 import pytest
+from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
@@ -19,7 +20,7 @@ from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressS
 from kdump_gdbserver.domain.arch import AARCH64, X86_64
 from kdump_gdbserver.domain.kernel.orc import OrcFormat, OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols.orc import OrcRow
-from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
+from kdump_gdbserver.domain.symbols.unwind_dso import MOST_USER_PCS, unwind_image
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.cfi_machine import RSP, Caller, Machine, UnwindTable
 from tests.support.fake_dump import FakeSymbolFile
@@ -109,7 +110,7 @@ def stack_of(row: OrcRow, machine: Machine) -> int:
 def symbol(table: UnwindTable, name: str) -> range:
     symbols = table.elf.get_section_by_name(".symtab")
     assert isinstance(symbols, SymbolTableSection)
-    (found,) = symbols.get_symbol_by_name(name) or []
+    (found,) = (each for each in symbols.get_symbol_by_name(name) or [] if each["st_shndx"] == 1)
     return range(found["st_value"], found["st_value"] + found["st_size"])
 
 
@@ -213,12 +214,65 @@ def test_where_a_cpu_was_in_user_mode_its_stack_ends(pcs: set[int], seed: int) -
     machine = machine_of(seed)
     machine.registers[DWARF["cs"]] = USER_CS
     table = UnwindTable(unwind_image([], BASE, pcs))
+    known = {pc for pc in pcs if 0 < pc < 1 << 56}
     for pc in pcs:
-        for at in (pc - 1, pc, pc + 1):
+        for at in (pc - 2, pc - 1, pc, pc + 1):
             if 0 < at < 1 << 56:
-                assert (unwound(table, at, machine).pc is None) == (at in pcs)
+                # Debuggers look a caller's pc up by the byte before it.
+                ends = at in known or at + 1 in known
+                assert (unwound(table, at, machine).pc is None) == ends
+                assert bool(names_at(table, at)) == ends
             else:
                 assert table.fde_at(at) is None
+
+
+@given(
+    known_rows().filter(lambda row: row.kind is not OrcKind.CALL),
+    st.integers(0),
+    st.sets(st.integers(1, (1 << 56) - 1), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_a_programs_own_pc_stands_in_its_frame_if_it_is_known(
+    row: OrcRow, seed: int, pcs: set[int], is_known: bool
+) -> None:
+    machine = machine_of(seed)
+    stack = stack_of(row, machine)
+    iret = stack + 8 * PT_REGS.index("rip") if row.kind is OrcKind.REGS else stack
+    pc = min(pcs) if is_known else max(pcs) + 1
+    machine.words[iret & MASK], machine.words[iret + 8 & MASK] = pc, USER_CS
+    table = UnwindTable(unwind_image([row], BASE, pcs))
+    caller = unwound(table, TEXT, machine)
+    assert caller.pc is not None
+    if is_known:
+        assert caller.pc == pc
+    assert {name for at in (caller.pc - 1, caller.pc) for name in names_at(table, at)} == {
+        "user_mode"
+    }
+    # In kernel mode the same word is a jump astray, and the CPU's words lead there.
+    machine.words[iret + 8 & MASK] = KERNEL_CS
+    caller = unwound(table, TEXT, machine)
+    assert caller.pc is not None
+    assert caller.pc in symbol(table, "return_from_interrupt")
+
+
+def test_more_pcs_than_are_named_are_left_to_the_stand_in() -> None:
+    table = UnwindTable(unwind_image([], BASE, range(1, 2 * MOST_USER_PCS)))
+    assert names_at(table, MOST_USER_PCS) == {"user_mode"}
+    assert names_at(table, MOST_USER_PCS + 1) == set()
+
+
+def names_at(table: UnwindTable, address: int) -> set[str]:
+    """Return the names of the symbols in whose section an address is, as gdb finds them."""
+    symbols = table.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    found = set()
+    for each in symbols.iter_symbols():
+        if 0 <= address - each["st_value"] < each["st_size"]:
+            section = table.elf.get_section(each["st_shndx"])
+            assert section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+            assert 0 <= address - section["sh_addr"] < section["sh_size"]
+            found.add(each.name)
+    return found
 
 
 def test_what_dwarf_cannot_say_is_left_out() -> None:
