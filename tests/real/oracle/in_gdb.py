@@ -21,9 +21,10 @@ _CORRUPT = (
 def _is_twin(frame, outer):
     """Whether a frame stands for the address of the next, whose upper bits gdb has cleared.
 
-    So it is on arm64 in gdb before 14 (pointer authentication); our script hides such frames.
+    So it is on arm64 in gdb before 14 (pointer authentication); our script hides such frames,
+    and without it the server has a name for them.
     """
-    if outer is None or frame.name() is not None:
+    if outer is None or frame.name() not in (None, "signed_return_address"):
         return False
     pc, other = frame.pc(), outer.pc()
     return other >> 63 == 1 and not pc >> 63 and (pc ^ other) % (1 << 39) == 0
