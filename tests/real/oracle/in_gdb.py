@@ -51,6 +51,8 @@ def _chain():
             if str(error) != "PC not saved":  # how some architectures tell the stack's end
                 raise
             outer = None
+        if outer is not None and not outer.pc():
+            outer = None  # from pc 0 gdb goes no further, and says nothing
         if _is_half(frame, outer):
             frames.append([frame.pc(), frame.name()])
             outer = outer.older()
