@@ -15,6 +15,11 @@ registers. By a pc that the caller knows of, it stands there: the image names th
 debuggers look at. (By a name for all user addresses, every pointer into a program would be shown
 with it.) At any other pc, the frame stands in the image.
 
+A function that calls another on the interrupt stack unwinds in two steps, too: while it is
+there, its caller is the function itself once it has gone back, shown as what a signal
+interrupted. That stack may lie anywhere, and debuggers take any other frame that is below the
+one before for damage.
+
 Code in the user half of the address space is taken for a user program if the CPU is in
 user mode; in kernel mode it is a jump gone astray, the caller of which is on the stack. At a pc
 that is known for one of user mode, the stack ends.
@@ -75,12 +80,19 @@ _FUNCTIONS = (Function("return_from_interrupt", 0, 8), Function(_USER_MODE, 8, 5
 MOST_USER_PCS = 1000
 
 
-def unwind_image(rows: Iterable[OrcRow], base: int, user_pcs: Iterable[int] = ()) -> bytes:
+def unwind_image(
+    rows: Iterable[OrcRow],
+    base: int,
+    user_pcs: Iterable[int] = (),
+    switches: Iterable[range] = (),
+) -> bytes:
     """Return the image for address `base` with the rows' call frame information.
 
     Rows must be in order of address and must not overlap. Those that DWARF cannot say
     are left out. `user_pcs` are where user programs were when they entered the kernel, or where
-    CPUs were in user mode; more than `MOST_USER_PCS` are not looked at.
+    CPUs were in user mode; more than `MOST_USER_PCS` are not looked at. `switches` are where
+    functions are on another stack: each ends behind `leave`, which goes back by rbp. No row has
+    them.
     """
     at, end = _USER_HALF
     known = sorted({pc for pc in user_pcs if at <= pc < end})[:MOST_USER_PCS]
@@ -112,6 +124,13 @@ def unwind_image(rows: Iterable[OrcRow], base: int, user_pcs: Iterable[int] = ()
         frame.add_fde(stray, at, end, b"")
     for run in _runs(rows):
         frame.add_fde(cies[run[0][0].kind], run[0][0].start, run[-1][0].end, _program(run))
+    for switch in switches:
+        there = bytes((_ADDR,)) + switch.stop.to_bytes(8, "little")
+        rules = cfi.define_cfa(_RSP, 0) + cfi.value_is_expression(_RETURN_ADDRESS, there)
+        rules += cfi.value_is_expression(_RSP, _address(_RBP, 8))
+        rules += cfi.saved_at_expression(_RBP, _address(_RBP, 0))
+        cie = frame.add_cie(rules, signal_frame=True)
+        frame.add_fde(cie, switch.start, switch.stop, b"")
     names = [(_USER_MODE, place) for place in named]
     return elf_image(base, _EM_X86_64, _CODE, _FUNCTIONS, frame.finish(), elsewhere=names)
 

@@ -275,6 +275,64 @@ def names_at(table: UnwindTable, address: int) -> set[str]:
     return found
 
 
+@given(st.integers(0), st.integers(1, 40))
+def test_on_another_stack_a_function_leads_to_itself_behind_leave(seed: int, size: int) -> None:
+    """As what a signal interrupted, whose stack may lie anywhere."""
+    machine = machine_of(seed)
+    rbp = machine.registers[DWARF["rbp"]]
+    there = range(TEXT, TEXT + size)
+    table = UnwindTable(unwind_image([], BASE, switches=[there]))
+    for pc in (there.start, there.stop - 1):
+        caller = unwound(table, pc, machine)
+        assert (caller.pc, caller.signal_frame) == (there.stop, True)
+        assert caller.registers[RSP] == rbp + 8 & MASK
+        assert caller.registers[DWARF["rbp"]] == machine.word(rbp)
+    assert table.fde_at(there.stop) is None
+
+
+SWITCH = bytes.fromhex("55 4889e5 488927 4889fc 4889d7 e8ae0d2000 c9 c3")  # of Linux 5.10
+
+
+@pytest.mark.parametrize(
+    ("code", "leads_back"),
+    [
+        (SWITCH, True),
+        (SWITCH.replace(bytes.fromhex("4889fc"), bytes(3)), False),  # stays where it is
+        (SWITCH.replace(b"\xc9", b"\x90"), False),  # does not go back
+    ],
+    ids=["5.10's", "stays", "does not go back"],
+)
+def test_asm_call_on_stack_changes_stacks_where_its_code_says(
+    code: bytes, leads_back: bool
+) -> None:
+    start = TEXT + SPAN
+    rows = [
+        OrcRow(TEXT, TEXT + 16, OrcKind.CALL, OrcRegister.SP, 8),
+        OrcRow(start, start + 4, OrcKind.CALL, OrcRegister.SP, 16, OrcRegister.PREV_SP, -16),
+        OrcRow(start + 4, start + 19, OrcKind.CALL, OrcRegister.BP, 16, OrcRegister.PREV_SP, -16),
+        OrcRow(start + 19, start + 20, OrcKind.CALL, OrcRegister.SP, 8),
+    ]
+    segments, ips, entries = write_orc(rows, OrcFormat.TYPES)
+    segments[HEADER_AT] = HEADERS[OrcFormat.TYPES]
+    names = ("__start_orc_unwind_ip", "__stop_orc_unwind_ip")
+    symbols = dict(zip(names, ips, strict=True)) | dict(
+        zip(("__start_orc_unwind", "__stop_orc_unwind"), entries, strict=True)
+    )
+    symbols |= {"__entry_text_start": TEXT, "__entry_text_end": TEXT + 16}
+    symbols["__start_orc_header"] = HEADER_AT
+    image = image_of({**segments, start: code}, {**symbols, "asm_call_on_stack": start})
+    assert image is not None
+    expect_sound(image)
+    table, machine = UnwindTable(image), machine_of(1)
+    on_own = unwound(table, start + 9, machine)  # the instruction that changes stacks
+    assert on_own.pc == machine.word(machine.registers[DWARF["rbp"]] + 8)
+    for pc in (start + 10, start + 17, start + 18):
+        caller = unwound(table, pc, machine)
+        assert caller.pc == (start + 19 if leads_back else on_own.pc)
+        assert caller.signal_frame is leads_back
+    assert unwound(table, start + 19, machine).pc == machine.word(machine.registers[RSP])
+
+
 def test_what_dwarf_cannot_say_is_left_out() -> None:
     odd = [
         OrcRow(TEXT, TEXT + 4, OrcKind.CALL, OrcRegister.PREV_SP, 8),
