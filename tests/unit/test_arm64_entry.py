@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdump_gdbserver.application.kernel.cpus import Cpu
+from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64
 from kdump_gdbserver.domain.arch.aarch64_entry import ENTRY, entry_ranges
@@ -220,6 +224,31 @@ def test_without_pointer_authentication_nothing_is_known_of_signed_addresses() -
     segments, symbols = kernel()
     known = UnwindTable(frame_image(ranges(segments, symbols, mask=0), AARCH64, BASE))
     assert known.fde_at(TEXT & ~MASK | 1 << 55) is None
+
+
+def test_a_cpu_in_a_user_program_has_a_name_for_it_and_no_caller() -> None:
+    pc = 0xAAAA_D619_141C
+    dump = SimpleNamespace(facts=SimpleNamespace(arch=AARCH64), vmcoreinfo=info_with(0))
+    kernels = {"pc": TEXT, "cpsr": 5}
+    cpus = [Cpu(0, 0, kernels), Cpu(1, 7, {"pc": pc, "cpsr": 0x1000}), Cpu(2, 7, {"cpsr": 5})]
+    survey: Any = SimpleNamespace(
+        dump_memory=SimpleNamespace(dump=dump),
+        symbols=SimpleNamespace(symbols=lambda names: {}, next_symbol=lambda address: None),
+        memory=SegmentedAddressSpace({}),
+        cpus=cpus,
+    )
+    image = entry_frames_image(survey, BASE)
+    assert image is not None
+    known = UnwindTable(image)
+    assert [known.fde_at(at) is not None for at in (pc - 1, pc, pc + 1)] == [False, True, False]
+    assert unwound(known, pc, machine()).pc is None
+    symbols = known.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    assert [(each.name, each["st_value"]) for each in symbols.iter_symbols()][1:] == [
+        ("user_mode", pc)
+    ]
+    survey.cpus = cpus[:1]
+    assert entry_frames_image(survey, BASE) is None
 
 
 @given(st.data())
