@@ -77,7 +77,8 @@ class UserRegisters:
 
     @staticmethod
     def _is_code(registers: Dict[str, int], mappings: List[Dict[str, Any]]) -> bool:
-        pc = registers.get("rip", registers.get("pc"))
+        # None of them is known where the CPU's note is cut.
+        pc = next((registers[name] for name in ("rip", "pc", "pswa") if name in registers), -1)
         return any(vma["start"] <= pc < vma["end"] and "x" in vma["perms"] for vma in mappings)
 
     def _saved(self, task: Task) -> Dict[str, int]:
