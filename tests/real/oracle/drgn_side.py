@@ -38,6 +38,8 @@ _PPC64LE = drgn.Platform(
     drgn.Architecture.PPC64,
     drgn.PlatformFlags.IS_64_BIT | drgn.PlatformFlags.IS_LITTLE_ENDIAN,
 )
+# Of which drgn's page-table walk knows the kernel's tables as well.
+_WALKED = (drgn.Architecture.X86_64, drgn.Architecture.AARCH64)
 _LENGTHS = (1, 4, 8, 16, 32)
 _MOST_CHAIN = 100
 _NO_STACK = (ValueError, LookupError, NotImplementedError, drgn.FaultError)
@@ -204,6 +206,8 @@ class Teller:
         It reads /proc/vmcore by the addresses in the file's segments, and so also what the kernel
         has unmapped of its image (its code for starting up).
         """
+        if self.program.platform.arch not in _WALKED:
+            return True
         try:
             follow_phys(self.program["init_mm"].address_of_(), address)
         except drgn.FaultError:
