@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
 from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
+from kdump_gdbserver.application.kernel.user_pcs import interrupted_pcs
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
+from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.symbols.elf_writer import identity_file
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
@@ -37,8 +40,12 @@ _NO_CORE_FILE = (
 )
 
 
-def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
-    """Return the view with the kernel's identity and, where there is one, the unwind image.
+def with_entry_code(
+    view: View, survey: KernelSurvey, info: Vmcoreinfo, sleeping: Iterable[int] = ()
+) -> View:
+    """Return the view with the kernel's identity and, if the dump yields one, the unwind image.
+
+    `sleeping` are the stack pointers of tasks that no CPU ran.
 
     It has mappings in any case, even an empty list: gdb would otherwise look for a program's memory
     around its symbols and its stack, and `gcore` would take hours.
@@ -52,9 +59,8 @@ def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
         source = "the code itself"
     else:
         try:
-            all_registers = (cpu.registers for cpu in survey.cpus)
-            user_pcs = [each[arch.pc] for each in all_registers if arch.is_user_mode(each)]
-            image = entry_unwind_image(survey.memory, survey.symbols, arch, base, user_pcs)
+            pcs = list(_user_pcs(survey, arch, sleeping)) if arch.has_orc else []
+            image = entry_unwind_image(survey.memory, survey.symbols, arch, base, pcs)
         except NoUnwindDataError as reason:
             missing = f"none for entry code: {reason}" if str(reason) else ""
             return dataclasses.replace(view, unwind_data=missing)
@@ -70,6 +76,16 @@ def with_entry_code(view: View, survey: KernelSurvey, info: Vmcoreinfo) -> View:
         unwind_data=f"for entry code, by {source}",
         open_memory=lambda: OverlaidAddressSpace(below(), base, image),
     )
+
+
+def _user_pcs(survey: KernelSurvey, arch: Arch, sleeping: Iterable[int]) -> Iterator[int]:
+    running = []
+    for cpu in survey.cpus:
+        if arch.is_user_mode(cpu.registers):
+            yield cpu.registers[arch.pc]
+        elif arch.sp in cpu.registers:
+            running.append(cpu.registers[arch.sp])
+    yield from interrupted_pcs(survey.memory, running, sleeping)
 
 
 def _build_id(info: Vmcoreinfo) -> bytes:

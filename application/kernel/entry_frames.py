@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
-from kdump_gdbserver.domain.arch.frames import KernelCode
+from kdump_gdbserver.domain.arch.frames import FrameRange, FrameRule, KernelCode
+from kdump_gdbserver.domain.arch.model import Arch
+
+_USER_MODE = "user_mode"  # what debuggers are to call the frame of a user program
+_USER_END = 1 << 55
 
 
 def entry_frames_image(survey: KernelSurvey, base: int) -> bytes | None:
@@ -23,4 +28,14 @@ def entry_frames_image(survey: KernelSurvey, base: int) -> bytes | None:
             survey.memory, symbols.symbols(entry.names), symbols.next_symbol, dump.vmcoreinfo
         )
     )
-    return frame_image(ranges, dump.facts.arch, base) if ranges else None
+    arch = dump.facts.arch
+    ranges += [
+        FrameRange(pc, pc + 1, FrameRule(outermost=True), _USER_MODE)
+        for pc in sorted({cpu.registers[arch.pc] for cpu in survey.cpus if _is_program(cpu, arch)})
+    ]
+    return frame_image(ranges, arch, base) if ranges else None
+
+
+def _is_program(cpu: Cpu, arch: Arch) -> bool:
+    """Whether a CPU was in a user program, whose stack ends there."""
+    return arch.is_user_mode(cpu.registers) and 0 < cpu.registers[arch.pc] < _USER_END

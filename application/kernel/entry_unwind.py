@@ -15,6 +15,7 @@ from kdump_gdbserver.domain.kernel.orc import (
     HEADER_SIZE,
     OrcFormat,
     OrcKind,
+    OrcRegister,
     format_by_header,
     recognize_format,
 )
@@ -32,10 +33,12 @@ _LAST = (
     "rewind_stack_and_make_dead",
     "rewind_stack_do_exit",
 )
+# Calls a function on an interrupt stack (5.8 to 5.11).
+_SWITCH = "asm_call_on_stack"
 # Other assembly functions outside the entry text that show up in backtraces.
 _OTHER = (
     "__switch_to_asm",
-    "asm_call_on_stack",
+    _SWITCH,
     "preempt_schedule_notrace_thunk",
     "preempt_schedule_thunk",
     "secondary_startup_64",
@@ -55,6 +58,8 @@ SYMBOLS = (
 )
 _MAX_ENTRY_TEXT = 1 << 20
 _KERNEL_HALF = 1 << 63
+_MAX_SWITCH = 64  # bytes
+_CHANGE_STACK, _LEAVE = b"\x48\x89\xfc", b"\xc9"  # mov %rdi,%rsp; leave
 
 
 class NoUnwindDataError(Exception):
@@ -78,7 +83,10 @@ def entry_unwind_image(
     if not arch.has_orc:
         raise NoUnwindDataError("")
     try:
-        return unwind_image(_rows(memory, symbols.symbols(SYMBOLS)), base, user_pcs)
+        addresses = symbols.symbols(SYMBOLS)
+        rows = _rows(memory, addresses)
+        switches = list(_switches(memory, addresses.get(_SWITCH), rows))
+        return unwind_image(_without(rows, switches), base, user_pcs, switches)
     except LookupError as error:
         raise NoUnwindDataError(f"no address for {error.args[0]}") from None
     except (MemoryFault, ValueError) as error:
@@ -121,6 +129,33 @@ def _without_caller(rows: Iterable[OrcRow]) -> Iterator[OrcRow]:
     for row in rows:
         if row.kind in (OrcKind.REGS, OrcKind.REGS_PARTIAL):
             yield replace(row, kind=OrcKind.END_OF_STACK)
+        else:
+            yield row
+
+
+def _switches(
+    memory: AddressSpace, function: int | None, rows: Iterable[OrcRow]
+) -> Iterator[range]:
+    """Yield where the function is on another stack: from behind the change to behind `leave`."""
+    end = (function or 0) + _MAX_SWITCH
+    for row in rows:
+        is_framed = row.kind is OrcKind.CALL and row.sp_register is OrcRegister.BP
+        if function is not None and is_framed and function < row.start < row.end < end:
+            with suppress(MemoryFault):
+                code = memory.read_exact(row.start, row.end - row.start)
+                changed = code.find(_CHANGE_STACK)
+                if changed >= 0 and code.endswith(_LEAVE):
+                    yield range(row.start + changed + len(_CHANGE_STACK), row.end)
+
+
+def _without(rows: Iterable[OrcRow], holes: Iterable[range]) -> Iterator[OrcRow]:
+    for row in rows:
+        for hole in holes:
+            if row.start < hole.start and hole.stop <= row.end:
+                yield replace(row, end=hole.start)
+                if hole.stop < row.end:
+                    yield replace(row, start=hole.stop)
+                break
         else:
             yield row
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
@@ -31,8 +31,16 @@ def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> 
     return kernel_view(dump, survey_kernel(dump, symbol_file), symbol_file)
 
 
-def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
-    """Return the view of a kernel that has been surveyed."""
+def kernel_view(
+    dump: CrashDump,
+    survey: KernelSurvey,
+    symbol_file: SymbolFile | None,
+    sleeping: Iterable[int] = (),
+) -> View:
+    """Return the view of a kernel that has been surveyed.
+
+    `sleeping` are the stack pointers of tasks that no CPU ran and that are to be shown, too.
+    """
     arch = dump.facts.arch
     # QEMU has a note for each CPU, in order.
     notes = dump.cpu_notes() if dump.facts.hypervisor else ()
@@ -63,7 +71,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
     )
-    return with_entry_code(view, survey, dump.vmcoreinfo)
+    return with_entry_code(view, survey, dump.vmcoreinfo, sleeping)
 
 
 def _source(

@@ -43,7 +43,9 @@ def defer_task_view(
 
 def _task_view(dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None) -> View:
     survey = survey_kernel(dump, symbol_file)
-    kernel = kernel_view(dump, survey, symbol_file)
+    sp = dump.facts.arch.sp
+    sleeping = (task.registers[sp] for task in tasks.tasks if sp in task.registers)
+    kernel = kernel_view(dump, survey, symbol_file, sleeping)
     pids = {cpu.number: cpu.pid for cpu in survey.cpus if cpu.pid is not None}
     running = _tasks_by_cpu(tasks, kernel, pids)
     threads = ThreadTable(_threads(dump, kernel, tasks, running))

@@ -10,7 +10,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from ..address_space import USER_END, AddressSpace
 from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
-from .aarch64_entry import ENTRY
+from .aarch64_entry import ENTRY, SIGNED
 from .model import (
     Arch,
     Feature,
@@ -221,9 +221,10 @@ def _machine_registers(info: Vmcoreinfo) -> Dict[str, int]:
     """Return the masks of pointer authentication, none where the machine had none.
 
     Addresses of either half have as many bits. Bit 55, which tells the halves apart, is in the
-    kernel's mask, too; gdb sets or clears all of it by that bit, but gdb 13 always clears.
+    kernel's mask, too: gdb sets or clears all of it by that bit. gdb 13 always clears, and by
+    the bit that is then left alone a kernel's address can be told (`SIGNED`).
     """
-    mask = info.number("KERNELPACMASK") or 0
+    mask = (info.number("KERNELPACMASK") or 0) & ~SIGNED[0]
     return {"pauth_dmask": mask, "pauth_cmask": mask} if mask else {}
 
 

@@ -28,13 +28,16 @@ _FIRST_FROM_USER = 8
 _PUSH_FRAME, _SET_FRAME = 0xA9BF7BFD, 0x910003FD  # stp x29, x30, [sp, #-16]!; mov x29, sp
 _SET_STACK, _POP_FRAME = 0x910003BF, 0xA8C17BFD  # mov sp, x29; ldp x29, x30, [sp], #16
 _READ_PC = 0xD5384020  # mrs x0, elr_el1
-_FRAME, _LINK, _STACK = 29, 30, 31
+_FRAME, _LINK, _STACK, _PC = 29, 30, 31, 32
 
 # DWARF operations (DWARF 5, 7.7.1).
 _DEREF, _CONST8U, _OR, _BRA, _EQ = 0x06, 0x0E, 0x21, 0x28, 0x29
-_NE, _SKIP, _LIT0, _BREG0 = 0x2E, 0x2F, 0x30, 0x70
+_NE, _SKIP, _LIT0, _BREG0, _BREGX = 0x2E, 0x2F, 0x30, 0x70, 0x92
 
 _OUTERMOST = FrameRule(outermost=True)
+# Where gdb 13 takes a signed return address of the kernel to: all bits of the code are cleared.
+# They were set, but for bit 55 that is set still. No address of either half is here.
+SIGNED = (1 << 55, 1 << 56)
 
 
 class _Saved(NamedTuple):
@@ -48,6 +51,7 @@ def entry_ranges(code: KernelCode) -> List[FrameRange]:
     """Return the rules for the entry code that is there."""
     found: List[FrameRange] = []
     symbols = code.symbols
+    mask = code.vmcoreinfo.number("KERNELPACMASK") or 0
     saved = None
     for name in _FROM_KERNEL:
         if name in symbols:
@@ -66,7 +70,9 @@ def entry_ranges(code: KernelCode) -> List[FrameRange]:
     if _SWITCH in symbols:
         found += _stack_switch(symbols[_SWITCH], _words(code, symbols[_SWITCH]))
     if _VECTORS in symbols and saved is not None:
-        found += _vectors(code, symbols[_VECTORS], saved.size)
+        found += _vectors(code, symbols[_VECTORS], saved.size, mask)
+    if mask:
+        found.append(_signed(mask))
     return list(_disjoint(found))
 
 
@@ -207,7 +213,13 @@ def _stack_switch(start: int, words: Sequence[int]) -> Iterator[FrameRange]:
     yield FrameRange(back + 4, popped + 4, on_record)
 
 
-def _vectors(code: KernelCode, start: int, size: int) -> Iterator[FrameRange]:
+def _signed(mask: int) -> FrameRange:
+    """Return the rule for what gdb 13 makes of signed return addresses: all else stays."""
+    meant = bytes((_BREGX, _PC, 0, _CONST8U)) + mask.to_bytes(8, "little") + bytes((_OR,))
+    return FrameRange(*SIGNED, FrameRule("sp", 0, caller_by=meant), name="signed_return_address")
+
+
+def _vectors(code: KernelCode, start: int, size: int, mask: int) -> Iterator[FrameRange]:
     """Yield the rules for the first instruction of each vector, where an emulator stops a CPU.
 
     The interrupted pc is in a register that no dump has. But sp and x30 are the interrupted
@@ -215,7 +227,6 @@ def _vectors(code: KernelCode, start: int, size: int) -> Iterator[FrameRange]:
     record's function. Else nothing is known. Each slot makes room for the registers, and in the
     end leaves for its entry code.
     """
-    mask = code.vmcoreinfo.number("KERNELPACMASK") or 0
     targets = {
         code.symbols[name]: name for name in (*_FROM_KERNEL, *_FROM_USER) if name in code.symbols
     }

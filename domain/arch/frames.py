@@ -30,11 +30,15 @@ class FrameRule(NamedTuple):
 
 
 class FrameRange(NamedTuple):
-    """The rule for code addresses from `start` to before `end`."""
+    """The rule for code addresses from `start` to before `end`.
+
+    `name` is for those that no symbol file has a name for.
+    """
 
     start: int
     end: int
     rule: FrameRule
+    name: str = ""
 
 
 class KernelCode(NamedTuple):

@@ -25,7 +25,10 @@ def frame_image(ranges: Iterable[FrameRange], arch: Arch, base: int) -> bytes:
             numbers.setdefault(arch.pc, slot.register.dwarf)
     frame = cfi.EhFrame(numbers[arch.pc])
     cies: dict[FrameRule, int] = {}
-    for start, end, rule in ranges:
+    names: list[tuple[str, range]] = []
+    for start, end, rule, name in ranges:
+        if name:
+            names.append((name, range(start, end)))
         if rule not in cies:
             cies[rule] = frame.add_cie(
                 _instructions(rule, arch, numbers),
@@ -33,7 +36,7 @@ def frame_image(ranges: Iterable[FrameRange], arch: Arch, base: int) -> bytes:
                 return_column=numbers[rule.return_register or arch.pc],
             )
         frame.add_fde(cies[rule], start, end, b"")
-    return elf_image(base, arch.elf_machine, b"", (), frame.finish())
+    return elf_image(base, arch.elf_machine, b"", (), frame.finish(), elsewhere=names)
 
 
 def _instructions(rule: FrameRule, arch: Arch, numbers: dict[str, int]) -> bytes:

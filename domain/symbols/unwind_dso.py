@@ -11,12 +11,18 @@ into the interrupted function, whose pc is exact and whose stack may be another 
 are what debuggers know of signal frames (letter S). Or, if the saved code segment is
 user mode's, the caller is `user_mode`, and there the kernel's stack ends. No debugger can
 be told to end a backtrace on a condition without a frame. That frame has the user program's
-registers, but for the pc: by the user's own pc it would have no name, or that of any kernel
-symbol which is a pointer into the program's memory.
+registers. By a pc that the caller knows of, it stands there: the image names the two bytes that
+debuggers look at. (By a name for all user addresses, every pointer into a program would be shown
+with it.) At any other pc, the frame stands in the image.
+
+A function that calls another on the interrupt stack unwinds in two steps, too: while it is
+there, its caller is the function itself once it has gone back, shown as what a signal
+interrupted. That stack may lie anywhere, and debuggers take any other frame that is below the
+one before for damage.
 
 Code in the user half of the address space is taken for a user program if the CPU is in
-user mode; in kernel mode it is a jump gone astray, the caller of which is on the stack. Where
-a CPU is known to have been in user mode, its stack ends there.
+user mode; in kernel mode it is a jump gone astray, the caller of which is on the stack. At a pc
+that is known for one of user mode, the stack ends.
 """
 
 from __future__ import annotations
@@ -56,7 +62,7 @@ _USER_HALF = (1, 1 << 56)
 
 # DWARF operations.
 _ADDR, _DEREF, _CONST1U, _CONSTS, _DUP, _DROP, _AND = 0x03, 0x06, 0x08, 0x11, 0x12, 0x13, 0x1A
-_MINUS, _PLUS, _SHL, _BRA, _SKIP = 0x1C, 0x22, 0x24, 0x28, 0x2F
+_MINUS, _PLUS, _SHL, _BRA, _EQ, _SKIP = 0x1C, 0x22, 0x24, 0x28, 0x29, 0x2F
 _LIT0, _BREG0, _BREGX = 0x30, 0x70, 0x92
 
 # That of the saved code segment, from the CFA.
@@ -67,18 +73,32 @@ _PRIVILEGE_LEVEL = bytes((_CONST1U, 32, _MINUS, _DEREF, _LIT0 + 3, _AND))
 # IRET to `user_mode`.
 _IRET_AT = 1
 _CODE = b"\x90\x48\xcf".ljust(64, b"\x90")
-_FUNCTIONS = (Function("return_from_interrupt", 0, 8), Function("user_mode", 8, 56))
+_USER_MODE = "user_mode"
+_FUNCTIONS = (Function("return_from_interrupt", 0, 8), Function(_USER_MODE, 8, 56))
+
+# User programs' pcs that are named at most: all are compared with, one after the other.
+MOST_USER_PCS = 1000
 
 
-def unwind_image(rows: Iterable[OrcRow], base: int, user_pcs: Iterable[int] = ()) -> bytes:
+def unwind_image(
+    rows: Iterable[OrcRow],
+    base: int,
+    user_pcs: Iterable[int] = (),
+    switches: Iterable[range] = (),
+) -> bytes:
     """Return the image for address `base` with the rows' call frame information.
 
     Rows must be in order of address and must not overlap. Those that DWARF cannot say
-    are left out. `user_pcs` are where CPUs were in user mode.
+    are left out. `user_pcs` are where user programs were when they entered the kernel, or where
+    CPUs were in user mode; more than `MOST_USER_PCS` are not looked at. `switches` are where
+    functions are on another stack: each ends behind `leave`, which goes back by rbp. No row has
+    them.
     """
+    at, end = _USER_HALF
+    known = sorted({pc for pc in user_pcs if at <= pc < end})[:MOST_USER_PCS]
     frame = cfi.EhFrame(_RETURN_ADDRESS)
     code = base + CODE_OFFSET
-    interrupted = _interrupt_rules(code + _IRET_AT)
+    interrupted = _interrupt_rules(code + _IRET_AT, known)
     unchanged = cfi.same_value(_RBP)
     cies = {
         OrcKind.CALL: frame.add_cie(cfi.saved_at(_RETURN_ADDRESS, -8) + unchanged),
@@ -94,17 +114,33 @@ def unwind_image(rows: Iterable[OrcRow], base: int, user_pcs: Iterable[int] = ()
         start = code + function.offset
         frame.add_fde(cie, start, start + function.size, b"")
     stray = frame.add_cie(cfi.define_cfa(_RSP, 8) + _stray_rule(code + _FUNCTIONS[1].offset + 1))
-    at, end = _USER_HALF
-    for pc in sorted({pc for pc in user_pcs if at <= pc < end}):
-        if at < pc:
-            frame.add_fde(stray, at, pc, b"")
-        frame.add_fde(cies[OrcKind.END_OF_STACK], pc, pc + 1, b"")
-        at = pc + 1
+    named = list(_named(known))
+    for place in named:
+        if at < place.start:
+            frame.add_fde(stray, at, place.start, b"")
+        frame.add_fde(cies[OrcKind.END_OF_STACK], place.start, place.stop, b"")
+        at = place.stop
     if at < end:
         frame.add_fde(stray, at, end, b"")
     for run in _runs(rows):
         frame.add_fde(cies[run[0][0].kind], run[0][0].start, run[-1][0].end, _program(run))
-    return elf_image(base, _EM_X86_64, _CODE, _FUNCTIONS, frame.finish())
+    for switch in switches:
+        there = bytes((_ADDR,)) + switch.stop.to_bytes(8, "little")
+        rules = cfi.define_cfa(_RSP, 0) + cfi.value_is_expression(_RETURN_ADDRESS, there)
+        rules += cfi.value_is_expression(_RSP, _address(_RBP, 8))
+        rules += cfi.saved_at_expression(_RBP, _address(_RBP, 0))
+        cie = frame.add_cie(rules, signal_frame=True)
+        frame.add_fde(cie, switch.start, switch.stop, b"")
+    names = [(_USER_MODE, place) for place in named]
+    return elf_image(base, _EM_X86_64, _CODE, _FUNCTIONS, frame.finish(), elsewhere=names)
+
+
+def _named(pcs: Sequence[int]) -> Iterator[range]:
+    """Yield what debuggers look at for pcs in order: each, and the byte before (of a call)."""
+    end = _USER_HALF[0]
+    for pc in pcs:
+        yield range(max(pc - 1, end), pc + 1)
+        end = pc + 1
 
 
 # A row with the instructions that say where the CFA and the caller's rbp are.
@@ -170,10 +206,20 @@ def _caller_rbp(row: OrcRow) -> bytes:
     raise ValueError(f"rbp by {row.bp_register.name}")
 
 
-def _interrupt_rules(iret: int) -> bytes:
+def _interrupt_rules(iret: int, user_pcs: Sequence[int]) -> bytes:
     """Return the rules that lead to the IRET at `iret`, or by it to `user_mode`."""
     target = bytes((_LIT0 + 4, _SHL, _ADDR)) + iret.to_bytes(8, "little") + bytes((_PLUS,))
-    rules = cfi.value_is_expression(_RETURN_ADDRESS, _PRIVILEGE_LEVEL + target)
+    in_image = _PRIVILEGE_LEVEL + target
+    saved = bytes((_CONST1U, -dict(_IRET_WORDS)[_RETURN_ADDRESS], _MINUS, _DEREF))
+    # From the last comparison back: what is left to do when none before was true.
+    otherwise = bytes((_DROP,)) + in_image
+    for pc in reversed(user_pcs):
+        equal = bytes((_DUP, _ADDR)) + pc.to_bytes(8, "little") + bytes((_EQ,))
+        otherwise = equal + _branch(_BRA, len(otherwise)) + otherwise
+    by_pc = bytes((_DUP,)) + saved + otherwise
+    kernel = in_image + _branch(_SKIP, len(by_pc))
+    rule = bytes((_DUP,)) + _PRIVILEGE_LEVEL + _branch(_BRA, len(kernel)) + kernel + by_pc
+    rules = cfi.value_is_expression(_RETURN_ADDRESS, rule if user_pcs else in_image)
     # At the IRET the stack pointer is where the words are; in user mode all is as it was there.
     rules += _if_from_user_mode(_RSP, bytes((_CONST1U, _IRET_SIZE, _MINUS)))
     for register in (_RFLAGS, _CS, _SS):
@@ -185,8 +231,8 @@ def _interrupt_rules(iret: int) -> bytes:
 def _if_from_user_mode(register: int, otherwise: bytes) -> bytes:
     """Return the rule: what was saved of a register of user mode, else what `otherwise` says."""
     saved = bytes((_CONST1U, -dict(_IRET_WORDS)[register], _MINUS, _DEREF))
-    skip = bytes((_SKIP,)) + len(saved).to_bytes(2, "little")
-    branch = bytes((_BRA,)) + len(otherwise + skip).to_bytes(2, "little")
+    skip = _branch(_SKIP, len(saved))
+    branch = _branch(_BRA, len(otherwise + skip))
     test = bytes((_DUP,)) + _PRIVILEGE_LEVEL
     return cfi.value_is_expression(register, test + branch + otherwise + skip + saved)
 
@@ -195,11 +241,15 @@ def _stray_rule(user_mode: int) -> bytes:
     """Return the rule: in user mode the caller is `user_mode`, else it is at CFA - 8."""
     at_user_mode = bytes((_ADDR,)) + user_mode.to_bytes(8, "little")
     on_stack = bytes((_LIT0 + 8, _MINUS, _DEREF))
-    # Branches count from the end of their own three bytes.
-    skip = bytes((_SKIP,)) + len(at_user_mode).to_bytes(2, "little")
-    branch = bytes((_BRA,)) + len(on_stack + skip).to_bytes(2, "little")
+    skip = _branch(_SKIP, len(at_user_mode))
+    branch = _branch(_BRA, len(on_stack + skip))
     test = bytes((_BREGX,)) + cfi.uleb(_CS) + cfi.sleb(0) + bytes((_LIT0 + 3, _AND))
     return cfi.value_is_expression(_RETURN_ADDRESS, test + branch + on_stack + skip + at_user_mode)
+
+
+def _branch(operation: int, over: int) -> bytes:
+    """Return a branch over so many bytes: they count from the end of its own three."""
+    return bytes((operation,)) + over.to_bytes(2, "little")
 
 
 def _general_registers() -> bytes:

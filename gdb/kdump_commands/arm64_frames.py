@@ -14,14 +14,16 @@ from .frame_info import FrameId
 from .target import read_target
 
 MASK = "pauth_cmask"
+# Where the server shows gdb unwind data for the kernel's entry code, if it shows the kernel.
+UNWIND_IMAGE = 0xFFFFFFFFFFE00000
 
 
-def register(frame: Any, name: str) -> int:
-    """Return a register of a frame, or 0 where it has none of that name."""
+def register(frame: Any, name: str, unknown: int = 0) -> int:
+    """Return a register of a frame, or `unknown` where it has none of that name."""
     try:
         return int(frame.read_register(name)) % 2**64
     except (gdb.error, ValueError):
-        return 0
+        return unknown
 
 
 class Arm64Frames(gdb.unwinder.Unwinder):  # type: ignore[misc]
@@ -34,6 +36,9 @@ class Arm64Frames(gdb.unwinder.Unwinder):  # type: ignore[misc]
     The code that started the kernel is gone, and gdb takes a function whose code it cannot
     read for a stub without a frame. It has a frame record like all others: x29 points to the
     caller's x29 and the return address; the first one has zeros.
+
+    The stack of a CPU that was in a user program ends there. gdb cannot read that code either, and
+    takes x30 for a caller again and again.
     """
 
     def __init__(self) -> None:
@@ -45,7 +50,7 @@ class Arm64Frames(gdb.unwinder.Unwinder):  # type: ignore[misc]
                 return None
             pc, sp = register(frame, "pc"), register(frame, "sp")
             if sp < USER_END or not pc:
-                return None
+                return self._program(frame, pc)
             mask = register(frame, MASK)
             if mask and not pc & mask:
                 return self._signed(frame, pc | mask)
@@ -54,6 +59,16 @@ class Arm64Frames(gdb.unwinder.Unwinder):  # type: ignore[misc]
         except (gdb.error, KdumpError):
             pass
         return None  # let gdb do what it can
+
+    def _program(self, frame: Any, pc: int) -> Any:
+        # Without a cpsr nothing says that it was a program (1: the kernel's).
+        if not 0 < pc < USER_END or register(frame, "cpsr", 1) & 0xF:  # the exception level
+            return None
+        if Memory(read_target).fetch(UNWIND_IMAGE, 4) != b"\x7fELF":
+            return None
+        values = {name: self._value(frame, name, 0) for name in ("x29", "x30", "pc")}
+        values["sp"] = frame.read_register("sp")
+        return self._info(frame, values)
 
     def _signed(self, frame: Any, pc: int) -> Any:
         names = ["x%d" % number for number in range(31)] + ["sp", "cpsr", MASK, "pauth_dmask"]

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kdump_gdbserver.domain.arch import AARCH64
 from tests.gdb_script.fakes import FakeMemory
 from tests.gdb_script.test_interrupt_stacks import Frame, Value
 
@@ -58,6 +59,21 @@ def test_code_that_is_gone_is_left_by_its_frame_record(session):
     first = session.frame(pc=INIT)
     session.unwind(first)
     assert first.saved["pc"] == 0
+
+
+PROGRAM = {"pc": 0xAAAA_D619_141C, "sp": 0xFFFF_90B5_E800, "cpsr": 0x1000}
+
+
+def test_the_stack_of_a_cpu_in_a_user_program_ends_there(script, session):
+    assert AARCH64.spare_address == script.arm64_frames.UNWIND_IMAGE
+    assert session.unwind(session.frame(**PROGRAM)) is None  # in process mode there is no image
+    session.raw.map(AARCH64.spare_address, b"\x7fELF")
+    frame = session.frame(**PROGRAM)
+    assert session.unwind(frame) is frame
+    assert frame.frame_id == (PROGRAM["sp"], PROGRAM["pc"])
+    assert frame.saved["pc"] == 0  # where gdb ends, and says nothing
+    for other in ({"cpsr": 0x1005}, {"cpsr": None}, {"pc": 0}):
+        assert session.unwind(session.frame(**{**PROGRAM, **other})) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Reading a process: mappings, saved vectors, user registers, auxv, paths, user memory."""
 
+import functools
 import itertools
 import struct
 from types import SimpleNamespace
@@ -717,3 +718,13 @@ def test_string_does_not_reach_behind_its_end(script):
     memory.map(0x1080, b"y" * 128)
     memory.poke(0x1068, int.from_bytes(b"y" * 8, "little"))
     assert reader.string(0x1064, 8) == b"nameyyyy"
+
+
+@pytest.mark.parametrize("name", ["rip", "pc", "pswa"])
+def test_the_pc_of_every_architecture_is_looked_for_among_the_mappings(script, name):
+    registers = SimpleNamespace(arch=SimpleNamespace(pc=name))
+    is_code = functools.partial(script.user_registers.UserRegisters._is_code, registers)
+    mappings = [{"start": 16, "end": 32, "perms": "r-xp"}]
+    assert is_code({name: 16}, mappings)
+    assert not is_code({name: 32}, mappings)
+    assert not is_code({}, mappings)

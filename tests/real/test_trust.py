@@ -15,23 +15,9 @@ from tests.real.oracle.run import compare
 # Set by `make test-everything`.
 _EVERYTHING = bool(os.environ.get(EVERYTHING))
 
-_USER_PC = "the pc of a `user_mode` frame stands for the program's"
-_PAC = "gdb before 14 needs the gdb script to unwind through pointer authentication"
 # What is known to differ and not mended yet; it has to differ, so that the list grows old with
 # nothing in it.
-KNOWN = {
-    ("x86_64/6.1-panic", "kernel", "chains of CPUs"): _USER_PC,
-    ("x86_64/6.1-panic", "-k", "chains of tasks"): _USER_PC,
-    ("x86_64/6.12-panic", "kernel", "chains of CPUs"): _USER_PC,
-    ("x86_64/6.12-panic", "-k", "chains of tasks"): _USER_PC,
-    (
-        "x86_64/6.1-kdump",
-        "kernel",
-        "registers of CPUs",
-    ): "fs_base and gs_base of notes are left out",
-    ("aarch64/6.1-panic", "kernel", "chains of CPUs"): _PAC,
-    ("aarch64/6.1-panic", "-k", "chains of tasks"): _PAC,
-}
+KNOWN: dict[tuple[str, str, str], str] = {}
 
 
 @pytest.mark.parametrize("name", every_dump() if _EVERYTHING else QUICK)

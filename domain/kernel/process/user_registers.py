@@ -77,7 +77,7 @@ class UserRegisters:
         return layout.read(self.kernel.memory, task.address) if layout else {}
 
     def _is_code(self, registers: Dict[str, int], mappings: List[Dict[str, Any]]) -> bool:
-        pc = registers[self.arch.pc]
+        pc = registers.get(self.arch.pc, -1)  # absent where the CPU's note is cut
         return any(vma["start"] <= pc < vma["end"] and "x" in vma["perms"] for vma in mappings)
 
     def _saved(self, task: Task) -> Dict[str, int]:

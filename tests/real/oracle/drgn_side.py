@@ -19,6 +19,7 @@ from typing import Any
 import drgn
 from drgn.helpers.linux.mm import (
     access_process_vm,
+    follow_phys,
     for_each_vma,
     for_each_vmap_area,
     phys_to_virt,
@@ -37,6 +38,8 @@ _PPC64LE = drgn.Platform(
     drgn.Architecture.PPC64,
     drgn.PlatformFlags.IS_64_BIT | drgn.PlatformFlags.IS_LITTLE_ENDIAN,
 )
+# Of which drgn's page-table walk knows the kernel's tables as well.
+_WALKED = (drgn.Architecture.X86_64, drgn.Architecture.AARCH64)
 _LENGTHS = (1, 4, 8, 16, 32)
 _MOST_CHAIN = 100
 _NO_STACK = (ValueError, LookupError, NotImplementedError, drgn.FaultError)
@@ -194,7 +197,24 @@ class Teller:
         start, end = self.chance.choice(ranges)
         length = self.chance.choice(_LENGTHS)
         address = self.chance.randrange(start, max(start + 1, end - length))
-        return [address, length, self.read(address, length)]
+        value = self.read(address, length)
+        return [address, length, value if self._is_mapped(address) else None]
+
+    def _is_mapped(self, address: int) -> bool:
+        """Whether drgn's own walk of the kernel's page tables leads somewhere, where it has one.
+
+        It reads /proc/vmcore by the addresses in the file's segments, and so also what the kernel
+        has unmapped of its image (its code for starting up).
+        """
+        if self.program.platform.arch not in _WALKED:
+            return True
+        try:
+            follow_phys(self.program["init_mm"].address_of_(), address)
+        except drgn.FaultError:
+            return False
+        except _NO_STACK:
+            pass
+        return True
 
     # -- tasks -------------------------------------------------------------------------------
 

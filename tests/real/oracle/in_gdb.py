@@ -21,9 +21,10 @@ _CORRUPT = (
 def _is_twin(frame, outer):
     """Whether a frame stands for the address of the next, whose upper bits gdb has cleared.
 
-    So it is on arm64 in gdb before 14 (pointer authentication); our script hides such frames.
+    So it is on arm64 in gdb before 14 (pointer authentication); our script hides such frames,
+    and without it the server has a name for them.
     """
-    if outer is None or frame.name() is not None:
+    if outer is None or frame.name() not in (None, "signed_return_address"):
         return False
     pc, other = frame.pc(), outer.pc()
     return other >> 63 == 1 and not pc >> 63 and (pc ^ other) % (1 << 39) == 0
@@ -50,6 +51,8 @@ def _chain():
             if str(error) != "PC not saved":  # how some architectures tell the stack's end
                 raise
             outer = None
+        if outer is not None and not outer.pc():
+            outer = None  # from pc 0 gdb goes no further, and says nothing
         if _is_half(frame, outer):
             frames.append([frame.pc(), frame.name()])
             outer = outer.older()

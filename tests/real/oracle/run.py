@@ -122,6 +122,8 @@ class Trial:
     def _by_gdb_name(self) -> dict[str, Any]:
         """drgn's registers of CPUs with gdb's names, without the fields of ppc64le's cr."""
         renamed = {"rflags": "eflags", "pstate": "cpsr", "fs.base": "fs_base", "gs.base": "gs_base"}
+        if self.dump.arch == "aarch64":
+            renamed |= {"fp": "x29", "lr": "x30"}
         fields = {f"cr{n}" for n in range(8)} if self.dump.arch == "ppc64le" else ()
         return {
             cpu: told if isinstance(told, str) else

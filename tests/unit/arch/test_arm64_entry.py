@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdump_gdbserver.application.kernel.cpus import Cpu
+from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
 from kdump_gdbserver.domain.arch import AARCH64
 from kdump_gdbserver.domain.arch.aarch64_entry import ENTRY, entry_ranges
@@ -81,16 +86,19 @@ def kernel(
     return {TEXT: blob}, names
 
 
+def info_with(mask: int) -> Vmcoreinfo:
+    return Vmcoreinfo.parse(f"OSRELEASE=6.1\nNUMBER(KERNELPACMASK)={mask:#x}\n".encode())
+
+
 def ranges(
     segments: Mapping[int, bytes], symbols: Mapping[str, int], mask: int = MASK
 ) -> list[FrameRange]:
-    info = Vmcoreinfo.parse(f"OSRELEASE=6.1\nNUMBER(KERNELPACMASK)={mask:#x}\n".encode())
     places = sorted(symbols.values())
     code = KernelCode(
         SegmentedAddressSpace(dict(segments)),
         {name: at for name, at in symbols.items() if name in ENTRY.names},
         lambda address: next((at for at in places if at > address), None),
-        info,
+        info_with(mask),
     )
     found = entry_ranges(code)
     assert found == sorted(found)
@@ -190,9 +198,57 @@ def test_entry_code_of_another_form_has_no_rule(change: dict[int, int]) -> None:
 
 def test_without_symbols_or_memory_there_is_nothing() -> None:
     segments, symbols = kernel()
-    assert ranges(segments, {}) == []
-    found = ranges({}, symbols)
+    assert ranges(segments, {}, mask=0) == []
+    found = ranges({}, symbols, mask=0)
     assert [each.start for each in found] == [symbols["ret_from_fork"]]
+
+
+@given(st.integers(TEXT, 2**64 - 1), st.sampled_from([MASK, MASK | 0xF << 48]))
+def test_a_signed_return_address_leads_to_the_one_that_was_meant(meant: int, mask: int) -> None:
+    """By a frame of its own, for gdb 13: it clears the bits of the code, which were set."""
+    image = frame_image(ranges({}, {}, mask), AARCH64, BASE)
+    known, before = UnwindTable(image), machine()
+    told = int(AARCH64.machine_registers(info_with(mask))["pauth_cmask"])
+    for signed in (meant, meant & ~told):
+        before.registers[PC] = signed & ~told
+        for looked_at in (before.registers[PC], before.registers[PC] - 1):
+            caller = unwound(known, looked_at, before)
+            assert (caller.pc, caller.cfa) == (meant | mask, before.registers[SP])
+            assert not caller.signal_frame  # the caller made a call, its pc is behind that
+    symbols = known.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    assert [each.name for each in symbols.iter_symbols()] == ["", "signed_return_address"]
+
+
+def test_without_pointer_authentication_nothing_is_known_of_signed_addresses() -> None:
+    segments, symbols = kernel()
+    known = UnwindTable(frame_image(ranges(segments, symbols, mask=0), AARCH64, BASE))
+    assert known.fde_at(TEXT & ~MASK | 1 << 55) is None
+
+
+def test_a_cpu_in_a_user_program_has_a_name_for_it_and_no_caller() -> None:
+    pc = 0xAAAA_D619_141C
+    dump = SimpleNamespace(facts=SimpleNamespace(arch=AARCH64), vmcoreinfo=info_with(0))
+    kernels = {"pc": TEXT, "cpsr": 5}
+    cpus = [Cpu(0, 0, kernels), Cpu(1, 7, {"pc": pc, "cpsr": 0x1000}), Cpu(2, 7, {"cpsr": 5})]
+    survey: Any = SimpleNamespace(
+        dump_memory=SimpleNamespace(dump=dump),
+        symbols=SimpleNamespace(symbols=lambda names: {}, next_symbol=lambda address: None),
+        memory=SegmentedAddressSpace({}),
+        cpus=cpus,
+    )
+    image = entry_frames_image(survey, BASE)
+    assert image is not None
+    known = UnwindTable(image)
+    assert [known.fde_at(at) is not None for at in (pc - 1, pc, pc + 1)] == [False, True, False]
+    assert unwound(known, pc, machine()).pc is None
+    symbols = known.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    assert [(each.name, each["st_value"]) for each in symbols.iter_symbols()][1:] == [
+        ("user_mode", pc)
+    ]
+    survey.cpus = cpus[:1]
+    assert entry_frames_image(survey, BASE) is None
 
 
 @given(st.data())

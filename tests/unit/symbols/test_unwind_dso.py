@@ -8,6 +8,7 @@ import random
 from itertools import pairwise
 
 import pytest
+from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
@@ -19,7 +20,7 @@ from kdump_gdbserver.domain.address_space import AddressSpace, SegmentedAddressS
 from kdump_gdbserver.domain.arch import AARCH64, X86_64
 from kdump_gdbserver.domain.kernel.orc import OrcFormat, OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols.orc import OrcRow
-from kdump_gdbserver.domain.symbols.unwind_dso import unwind_image
+from kdump_gdbserver.domain.symbols.unwind_dso import MOST_USER_PCS, unwind_image
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from tests.support.cfi_machine import RSP, Caller, Machine, UnwindTable
 from tests.support.fake_dump import FakeSymbolFile
@@ -109,7 +110,7 @@ def stack_of(row: OrcRow, machine: Machine) -> int:
 def symbol(table: UnwindTable, name: str) -> range:
     symbols = table.elf.get_section_by_name(".symtab")
     assert isinstance(symbols, SymbolTableSection)
-    (found,) = symbols.get_symbol_by_name(name) or []
+    (found,) = (each for each in symbols.get_symbol_by_name(name) or [] if each["st_shndx"] == 1)
     return range(found["st_value"], found["st_value"] + found["st_size"])
 
 
@@ -213,12 +214,123 @@ def test_where_a_cpu_was_in_user_mode_its_stack_ends(pcs: set[int], seed: int) -
     machine = machine_of(seed)
     machine.registers[DWARF["cs"]] = USER_CS
     table = UnwindTable(unwind_image([], BASE, pcs))
+    known = {pc for pc in pcs if 0 < pc < 1 << 56}
     for pc in pcs:
-        for at in (pc - 1, pc, pc + 1):
+        for at in (pc - 2, pc - 1, pc, pc + 1):
             if 0 < at < 1 << 56:
-                assert (unwound(table, at, machine).pc is None) == (at in pcs)
+                # Debuggers look a caller's pc up by the byte before it.
+                ends = at in known or at + 1 in known
+                assert (unwound(table, at, machine).pc is None) == ends
+                assert bool(names_at(table, at)) == ends
             else:
                 assert table.fde_at(at) is None
+
+
+@given(
+    known_rows().filter(lambda row: row.kind is not OrcKind.CALL),
+    st.integers(0),
+    st.sets(st.integers(1, (1 << 56) - 1), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_a_programs_own_pc_stands_in_its_frame_if_it_is_known(
+    row: OrcRow, seed: int, pcs: set[int], is_known: bool
+) -> None:
+    machine = machine_of(seed)
+    stack = stack_of(row, machine)
+    iret = stack + 8 * PT_REGS.index("rip") if row.kind is OrcKind.REGS else stack
+    pc = min(pcs) if is_known else max(pcs) + 1
+    machine.words[iret & MASK], machine.words[iret + 8 & MASK] = pc, USER_CS
+    table = UnwindTable(unwind_image([row], BASE, pcs))
+    caller = unwound(table, TEXT, machine)
+    assert caller.pc is not None
+    if is_known:
+        assert caller.pc == pc
+    assert {name for at in (caller.pc - 1, caller.pc) for name in names_at(table, at)} == {
+        "user_mode"
+    }
+    # In kernel mode the same word is a jump astray, and the CPU's words lead there.
+    machine.words[iret + 8 & MASK] = KERNEL_CS
+    caller = unwound(table, TEXT, machine)
+    assert caller.pc is not None
+    assert caller.pc in symbol(table, "return_from_interrupt")
+
+
+def test_more_pcs_than_are_named_are_left_to_the_stand_in() -> None:
+    table = UnwindTable(unwind_image([], BASE, range(1, 2 * MOST_USER_PCS)))
+    assert names_at(table, MOST_USER_PCS) == {"user_mode"}
+    assert names_at(table, MOST_USER_PCS + 1) == set()
+
+
+def names_at(table: UnwindTable, address: int) -> set[str]:
+    """Return the names of the symbols in whose section an address is, as gdb finds them."""
+    symbols = table.elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    found = set()
+    for each in symbols.iter_symbols():
+        if 0 <= address - each["st_value"] < each["st_size"]:
+            section = table.elf.get_section(each["st_shndx"])
+            assert section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+            assert 0 <= address - section["sh_addr"] < section["sh_size"]
+            found.add(each.name)
+    return found
+
+
+@given(st.integers(0), st.integers(1, 40))
+def test_on_another_stack_a_function_leads_to_itself_behind_leave(seed: int, size: int) -> None:
+    """As what a signal interrupted, whose stack may lie anywhere."""
+    machine = machine_of(seed)
+    rbp = machine.registers[DWARF["rbp"]]
+    there = range(TEXT, TEXT + size)
+    table = UnwindTable(unwind_image([], BASE, switches=[there]))
+    for pc in (there.start, there.stop - 1):
+        caller = unwound(table, pc, machine)
+        assert (caller.pc, caller.signal_frame) == (there.stop, True)
+        assert caller.registers[RSP] == rbp + 8 & MASK
+        assert caller.registers[DWARF["rbp"]] == machine.word(rbp)
+    assert table.fde_at(there.stop) is None
+
+
+SWITCH = bytes.fromhex("55 4889e5 488927 4889fc 4889d7 e8ae0d2000 c9 c3")  # of Linux 5.10
+
+
+@pytest.mark.parametrize(
+    ("code", "leads_back"),
+    [
+        (SWITCH, True),
+        (SWITCH.replace(bytes.fromhex("4889fc"), bytes(3)), False),  # stays where it is
+        (SWITCH.replace(b"\xc9", b"\x90"), False),  # does not go back
+    ],
+    ids=["5.10's", "stays", "does not go back"],
+)
+def test_asm_call_on_stack_changes_stacks_where_its_code_says(
+    code: bytes, leads_back: bool
+) -> None:
+    start = TEXT + SPAN
+    rows = [
+        OrcRow(TEXT, TEXT + 16, OrcKind.CALL, OrcRegister.SP, 8),
+        OrcRow(start, start + 4, OrcKind.CALL, OrcRegister.SP, 16, OrcRegister.PREV_SP, -16),
+        OrcRow(start + 4, start + 19, OrcKind.CALL, OrcRegister.BP, 16, OrcRegister.PREV_SP, -16),
+        OrcRow(start + 19, start + 20, OrcKind.CALL, OrcRegister.SP, 8),
+    ]
+    segments, ips, entries = write_orc(rows, OrcFormat.TYPES)
+    segments[HEADER_AT] = HEADERS[OrcFormat.TYPES]
+    names = ("__start_orc_unwind_ip", "__stop_orc_unwind_ip")
+    symbols = dict(zip(names, ips, strict=True)) | dict(
+        zip(("__start_orc_unwind", "__stop_orc_unwind"), entries, strict=True)
+    )
+    symbols |= {"__entry_text_start": TEXT, "__entry_text_end": TEXT + 16}
+    symbols["__start_orc_header"] = HEADER_AT
+    image = image_of({**segments, start: code}, {**symbols, "asm_call_on_stack": start})
+    assert image is not None
+    expect_sound(image)
+    table, machine = UnwindTable(image), machine_of(1)
+    on_own = unwound(table, start + 9, machine)  # the instruction that changes stacks
+    assert on_own.pc == machine.word(machine.registers[DWARF["rbp"]] + 8)
+    for pc in (start + 10, start + 17, start + 18):
+        caller = unwound(table, pc, machine)
+        assert caller.pc == (start + 19 if leads_back else on_own.pc)
+        assert caller.signal_frame is leads_back
+    assert unwound(table, start + 19, machine).pc == machine.word(machine.registers[RSP])
 
 
 def test_what_dwarf_cannot_say_is_left_out() -> None:
