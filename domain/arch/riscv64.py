@@ -10,7 +10,7 @@ from typing import Optional, Sequence
 from ..address_space import AddressSpace
 from ..errors import MemoryFault
 from ..vmcoreinfo import Vmcoreinfo
-from .model import Arch, Feature, Process, Register, Vdso, prstatus
+from .model import Arch, Feature, Process, Register, Union, Vdso, prstatus
 from .paging import (
     NOWHERE,
     SWAPPED,
@@ -38,6 +38,19 @@ CPU = Feature(
         ),
         Register("pc", 64, "code_ptr", role="pc"),
     ),
+)
+_FLOATS = (
+    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 "
+    "fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
+).split()
+# Always there: gdb refuses a program for machines with a floating-point unit without it.
+FPU = Feature(
+    "org.gnu.gdb.riscv.fpu",
+    (
+        *(Register(name, 64, "riscv_double", dwarf=32 + i) for i, name in enumerate(_FLOATS)),
+        *(Register(name, 32, group="float") for name in ("fflags", "frm", "fcsr")),
+    ),
+    (Union("riscv_double", (("float", "ieee_single"), ("double", "ieee_double"))),),
 )
 
 # elf_gregset_t is struct user_regs_struct (arch/riscv/include/uapi/asm/ptrace.h): pc, x1 to x31.
@@ -117,11 +130,16 @@ RISCV64 = Arch(
     name="riscv64",
     gdb_name="riscv:rv64",
     pointer_size=8,
-    features=(CPU,),
+    features=(CPU, FPU),
     pc="pc",
     sp="sp",
     elf_machine=243,
-    dump_names={"epc": "pc", "s0": "fp", **{f"x{i}": name for i, name in enumerate(_NAMES)}},
+    dump_names={
+        "epc": "pc",
+        "s0": "fp",
+        **{f"x{i}": name for i, name in enumerate(_NAMES)},
+        **{f"f{i}": name for i, name in enumerate(_FLOATS)},
+    },
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
     kdumpfile_name="riscv64",

@@ -59,6 +59,18 @@ class Symbols:
             raise KdumpError("%s has no member %s: kernel not supported" % (type_name, path))
         return member
 
+    def stack_size(self) -> int:
+        """Return THREAD_SIZE in bytes: not the same everywhere (KASAN, large pages)."""
+        stack = self.types.member("union thread_union", "stack")
+        size = stack.size if stack else self.types.variable_size("init_stack")
+        if size:
+            return size
+        for name in ("stack", "task"):
+            start, end = self.find("__start_init_" + name), self.find("__end_init_" + name)
+            if start and end:
+                return end - start
+        raise KdumpError("the size of kernel stacks is not known: kernel not supported")
+
     def layout(
         self,
         name: str,

@@ -226,6 +226,9 @@ class StackKernel:
     def layout(self, name, required=(), optional=(), renamed=None):
         return self.layouts[name]
 
+    def stack_size(self):
+        return self.size
+
 
 def x86_threads(script, stack_size, padding, values):
     """UserRegisters of which only the parts are there that read the kernel stack."""
@@ -307,6 +310,24 @@ def test_riscv64_rounds_the_frame_up(script):
     assert registers == {
         name: n for n, name in enumerate(script.riscv64.Riscv64.user_frame.values(), start=1)
     }
+
+
+@pytest.mark.parametrize(("status", "there"), [(0x2000, True), (0x6020, True), (0x20, False)])
+def test_riscv64_floating_point_registers_if_the_unit_was_on(script, status, there):
+    frame = script.memory.Layout(8 * 35, {"status": script.memory.Member(0, 8)})
+    state = script.memory.Layout(264, {
+        "thread.fstate.f": script.memory.Member(0, 256, "bytes"),
+        "thread.fstate.fcsr": script.memory.Member(256, 4),
+    })  # fmt: skip
+    kernel = StackKernel(script, {"struct pt_regs": frame, "struct task_struct": state}, 0x4000)
+    stack = bytearray(0x4000)
+    struct.pack_into("<Q", stack, 0x4000 - 288, status)
+    kernel.memory_image.map(STACK, stack)
+    task = script.tasks.Task(0xFFFF_AF80_0000_0000, {"stack": STACK})
+    kernel.memory_image.map(task.address, struct.pack("<32QI", *range(100, 132), 0x61))
+    registers = script.riscv64.Riscv64(kernel).fp_registers(task)
+    expected = {f"f{n}": 100 + n for n in range(32)} | {"fcsr": 0x61, "fflags": 1, "frm": 3}
+    assert registers == (expected if there else {})
 
 
 def test_user_mode_on_the_cpu_counts_and_not_the_stack(script):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.real.harness import HarnessError, RealDump, real_dump
-from tests.support.gdb_session import SECONDS, Server, find_program, missing, serve
+from tests.support.gdb_session import SECONDS, Server, debuggers, find_program, missing, serve
 
 SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 DUMPS = [
@@ -94,11 +94,6 @@ def get_dump(release: str, scenario: str) -> RealDump:
         raise
 
 
-def debuggers() -> list[str]:
-    """Debian's gdb for all architectures, and the newest one that can be had."""
-    return ["gdb-multiarch", str(Path(sys.executable).parent / "gdb")]
-
-
 def run(program: str, server: Server, before: str, *commands: str) -> str:
     arguments = [find_program(program), "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off"]
     arguments += ["-iex", f"set remotetimeout {SECONDS}", "-iex", "set width 0"]
@@ -155,7 +150,7 @@ def same_but_for_the_vector(ours: Sequence[str], truth: Sequence[str]) -> bool:
 
 @pytest.mark.parametrize(("release", "scenario"), DUMPS)
 @pytest.mark.parametrize("form", ["elf", "kdump-zlib"])
-@pytest.mark.parametrize("program", debuggers(), ids=["gdb-multiarch", "newest gdb"])
+@pytest.mark.parametrize("program", debuggers().values(), ids=debuggers())
 def test_every_stack_is_drgns_and_ends(
     release: str, scenario: str, form: str, program: str, tmp_path: Path
 ) -> None:

@@ -36,6 +36,12 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def debuggers() -> dict[str, str]:
+    """Debian's gdb for all architectures, and the newest one that can be had."""
+    newest = Path(sys.executable).parent / "gdb"
+    return {"gdb-multiarch": "gdb-multiarch", "newest gdb": str(newest)}
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server: its port and everything it printed up to listening."""
@@ -93,6 +99,7 @@ def gdb(
     before: Sequence[str] = (),
     ugly: bool = False,
     patient: bool = True,
+    program: str = "gdb",
 ) -> str:
     """Run gdb in batch mode: `before`, connect, `commands`; return all it printed.
 
@@ -100,7 +107,8 @@ def gdb(
     gdb waits longer for an answer than by default, for tests that share the processor.
     """
     connect = [f"target remote localhost:{server.port}"] if server else []
-    arguments = [find_program("gdb"), "-nx", "-q", "-batch", "-iex", "set width 0"]
+    arguments = [find_program(program), "-nx", "-q", "-batch", "-iex", "set width 0"]
+    arguments += ["-iex", "set debuginfod enabled off"]
     if "KDUMP_GDBSERVER_DEBROOT" in os.environ:  # packages unpacked, as scripts/env.sh says
         unpacked = f"{os.environ['KDUMP_GDBSERVER_DEBROOT']}/usr/lib/debug"
         arguments += ["-iex", f"set debug-file-directory /usr/lib/debug:{unpacked}"]

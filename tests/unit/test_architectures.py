@@ -25,6 +25,10 @@ _RISCV = (
     "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 "
     "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6 pc"
 ).split()
+_RISCV_FLOATS = (
+    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 "
+    "fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
+).split()
 LAYOUTS: dict[str, list[tuple[str, int]]] = {
     "x86_64": [
         *((name, 8) for name in _GENERAL_X86),
@@ -38,7 +42,10 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
         ("mxcsr", 4),
     ],
     "aarch64": [*((f"x{i}", 8) for i in range(31)), ("sp", 8), ("pc", 8), ("cpsr", 4)],
-    "riscv64": [(name, 8) for name in _RISCV],
+    "riscv64": [
+        *((name, 8) for name in (*_RISCV, *_RISCV_FLOATS)),
+        *((name, 4) for name in "fflags frm fcsr".split()),
+    ],
     "ppc64le": [
         *((f"r{i}", 8) for i in range(32)),
         *(("pc", 8), ("msr", 8), ("cr", 4), ("lr", 8), ("ctr", 8), ("xer", 4)),
@@ -65,7 +72,7 @@ LAYOUTS: dict[str, list[tuple[str, int]]] = {
 POINTS = {  # registers, each with the byte offset that the manual's order gives it
     "x86_64": {"rip": 128, "eflags": 136, "cs": 140, "gs": 160, "st0": 164, "orig_rax": 276},
     "aarch64": {"x30": 240, "sp": 248, "pc": 256, "cpsr": 264},
-    "riscv64": {"ra": 8, "sp": 16, "fp": 64, "t6": 248, "pc": 256},
+    "riscv64": {"ra": 8, "sp": 16, "fp": 64, "t6": 248, "pc": 256, "ft0": 264, "fcsr": 528},
     "ppc64le": {"r1": 8, "pc": 256, "cr": 272, "lr": 276, "xer": 292, "orig_r3": 296},
     "s390x": {"pswa": 8, "r15": 136, "acr0": 144, "fpc": 208, "f0": 212, "orig_r2": 340},
     "loongarch64": {"r1": 8, "r3": 24, "r31": 248, "orig_a0": 256, "pc": 264, "badv": 272},
@@ -75,7 +82,7 @@ POINTS = {  # registers, each with the byte offset that the manual's order gives
 DUMP_NAMES = {
     "x86_64": {"rflags": "eflags", "rip": "rip", "orig_ax": "orig_rax"},
     "aarch64": {"pstate": "cpsr", "lr": "x30", "x7": "x7"},
-    "riscv64": {"epc": "pc", "s0": "fp", "x1": "ra", "x31": "t6"},
+    "riscv64": {"epc": "pc", "s0": "fp", "x1": "ra", "x31": "t6", "f31": "ft11"},
     "ppc64le": {"nip": "pc", "link": "lr", "ccr": "cr", "r1": "r1"},
     "s390x": {"gpr15": "r15", "orig_gpr2": "orig_r2", "pswa": "pswa"},
     "loongarch64": {"era": "pc", "ra": "r1", "sp": "r3", "fp": "r22", "r4": "r4"},

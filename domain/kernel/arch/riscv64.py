@@ -27,6 +27,7 @@ class Riscv64(Architecture):
         "epc": "pc",
     }
     stack_align = 16
+    FS_BITS = 0x6000  # SR_FS of arch/riscv/include/asm/csr.h; 0: no floating-point unit in use
 
     def switch_registers(self, task: Task) -> Dict[str, int]:
         """See Architecture.switch_registers()."""
@@ -52,6 +53,21 @@ class Riscv64(Architecture):
         if auxv_is_32:
             raise KdumpError("32-bit RISC-V processes are not supported")
         return False
+
+    def fp_registers(self, task: Task) -> Dict[str, int]:
+        """f0 to f31 and fcsr, which the kernel saves when it switches to another task."""
+        frame = self.kernel.layout("struct pt_regs", ("status",))
+        size = (frame.size + self.stack_align - 1) // self.stack_align * self.stack_align
+        at = task.stack + self.kernel.stack_size() - size
+        if not frame.read(self.memory, at)["status"] & self.FS_BITS:
+            return {}
+        layout = self.kernel.layout("struct task_struct", ("thread.fstate.f", "thread.fstate.fcsr"))
+        values = layout.read(self.memory, task.address)
+        floats = self.memory.split(values["thread.fstate.f"])
+        registers = {"f%d" % n: value for n, value in enumerate(floats)}
+        fcsr = values["thread.fstate.fcsr"]
+        # RISC-V unprivileged architecture, "Floating-Point Control and Status Register".
+        return dict(registers, fcsr=fcsr, fflags=fcsr & 0x1F, frm=fcsr >> 5 & 7)
 
     def page_tables(self, pgd: int) -> Optional[PageTables]:
         """RISC-V privileged architecture, "Sv39" and its larger kin."""
