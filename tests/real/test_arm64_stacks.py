@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.real.harness import HarnessError, RealDump, real_dump
-from tests.support.gdb_session import SECONDS, Server, debuggers, find_program, missing, serve
+from tests.real.conftest import get_dump
+from tests.real.harness import RealDump
+from tests.support.gdb_session import SECONDS, Server, debuggers, find_program, serve
 
 SCRIPT = Path(__file__).parents[2] / "gdb" / "KdumpGdbCommands.py"
 DUMPS = [
@@ -86,14 +87,6 @@ open(OUT, "w").write(json.dumps(out))
 """
 
 
-def get_dump(release: str, scenario: str) -> RealDump:
-    try:
-        return real_dump(release, scenario, arch="aarch64")
-    except HarnessError as error:
-        missing(f"no real {release} {scenario} dump of aarch64: {error}")
-        raise
-
-
 def run(program: str, server: Server, before: str, *commands: str) -> str:
     arguments = [find_program(program), "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off"]
     arguments += ["-iex", f"set remotetimeout {SECONDS}", "-iex", "set width 0"]
@@ -154,7 +147,7 @@ def same_but_for_the_vector(ours: Sequence[str], truth: Sequence[str]) -> bool:
 def test_every_stack_is_drgns_and_ends(
     release: str, scenario: str, form: str, program: str, tmp_path: Path
 ) -> None:
-    dump = get_dump(release, scenario)
+    dump = get_dump(release, scenario, "aarch64")
     truth, cpus = truth_of(dump), qemu_registers(dump)
     sidecar, out = tmp_path / "tasks.json", tmp_path / "chains.json"
     (tmp_path / "chains.py").write_text(f"OUT, NAMES = {str(out)!r}, {GENERAL!r}\n{_CHAINS}")
