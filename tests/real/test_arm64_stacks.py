@@ -23,6 +23,9 @@ DUMPS = [
     for release in ("6.1", "6.12", "6.12-16k")
     for scenario in ("panic", "nopac")  # with pointer authentication, and without
 ]
+# Each gdb, and each form; what a debugger shows does not hang on the form.
+NAMED = [("elf", "gdb-multiarch"), ("elf", "newest gdb"), ("kdump-zlib", "gdb-multiarch")]
+RUNS = [(form, debuggers()[name]) for form, name in NAMED]
 GENERAL = [f"x{number}" for number in range(31)] + ["sp", "pc", "cpsr"]
 
 # What was inlined is no frame of the stack; nor is what a debugger puts between two of them.
@@ -142,8 +145,7 @@ def same_but_for_the_vector(ours: Sequence[str], truth: Sequence[str]) -> bool:
 
 
 @pytest.mark.parametrize(("release", "scenario"), DUMPS)
-@pytest.mark.parametrize("form", ["elf", "kdump-zlib"])
-@pytest.mark.parametrize("program", debuggers().values(), ids=debuggers())
+@pytest.mark.parametrize(("form", "program"), RUNS, ids=[f"{form} {gdb}" for form, gdb in NAMED])
 def test_every_stack_is_drgns_and_ends(
     release: str, scenario: str, form: str, program: str, tmp_path: Path
 ) -> None:
