@@ -66,18 +66,25 @@ def gdb_word(path: str) -> str:
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def invitation(place: Place, vmlinux: str | None, info: Vmcoreinfo) -> str:
-    """Return the lines that say where the server listens and what to type in gdb."""
+def invitation(
+    place: Place, vmlinux: str | None, info: Vmcoreinfo, signed_returns: bool = False
+) -> str:
+    """Return the lines that say where the server listens and what to type in gdb.
+
+    `signed_returns` is whether the kernel's return addresses are signed (arm64's pointer
+    authentication), which gdb 13 takes off rightly from user addresses only.
+    """
     offset = info.kaslr_offset
     relocation = f" -o {offset:#x}" if offset else ""
     name = gdb_word(vmlinux) if vmlinux else "<vmlinux>"
+    signed = "# (before gdb 14: for any, as return addresses are signed here)\n"
     return (
         f"Waiting for incoming connection on {place.words}\n"
         "In gdb execute the following command(s) to connect:\n"
         f"file {name}{relocation}\n"
         f"target remote {place.target}\n"
         "# For backtraces through interrupts to their end, and for commands that list and\n"
-        "# save the kernel's tasks and processes\n"
+        f"# save the kernel's tasks and processes\n{signed if signed_returns else ''}"
         f"source {gdb_script()}\n"
         "# The same symbols with per-CPU variables put right, as the kernel's own gdb\n"
         "# scripts (lx-ps, $lx_per_cpu()) need them: type this after the above\n"

@@ -110,7 +110,9 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     with _ended_by_signals(server):
         place = _listen(server, options)
         if options.process is None:
-            text = console.invitation(place, options.vmlinux, dump.vmcoreinfo)
+            info = dump.vmcoreinfo
+            signed = "pauth_cmask" in dump.facts.arch.machine_registers(info)
+            text = console.invitation(place, options.vmlinux, info, signed)
         else:
             text = console.process_invitation(place, options.vmlinux, offset)
         if server.exposed_address is not None:

@@ -113,7 +113,9 @@ def _arch_of_open(
         known = ", ".join(ARCHITECTURES)
         if name:
             raise DumpOpenError(
-                f"{path}: is a dump of '{name}', which is not supported; supported are {known}"
+                f"{path}: is a dump of '{name}', which is not supported; supported are {known};"
+                " where firmware has another byte order than the kernel, a hypervisor may have"
+                " written that: give the kernel's own by --arch"
             )
         raise DumpOpenError(
             f"{path}: does not say which architecture it is of; give --arch ({known})"

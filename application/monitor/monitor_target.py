@@ -33,7 +33,8 @@ class MonitorTarget:
 
     `shown` says in words what the session shows, `current` which thread is current and why,
     `unwind_data` what debuggers are given to unwind by, `text` where the kernel's image is,
-    `symbols` where its symbols and types are from.
+    `symbols` where its symbols and types are from, `symbol_note` what to know of the
+    debugger's.
     """
 
     session: Readable
@@ -45,6 +46,7 @@ class MonitorTarget:
     unwind_data: str = ""
     text: str | None = None
     symbols: Callable[[], str] | None = None
+    symbol_note: Callable[[], str] = str
 
     @property
     def dump(self) -> CrashDump:

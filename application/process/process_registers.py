@@ -36,7 +36,7 @@ def user_registers(
     kept = {
         name: value
         for name, value in thread.registers.items()
-        if name in zero_if_unknown or name == kernel.process.thread_pointer
+        if name in zero_if_unknown or name in kernel.process.thread_pointer.split()
     }
     known = {name: value for name, value in note.items() if value or name not in zero_if_unknown}
     return {**kept, **known}
@@ -44,7 +44,13 @@ def user_registers(
 
 def thread_pointer(arch: Arch, values: Mapping[str, int]) -> int | None:
     """Return the thread pointer among a thread's registers, None when it is not there."""
-    return values.get(arch.process.thread_pointer) or None
+    parts = [values.get(name) for name in arch.process.thread_pointer.split()]
+    pointer = 0
+    for part in parts:
+        if part is None:
+            return None
+        pointer = pointer << 8 * arch.pointer_size // len(parts) | part
+    return pointer or None
 
 
 def in_layout(arch: Arch, layout: RegisterLayout, values: Mapping[str, int]) -> dict[str, int]:

@@ -150,7 +150,8 @@ class Vdso(NamedTuple):
 class Process(NamedTuple):
     """What is special about a user process.
 
-    `thread_pointer` names the register that holds it (glibc, sysdeps/*/nptl/tls.h); with
+    `thread_pointer` names the register that holds it (glibc, sysdeps/*/nptl/tls.h), or the two
+    with a half each, the upper first; with
     `tls_below` it is the address of struct pthread and the static blocks lie below it (variant
     II of "ELF Handling For Thread-Local Storage"), else both are above it (variant I).
     `is_user_mode` tells from a CPU's registers, whose pc is a user address, whether they are of

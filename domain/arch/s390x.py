@@ -180,7 +180,7 @@ S390X = Arch(
     prstatus=PRSTATUS,
     first_symbol="_text",
     first_segment=_first_segment,
-    process=Process(is_user_mode=_is_user_mode),
+    process=Process(thread_pointer="acr0 acr1", tls_below=True, is_user_mode=_is_user_mode),
     task_state=_TaskState,
     entry_flags=(("protected", 9), ("invalid", 10)),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -24,6 +25,8 @@ DUMPS = [
     ("riscv64", "7", "panic", "kdump-zlib"),
     ("riscv64", "7", "kdump", "elf"),
     ("riscv64", "7", "kdump", "d1-zlib"),
+    ("s390x", "6.1", "panic", "elf"),
+    ("s390x", "6.1", "panic", "kdump-zlib"),
 ]
 FLOATS = {"aarch64": "p/x $v{}.b.u", "riscv64": "p/x $f{}"}
 each_gdb = pytest.mark.parametrize("program", debuggers().values(), ids=debuggers())
@@ -66,11 +69,13 @@ def test_a_process_is_as_the_guest_said(
     sidecar = save(dump, form, program, tmp_path, "threads")
     workers, registers = told["threads"], told["registers"]
     vectors = told.get("vectors") or [f"{number:#x}" for number in told["floats"]]
+    if arch not in FLOATS:
+        vectors = []  # the gdb script does not save them
     commands = ["info threads", "info proc mappings", "info auxv", "info proc"]
     commands += ["info sharedlibrary", "p $_siginfo", "bt"]
     commands += [f"thread {2 + [w['name'] for w in workers].index('vectors')}"]
     commands += [f"p/x ${name}" for name in registers]
-    commands += [FLOATS[arch].format(number) for number in range(len(vectors))]
+    commands += [FLOATS.get(arch, "").format(number) for number in range(len(vectors))]
     for number in range(len(workers)):
         commands += [f"thread {2 + number}", "p (int)errno", "p *head", "bt"]
     before = [f"file {dump.programs['threads']}", f"set sysroot {dump.sysroot}"]
@@ -104,8 +109,9 @@ def test_a_process_is_as_the_guest_said(
         if not m["path"].startswith("[v")
     ]
     assert [each for each in shown if not each[4].startswith("[v")] == expected
+    order: Literal["big", "little"] = "big" if arch == "s390x" else "little"
     vector = bytes.fromhex(told["auxv"])
-    pairs = [int.from_bytes(vector[at : at + 8], "little") for at in range(0, len(vector), 8)]
+    pairs = [int.from_bytes(vector[at : at + 8], order) for at in range(0, len(vector), 8)]
     known = dict(zip(pairs[::2], pairs[1::2], strict=True))
     auxv = {
         int(number): int(word, 0)
@@ -114,7 +120,7 @@ def test_a_process_is_as_the_guest_said(
     assert {number: auxv[number] for number in known} == known
     assert f"exe = '{told['exe']}'" in text
     assert " ".join(told["cmdline"]) in text
-    for library in ("libc.so.6", "ld-linux"):
+    for library in ("libc.so.6", "ld"):
         assert re.search(rf"^0x\w+ +0x\w+ +Yes \(\*\) +\S+{re.escape(library)}", text, re.M), text
     assert "Unable to read siginfo" in text  # none was about to be delivered
 
@@ -127,4 +133,6 @@ def test_a_process_is_as_the_guest_said(
     for number, worker in enumerate(workers):
         assert value(text, first + 2 * number) == str(worker["errno"])
         assert 'label = "node-100' in value(text, first + 2 * number + 1)
-    assert (len(registers), len(vectors), len(workers)) >= (18, 32, 5)
+    assert len(registers) >= 5
+    assert len(vectors) == (32 if arch in FLOATS else 0)
+    assert len(workers) == 5

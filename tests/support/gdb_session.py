@@ -136,4 +136,4 @@ def gdb(
 
 def frames(backtrace: str) -> list[str]:
     """Return the function names of a printed backtrace, innermost first."""
-    return re.findall(r"^#\d+\s+(?:0x[0-9a-f]+ in )?(\S+) \(", backtrace, re.MULTILINE)
+    return re.findall(r"^#\d+\s+(?:0x[0-9a-f]+ (?:\[PAC\] )?in )?(\S+) \(", backtrace, re.MULTILINE)

@@ -388,6 +388,15 @@ def test_the_container_wants_only_what_is_asked_of_it() -> None:
     assert container.target() is container.target()
 
 
+def test_the_script_is_said_to_be_needed_where_return_addresses_are_signed() -> None:
+    place, info = console.tcp_place("localhost", 1), Vmcoreinfo({})
+    signed = console.invitation(place, None, info, signed_returns=True).splitlines()
+    plain = console.invitation(place, None, info).splitlines()
+    (more,) = [line for line in signed if line not in plain]
+    assert more == "# (before gdb 14: for any, as return addresses are signed here)"
+    assert signed[signed.index(more) + 1].startswith("source ")
+
+
 def test_nothing_is_read_when_a_container_is_made() -> None:
     fake = FakeOpener(KERNEL.dump())
     container = Container()

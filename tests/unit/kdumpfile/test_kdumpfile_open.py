@@ -316,6 +316,21 @@ def test_split(opener: KdumpfileOpener, tmp_path: Path) -> None:
     dump.close()
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_part_without_pages(opener: KdumpfileOpener, tmp_path: Path, place: int) -> None:
+    """makedumpfile makes such parts of dumps with few pages; the first may be one."""
+    spans = [(0, 200), (200, 512)]
+    spans.insert(place, ((0, 0), (200, 200), (512, 512))[place])
+    files = [
+        write(tmp_path, machine_kdump(Kdump(notes=MACHINE.notes, split=span)), f"part{number}")
+        for number, span in enumerate(spans)
+    ]
+    dump = opener.open(files)
+    assert not dump.facts.parts_missing
+    assert dump.physical().read(0, Machine.RAM) == bytes(MACHINE.memory)
+    dump.close()
+
+
 def test_a_part_that_is_not_there(opener: KdumpfileOpener, tmp_path: Path) -> None:
     first, _, third = parts(tmp_path)
     dump = opener.open([first, third])

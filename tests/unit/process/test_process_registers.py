@@ -13,7 +13,7 @@ from kdump_gdbserver.application.process.process_registers import (
     thread_pointer,
     user_registers,
 )
-from kdump_gdbserver.domain.arch import AARCH64, ARM, COMPAT, I386, RISCV64, X86_64
+from kdump_gdbserver.domain.arch import AARCH64, ARM, COMPAT, I386, RISCV64, S390X, X86_64
 from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.errors import SidecarError
 from kdump_gdbserver.domain.registers import RegisterSet
@@ -154,3 +154,17 @@ def test_compat_architectures_are_whole(arch: object) -> None:
     assert all(name in layout.by_name for name in arch.dump_names.values())
     numbers = [s.register.dwarf for s in layout.slots if s.register.dwarf is not None]
     assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize(
+    ("values", "pointer"),
+    [
+        ({"acr0": 0x3FF, "acr1": 0xAFF7_E780}, 0x3FF_AFF7_E780),
+        ({"acr0": 0, "acr1": 0x8000_0010}, 0x8000_0010),
+        ({"acr0": 0, "acr1": 0}, None),
+        ({"acr1": 0xAFF7_E780}, None),
+    ],
+)
+def test_a_thread_pointer_in_two_registers(values: dict[str, int], pointer: int | None) -> None:
+    """That of s390x: the upper half in access register 0, the lower in 1."""
+    assert thread_pointer(S390X, values) == pointer
