@@ -7,11 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kdump_gdbserver.application.debugger_symbols import DebuggerSymbols
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.page_walk import RootTable
-from kdump_gdbserver.ports.asked_symbols import AskedSymbols
 from kdump_gdbserver.ports.debug_session import Inferior
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
@@ -29,8 +27,7 @@ class View(Inferior):
     `memory_map` is there where more is known than page tables tell; `title` names what is
     shown, `text` where the kernel's image is, and `symbols` where its symbols are from.
     `build_id` is that of the process's executable, where the dump has it. `unwind_data` says
-    what debuggers are given to unwind by, or why they are not. `open_symbol_check` makes what
-    looks whether the debugger's symbols are where the kernel is.
+    what debuggers are given to unwind by, or why they are not.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -44,7 +41,6 @@ class View(Inferior):
     title: str = "the kernel"
     build_id: str | None = None
     unwind_data: str = ""
-    open_symbol_check: Callable[[], DebuggerSymbols] | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -60,8 +56,6 @@ class ViewSession:
         self.thread_locals: ThreadLocals | None = (
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
-        self._symbol_check = view.open_symbol_check() if view.open_symbol_check else None
-        self.asked_symbols: AskedSymbols | None = self.thread_locals or self._symbol_check
         of_dump = view.dump_memory
         self.physical = _PhysicalSwitch(self, of_dump, memory) if of_dump else None
         self._view = view
@@ -77,7 +71,6 @@ class ViewSession:
         from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
 
         count = len(view.threads)
-        check = self._symbol_check
         current = f"thread {view.current.id.pid}.{view.current.id.tid} ({view.current.extra})"
         return DumpMonitor(
             MonitorTarget(
@@ -90,7 +83,6 @@ class ViewSession:
                 symbols=view.symbols,
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
                 unwind_data=view.unwind_data,
-                symbol_note=lambda: check.note if check else "",
             )
         )
 

@@ -10,7 +10,6 @@ from kdump_gdbserver.domain.arch.model import Arch, RegisterLayout
 from kdump_gdbserver.domain.dump_facts import DumpFacts
 from kdump_gdbserver.domain.placement import UNKNOWN, Placement
 from kdump_gdbserver.domain.threads import Thread, ThreadTable
-from kdump_gdbserver.ports.asked_symbols import AskedSymbols
 from kdump_gdbserver.ports.libraries import Library
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
@@ -74,11 +73,7 @@ class DebugSession(Protocol):
 
     @property
     def thread_locals(self) -> ThreadLocals | None:
-        """Where thread-local variables are, for `qGetTLSAddr`."""
-
-    @property
-    def asked_symbols(self) -> AskedSymbols | None:
-        """What the debugger is asked to look up, for `qSymbol`."""
+        """Where thread-local variables are, for `qGetTLSAddr` and `qSymbol`."""
 
 
 class DebugTarget(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 
-from kdump_gdbserver.application.debugger_symbols import DebuggerSymbols
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
@@ -71,9 +70,6 @@ def kernel_view(
         addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
-        open_symbol_check=lambda: DebuggerSymbols(
-            survey.symbols.symbol, dump.vmcoreinfo.kaslr_offset
-        ),
     )
     return with_entry_code(view, survey, dump.vmcoreinfo, sleeping)
 

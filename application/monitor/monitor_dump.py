@@ -51,7 +51,6 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("VMCOREINFO", _where(facts, vmcoreinfo_)),
         ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
         ("kernel at", target.text),
-        ("gdb's symbols", target.symbol_note()),
         ("names", target.symbols and target.symbols()),
         ("CPUs", f"{facts.cpu_count} with registers"),
         ("memory", _stored(dump)),

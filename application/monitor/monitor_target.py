@@ -33,8 +33,7 @@ class MonitorTarget:
 
     `shown` says in words what the session shows, `current` which thread is current and why,
     `unwind_data` what debuggers are given to unwind by, `text` where the kernel's image is,
-    `symbols` where its symbols and types are from, `symbol_note` what to know of the
-    debugger's.
+    `symbols` where its symbols and types are from.
     """
 
     session: Readable
@@ -46,7 +45,6 @@ class MonitorTarget:
     unwind_data: str = ""
     text: str | None = None
     symbols: Callable[[], str] | None = None
-    symbol_note: Callable[[], str] = str
 
     @property
     def dump(self) -> CrashDump:

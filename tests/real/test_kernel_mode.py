@@ -91,33 +91,6 @@ def test_only_a_wrong_vmlinux_is_warned_about(panicked: RealDump) -> None:
             assert ("is not the dumped kernel" in server.process.stderr.read()) == warned
 
 
-def test_a_vmlinux_loaded_after_connecting(panicked: RealDump) -> None:
-    """gdb does not move it by itself; with the printed `-o` all is right, and it is said so."""
-    wanted = f"file {panicked.vmlinux}"
-    with serve(panicked.dumps["elf"]) as server:
-        moved = server.file_command.replace("<vmlinux>", str(panicked.vmlinux))
-        text = gdb(server, "monitor info", wanted, "monitor info", moved, "bt", ugly=True)
-        right = gdb(server, "monitor info", before=[wanted])
-    notes = re.findall(r"^gdb's symbols (.*)$", text, re.MULTILINE)
-    option = server.file_command.replace("file <vmlinux> ", "")
-    assert notes == [
-        f"loaded after target remote, which gdb moves to the kernel only by file <vmlinux> {option}"
-    ]
-    assert_panic_backtrace(text)
-    assert "gdb's symbols" not in right
-
-
-def test_another_kernels_vmlinux_is_known_by_its_symbols(panicked: RealDump) -> None:
-    """Also of a kernel that has no build-id in VMCOREINFO (before 5.9), and after connecting."""
-    release = "6.12" if panicked.release.startswith("6.1.") else "6.1"
-    other = get_dump(release, "panic").vmlinux
-    with serve(panicked.dumps["elf"]) as server:
-        late = gdb(server, f"file {other}", "monitor info", ugly=True)
-        early = gdb(server, "monitor info", before=[f"file {other}"], ugly=True)
-    for text in (late, early):
-        assert re.search(r"^gdb's symbols not of this kernel: panic is at 0x", text, re.MULTILINE)
-
-
 def test_files_in_the_wrong_place_are_said_to_be(panicked: RealDump) -> None:
     elf, packed = (str(panicked.dumps[form][0]) for form in ("elf", "kdump-zlib"))
     vmlinux = str(panicked.vmlinux)

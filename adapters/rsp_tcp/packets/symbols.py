@@ -1,4 +1,4 @@
-"""Symbols that are asked of the debugger, and thread-local variables, which take some.
+"""Thread-local variables, and the symbols that are asked of the debugger to find them.
 
 `qSymbol` and `qGetTLSAddr` (GDB manual, "General Query Packets").
 """
@@ -12,16 +12,16 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_he
 
 def symbol_offered(client: Client, arguments: bytes) -> Data | Ok:
     """`qSymbol::`, `qSymbol:VALUE:NAME`: take a symbol's value, ask for the next symbol."""
-    asked = client.session.asked_symbols
-    if asked is None:
+    thread_locals = client.session.thread_locals
+    if thread_locals is None:
         return OK
     value, _, name = arguments.partition(b":")
     if name:
         address = parse_hex(value) if value else None
-        asked.tell(parse_hex_bytes(name).decode("utf-8", "replace"), address)
+        thread_locals.tell(parse_hex_bytes(name).decode("utf-8", "replace"), address)
     else:
         client.symbols_asked = 0
-    wanted = asked.wanted
+    wanted = thread_locals.wanted
     if client.symbols_asked >= len(wanted):
         return OK
     client.symbols_asked += 1
