@@ -38,6 +38,8 @@ _ORC_STOP = "__stop_orc_unwind"
 SYMBOLS = tuple(
     sorted({*symbol_table.MARKERS, *HEADER, *Orc.ENTRY_TEXT, *Orc.NAMES, _ORC_STOP, _PERCPU})
 )
+# Functions that call others on the interrupt stack; in ORC they look as all do (Linux 5.8 to 5.11).
+_SWITCHES = frozenset({"asm_call_on_stack", "asm_call_sysvec_on_stack", "asm_call_irq_on_stack"})
 # The kernel is linked, and ends, at a multiple of this many bytes on every architecture.
 _GRANULE = 2 << 20
 _KERNEL_HALF = 1 << 63
@@ -82,7 +84,8 @@ class _Maker:
             symbols = symbol_table.named_symbols(kallsyms, self._at, self._offset)
         except ValueError as error:
             raise NoSymbolsError(str(error)) from None
-        dwarf, frames = self._dwarf(symbols), self._frames(symbols)
+        frames = self._frames(symbols)
+        dwarf = self._dwarf(symbols, frames)
         return symbol_image(
             self._arch.elf_machine,
             self._arch.byte_order,
@@ -102,7 +105,7 @@ class _Maker:
             self._missing.append("no build-id: VMCOREINFO has none")
         return found
 
-    def _dwarf(self, symbols: NamedSymbols) -> Dwarf | None:
+    def _dwarf(self, symbols: NamedSymbols, frames: Frames | None) -> Dwarf | None:
         btf = self._types.btf
         if btf is None:
             self._missing.append(f"no types: {'; '.join(self._types.problems)}")
@@ -110,7 +113,10 @@ class _Maker:
         code = [section for section in symbols.sections if section.has_code]
         low, high = (code[0].start, max(each.end for each in code)) if code else (0, 0)
         writer = DwarfWriter(btf, self._arch.byte_order, self._arch.pointer_size)
-        dwarf = writer.write(low, high, _functions(symbols), self._variables(symbols, btf))
+        functions = list(_functions(symbols))
+        switches = [*(frames.switches if frames else ())]
+        switches += [(f.address, f.address + f.size) for f in functions if f.name in _SWITCHES]
+        dwarf = writer.write(low, high, functions, self._variables(symbols, btf), sorted(switches))
         if dwarf.damaged:
             self._missing.append(f"{dwarf.damaged:,} types: BTF is damaged there")
         return dwarf

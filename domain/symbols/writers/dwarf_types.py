@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import struct
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,9 @@ _TOO_LONG = re.compile(rb"[^\0]{%d,}" % (MAX_NAME + 1))
 _PRODUCER = "kdump-gdbserver"
 _UNIT_NAME = "kernel"
 _DAMAGED = "unknown type"
+# Debuggers take a caller on a stack that lies lower for a corrupt stack, but not if a frame of an
+# inlined function is between the two: so there is one where a function calls on another stack.
+_SWITCH = "on_another_stack"
 
 _QUALIFIERS = {Kind.VOLATILE: 0x35, Kind.CONST: 0x26, Kind.RESTRICT: 0x37}
 
@@ -36,16 +40,18 @@ _DW_TAG = {
     "array": 0x01, "enumeration": 0x04, "parameter": 0x05, "member": 0x0D, "pointer": 0x0F,
     "unit": 0x11, "struct": 0x13, "subroutine": 0x15, "typedef": 0x16, "union": 0x17,
     "unspecified_parameters": 0x18, "subrange": 0x21, "base": 0x24, "enumerator": 0x28,
-    "subprogram": 0x2E, "variable": 0x34, "unspecified": 0x3B,
+    "inlined": 0x1D, "subprogram": 0x2E, "variable": 0x34, "unspecified": 0x3B,
 }  # fmt: skip
 _NAME, _SIZE, _LANGUAGE, _LOW_PC, _HIGH_PC = 0x03, 0x0B, 0x13, 0x11, 0x12
 _CONST_VALUE, _BIT_SIZE, _PRODUCED_BY, _PROTOTYPED, _COUNT = 0x1C, 0x0D, 0x25, 0x27, 0x37
 _MEMBER_AT, _ENCODING, _TYPE, _DECLARED, _BITS_AT = 0x38, 0x3E, 0x49, 0x3C, 0x6B
-_LOCATION, _EXTERNAL = 0x02, 0x3F
+_CALL_FILE, _CALL_LINE = 0x58, 0x59
+_LOCATION, _EXTERNAL, _INLINE, _ORIGIN = 0x02, 0x3F, 0x20, 0x31
 _DATA1, _DATA2, _DATA4, _DATA8, _SDATA, _STRP = 0x0B, 0x05, 0x06, 0x07, 0x0D, 0x0E
 _ADDR, _REF4, _EXPRLOC, _PRESENT = 0x01, 0x13, 0x18, 0x19
 _LANG_C99 = 0x0C
 _OP_ADDR = 0x03
+_INL_INLINED = 1
 
 _ATE_BOOLEAN, _ATE_FLOAT, _ATE_SIGNED, _ATE_SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
 _ATE_UNSIGNED, _ATE_UNSIGNED_CHAR = 0x07, 0x08
@@ -129,11 +135,17 @@ class DwarfWriter:
         self._make_abbreviations()
 
     def write(
-        self, low: int, high: int, functions: Iterable[FunctionCode], variables: Iterable[Variable]
+        self,
+        low: int,
+        high: int,
+        functions: Iterable[FunctionCode],
+        variables: Iterable[Variable],
+        switches: Iterable[tuple[int, int]] = (),
     ) -> Dwarf:
         """Return the sections; the kernel is at the addresses from `low` to `high`.
 
         Functions, in order of address, are written if BTF has one function of the name.
+        `switches` is code, by start and end and in order, that calls on another stack.
         """
         unit = self._pack(
             "BIIHQQ",
@@ -153,7 +165,7 @@ class DwarfWriter:
         self._at = self._refs[0] + len(damaged)
         self._place_types()
         self._write_types()
-        count = self._write_functions(functions, addresses)
+        count = self._write_functions(functions, deque(switches), addresses)
         self._write_variables(variables, addresses)
         self._parts.append(b"\0")
         body = b"".join(self._parts)
@@ -244,8 +256,13 @@ class DwarfWriter:
             for full in (False, True)
         }
         self._variable = add("variable", name, type_, (_LOCATION, _EXPRLOC), (_EXTERNAL, _PRESENT))
-        # Types of variables that BTF does not have.
-        self._made_array = self._array
+        self._unknown_code = add("subprogram", *place[:-2], children=True)
+        self._inline = add("subprogram", name, (_INLINE, _DATA1))
+        # gdb passes over what was inlined at no place that is told.
+        calls = ((_CALL_FILE, _DATA1), (_CALL_LINE, _DATA1))
+        self._inlined = add(
+            "inlined", (_ORIGIN, _REF4), (_LOW_PC, _ADDR), (_HIGH_PC, _DATA4), *calls
+        )
 
     def _place_types(self) -> None:
         """Find out where each type's entry will be, or that it is damaged."""
@@ -470,8 +487,13 @@ class DwarfWriter:
                 append(parameter(self._parameter, refs[type_]))
         append(b"\0")
 
-    def _write_functions(self, functions: Iterable[FunctionCode], addresses: array[int]) -> int:
-        """Write the functions that BTF has, one for each address."""
+    def _write_functions(
+        self,
+        functions: Iterable[FunctionCode],
+        switches: deque[tuple[int, int]],
+        addresses: array[int],
+    ) -> int:
+        """Write the functions that BTF has, one for each address, and those with switches."""
         btf, words, kinds = self._btf, self._words, self._kinds
         by_name: dict[str, int] = {}
         for number, start in enumerate(self._starts, 1):
@@ -479,25 +501,42 @@ class DwarfWriter:
                 name = btf.string(words[start])
                 by_name[name] = 0 if name in by_name else start
         before, written = -1, 0
+        switch = _HEADER_SIZE + sum(map(len, self._parts))
+        if switches:
+            self._parts.append(
+                self._pack("BIB", self._inline, self._add_string(_SWITCH), _INL_INLINED)
+            )
         at = _HEADER_SIZE + sum(map(len, self._parts))
         head = self._packer("BIQI")
         for function in functions:
+            if function.address < before:
+                continue
+            inside = _inside(function, switches)
             start = by_name.get(function.name, 0)
             proto = words[start + 2] if start else 0
-            if function.address < before or not 0 < proto < len(kinds):
-                continue
-            if kinds[proto] != Kind.FUNC_PROTO or self._refs[proto] == self._refs[0]:
+            is_known = 0 < proto < len(kinds) and kinds[proto] == Kind.FUNC_PROTO
+            if is_known and self._refs[proto] != self._refs[0]:
+                place = self._starts[proto - 1]
+                result, count = words[place + 2], words[place + 1] & 0xFFFFFF
+                code = self._subprogram[bool(result), bool(count or inside)]
+                data = head(code, words[start], function.address, function.size)
+                if result:
+                    data += self._pack("I", self._refs[result])
+                if count:
+                    data += self._parameters(place + 3, count)
+            elif inside:
+                unknown = self._add_string(function.name)
+                data = head(self._unknown_code, unknown, function.address, function.size)
+                count = 0
+            else:
                 continue
             before = function.address + function.size
-            place = self._starts[proto - 1]
-            result, count = words[place + 2], words[place + 1] & 0xFFFFFF
-            code = self._subprogram[bool(result), bool(count)]
             addresses.append(at + 5)
-            data = head(code, words[start], function.address, function.size)
-            if result:
-                data += self._pack("I", self._refs[result])
-            if count:
-                data += self._parameters(place + 3, count)
+            for low, high in inside:
+                addresses.append(at + len(data) + 5)
+                data += self._pack("BIQIBB", self._inlined, switch, low, high - low, 0, 0)
+            if count or inside:
+                data += b"\0"
             self._parts.append(data)
             at += len(data)
             written += 1
@@ -513,7 +552,7 @@ class DwarfWriter:
                 parts.append(self._pack("BI", self._parameter, self._refs[type_]))
             else:
                 parts.append(bytes((self._more,)))
-        return b"".join(parts) + b"\0"
+        return b"".join(parts)
 
     def _write_variables(self, variables: Iterable[Variable], addresses: array[int]) -> None:
         at = _HEADER_SIZE + sum(map(len, self._parts))
@@ -543,6 +582,16 @@ class DwarfWriter:
 
 
 _HEADER_SIZE = 11  # length, version, offset of the abbreviations, size of an address
+
+
+def _inside(function: FunctionCode, switches: deque[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Take off those pieces of code that lie in the function, or before it."""
+    found = []
+    while switches and switches[0][0] < function.address + function.size:
+        start, end = switches.popleft()
+        if start >= function.address and end <= function.address + function.size:
+            found.append((start, end))
+    return found
 
 
 def _padded_sleb(value: int, bits: int) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 
-from kdump_gdbserver.domain.kernel.orc import ROW, OrcFormat, OrcKind
+from kdump_gdbserver.domain.kernel.orc import ROW, OrcFormat, OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols import dwarf_cfi as cfi
 from kdump_gdbserver.domain.symbols.orc import OrcRow, to_rows
 from kdump_gdbserver.domain.symbols.unwind_dso import caller_rbp_rule, cfa_rule
@@ -33,6 +33,8 @@ class Frames:
 
     address: int
     data: bytes
+    # Where code is, by start and end, that calls on another stack, in order.
+    switches: tuple[tuple[int, int], ...] = ()
 
 
 def orc_frames(
@@ -54,7 +56,7 @@ def orc_frames(
         data += _cie(instructions)
     writer = _Writer(cies, data, address)
     writer.add_all(starts, entries, orc_format)
-    return Frames(address, bytes(data) + bytes(4))
+    return Frames(address, bytes(data) + bytes(4), tuple(writer.switches))
 
 
 def _cie(instructions: bytes) -> bytes:
@@ -74,6 +76,8 @@ class _Writer:
         self._data = data
         self._address = address
         self._rules: list[_Rule] = []
+        self._switching: set[int] = set()
+        self.switches: list[tuple[int, int]] = []
         self._changes: dict[tuple[int, int], bytes] = {}
         self._advances: dict[int, bytes] = {}
         self._unchanged = caller_rbp_rule(OrcRow(0, 0, OrcKind.CALL))
@@ -92,6 +96,8 @@ class _Writer:
         for at, now in compress(rows, is_last):
             if now == before:
                 continue
+            if before in self._switching:
+                self.switches.append((row, at))
             if before >= 0 and (now < 0 or rules[now][0] != cie or count >= _MOST_ROWS):
                 self._add_fde(cie, start, at, program)
                 before = -1
@@ -125,6 +131,8 @@ class _Writer:
         if rule in self._rules:
             return self._rules.index(rule)
         self._rules.append(rule)
+        if row.sp_register is OrcRegister.SP_INDIRECT:
+            self._switching.add(len(self._rules) - 1)
         return len(self._rules) - 1
 
     def _change(self, before: int, now: int) -> bytes:
