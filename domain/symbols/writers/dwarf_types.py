@@ -48,7 +48,8 @@ _MEMBER_AT, _ENCODING, _TYPE, _DECLARED, _BITS_AT = 0x38, 0x3E, 0x49, 0x3C, 0x6B
 _CALL_FILE, _CALL_LINE = 0x58, 0x59
 _LOCATION, _EXTERNAL, _INLINE, _ORIGIN = 0x02, 0x3F, 0x20, 0x31
 _DATA1, _DATA2, _DATA4, _DATA8, _SDATA, _STRP = 0x0B, 0x05, 0x06, 0x07, 0x0D, 0x0E
-_ADDR, _REF4, _EXPRLOC, _PRESENT = 0x01, 0x13, 0x18, 0x19
+_ADDR, _REF4, _EXPRLOC, _PRESENT, _SEC_OFFSET = 0x01, 0x13, 0x18, 0x19, 0x17
+_LINES = 0x10
 _LANG_C99 = 0x0C
 _OP_ADDR = 0x03
 _INL_INLINED = 1
@@ -101,6 +102,7 @@ class Dwarf:
     info: bytes
     abbreviations: bytes
     strings: bytes
+    lines: bytes
     addresses: array[int] = field(default_factory=lambda: array("I"))
     damaged: int = 0
     functions: int = 0
@@ -148,7 +150,7 @@ class DwarfWriter:
         `switches` is code, by start and end and in order, that calls on another stack.
         """
         unit = self._pack(
-            "BIIHQQ",
+            "BIIHQQI",
             self._unit,
             *(
                 self._add_string(_PRODUCER),
@@ -156,6 +158,7 @@ class DwarfWriter:
                 _LANG_C99,
                 low,
                 high - low,
+                0,
             ),
         )
         damaged = self._pack("BI", self._unspecified, self._add_string(_DAMAGED))
@@ -174,6 +177,7 @@ class DwarfWriter:
             header + body,
             bytes(self._abbreviations.table) + b"\0",
             bytes(self._strings),
+            _no_lines(self._prefix),
             addresses,
             self._damaged,
             count,
@@ -200,7 +204,7 @@ class DwarfWriter:
         self._unit = add(
             "unit",
             *((_PRODUCED_BY, _STRP), name, (_LANGUAGE, _DATA2), (_LOW_PC, _ADDR)),
-            (_HIGH_PC, _DATA8),
+            *((_HIGH_PC, _DATA8), (_LINES, _SEC_OFFSET)),
             children=True,
         )
         self._unspecified = add("unspecified", name)
@@ -534,7 +538,7 @@ class DwarfWriter:
             addresses.append(at + 5)
             for low, high in inside:
                 addresses.append(at + len(data) + 5)
-                data += self._pack("BIQIBB", self._inlined, switch, low, high - low, 0, 0)
+                data += self._pack("BIQIBB", self._inlined, switch, low, high - low, 1, 0)
             if count or inside:
                 data += b"\0"
             self._parts.append(data)
@@ -582,6 +586,16 @@ class DwarfWriter:
 
 
 _HEADER_SIZE = 11  # length, version, offset of the abbreviations, size of an address
+
+
+def _no_lines(prefix: str) -> bytes:
+    """Return a table of lines with a file, for what must name one, and no line."""
+    # Length of instructions, default of is_stmt, line base and range, first opcode of its own,
+    # operands of the standard opcodes; no folder; one file; its folder, time and size.
+    rest = struct.pack("BBBbBB", 1, 1, 1, 0, 1, 10) + bytes((0, 1, 1, 1, 1, 0, 0, 0, 1))
+    rest += b"\0" + _UNIT_NAME.encode() + b"\0" + bytes(3) + b"\0"
+    rest = struct.pack(prefix + "I", len(rest)) + rest
+    return struct.pack(prefix + "IH", len(rest) + 2, 4) + rest
 
 
 def _inside(function: FunctionCode, switches: deque[tuple[int, int]]) -> list[tuple[int, int]]:

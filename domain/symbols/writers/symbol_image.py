@@ -107,6 +107,7 @@ def symbol_image(
             (".debug_info", dwarf.info),
             (".debug_abbrev", dwarf.abbreviations),
             (".debug_str", dwarf.strings),
+            (".debug_line", dwarf.lines),
         ):
             sections.append(Section(name, elf_file.PROGBITS, data=data))
     table = symbol_table(symbols, order)
