@@ -86,10 +86,12 @@ class _Maker:
             raise NoSymbolsError(str(error)) from None
         frames = self._frames(symbols)
         dwarf = self._dwarf(symbols, frames)
+        first = self._types.symbol(self._arch.first_symbol)
         return symbol_image(
             self._arch.elf_machine,
             self._arch.byte_order,
             symbols,
+            first=None if first is None else first - self._offset,
             build_id=self._build_id_bytes(),
             dwarf=dwarf,
             frames=frames,

@@ -129,6 +129,12 @@ class DwarfWriter:
         words = self._words
         self._kinds = bytes([0, *(words[at + 1] >> 24 & 0x7F for at in self._starts)])
         self._depths = TypeDepths(btf, self._kinds, self._name, pointer_size)
+        # Whether an enum's flag tells that there are negative values.
+        self._tells_signs = Kind.ENUM64 in self._kinds or any(
+            words[at + 1] >> 31
+            for at, kind in zip(self._starts, self._kinds[1:], strict=True)
+            if kind == Kind.ENUM
+        )
         self._abbreviations = _Abbreviations()
         self._parts: list[bytes] = []
         self._at = 0
@@ -315,9 +321,9 @@ class DwarfWriter:
         if kind in (Kind.ENUM, Kind.ENUM64):
             if not count:
                 return 5 if named else 0
-            signed = 0 if not info >> 31 else 1
+            signed = info >> 31
             value_size = (5 if signed else 4) if kind == Kind.ENUM else (10 if signed else 8)
-            return 3 + named + count * (5 + value_size)
+            return 3 + named + len(self._enumerators(kind, info, value, at + 3)) * (5 + value_size)
         if kind == Kind.FUNC_PROTO:
             length = 5 if value else 1
             if count:
@@ -458,17 +464,30 @@ class DwarfWriter:
         )
         signed = bool(info >> 31)
         code = self._enumerator[kind, signed]
-        words, append, name_of = self._words, self._parts.append, self._name
-        bits, size = (32, 2) if kind == Kind.ENUM else (64, 3)
+        append, bits = self._parts.append, 32 if kind == Kind.ENUM else 64
         plain = self._packer("BII" if kind == Kind.ENUM else "BIQ")
-        for place in range(at, at + size * count, size):
-            number = words[place + 1] | (words[place + 2] << 32 if size == 3 else 0)
+        for at_name, raw in self._enumerators(kind, info, value, at):
             if signed:
-                number -= (number >> bits - 1) << bits
-                append(self._pack("BI", code, name_of(words[place])) + _padded_sleb(number, bits))
+                signed_value = raw - ((raw >> bits - 1) << bits)
+                append(self._pack("BI", code, at_name) + _padded_sleb(signed_value, bits))
             else:
-                append(plain(code, name_of(words[place]), number))
+                append(plain(code, at_name, raw))
         append(b"\0")
+
+    def _enumerators(self, kind: int, info: int, size: int, at: int) -> list[tuple[int, int]]:
+        """Return the names and the values, as they are in BTF, of what is known for sure."""
+        words, last = self._words, at + (2 if kind == Kind.ENUM else 3) * (info & 0xFFFFFF)
+        if kind == Kind.ENUM64:
+            lows, highs = words[at + 1 : last : 3].tolist(), words[at + 2 : last : 3].tolist()
+            values = [low | high << 32 for low, high in zip(lows, highs, strict=True)]
+            return [*zip(map(self._name, words[at:last:3].tolist()), values, strict=True)]
+        if self._tells_signs:
+            most = 0xFFFFFFFF
+        else:
+            # pahole before 1.24 told no sign, and 32 bits of what had 64.
+            most = 0x7FFFFFFF if size <= 4 else -1
+        pairs = zip(words[at:last:2].tolist(), words[at + 1 : last : 2].tolist(), strict=True)
+        return [(self._name(name), number) for name, number in pairs if number <= most]
 
     def _write_subroutine(self, number: int, name: int, info: int, value: int, at: int) -> None:
         count = info & 0xFFFFFF

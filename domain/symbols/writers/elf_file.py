@@ -25,7 +25,7 @@ _ET_EXEC, _PT_LOAD = 2, 1
 PAGE = 0x1000
 _ALIGNMENT = 16
 # Where the addresses are in a section header and in a program header.
-_SH_ADDR, _P_VADDR, _P_PADDR = 16, 16, 24
+_E_ENTRY, _SH_ADDR, _P_VADDR, _P_PADDR = 24, 16, 16, 24
 
 
 @dataclass(slots=True)
@@ -68,7 +68,11 @@ class Placed:
 def write_elf(
     machine: int, order: ByteOrder, sections: Sequence[Section], segments: Sequence[Segment]
 ) -> Placed:
-    """Return a 64-bit program (ET_EXEC) of the sections in their order."""
+    """Return a 64-bit program (ET_EXEC) of the sections in their order.
+
+    Its entry point is where the first segment begins: debuggers end backtraces where it is, and
+    have 0 for code that they know nothing of.
+    """
     prefix = "<" if order == "little" else ">"
     names = [section.name for section in sections] + [".shstrtab"]
     strings = b"\0" + b"".join(name.encode("ascii") + b"\0" for name in names)
@@ -118,9 +122,12 @@ def write_elf(
         header = _EHDR_SIZE + number * _PHDR_SIZE
         places += [header + _P_VADDR, header + _P_PADDR]
     ident = b"\x7fELF\x02" + (b"\1" if order == "little" else b"\2") + b"\1"
+    entry = segments[0].address if segments else 0
+    if entry:
+        places.append(_E_ENTRY)
     head = struct.pack(
         prefix + _EHDR,
-        *(ident, _ET_EXEC, machine, 1, 0, _EHDR_SIZE if segments else 0, at, 0, _EHDR_SIZE),
+        *(ident, _ET_EXEC, machine, 1, entry, _EHDR_SIZE if segments else 0, at, 0, _EHDR_SIZE),
         *(_PHDR_SIZE, len(segments), _SHDR_SIZE, len(headers), len(headers) - 1),
     )
     file = b"".join([head, *programs, *body, *headers])

@@ -12,7 +12,11 @@ from kdump_gdbserver.domain.symbols.writers import elf_file
 from kdump_gdbserver.domain.symbols.writers.dwarf_types import Dwarf
 from kdump_gdbserver.domain.symbols.writers.elf_file import Section, Segment
 from kdump_gdbserver.domain.symbols.writers.orc_frames import Frames
-from kdump_gdbserver.domain.symbols.writers.symbol_table import NamedSymbols, symbol_table
+from kdump_gdbserver.domain.symbols.writers.symbol_table import (
+    MAX_KERNEL,
+    NamedSymbols,
+    symbol_table,
+)
 
 _KERNEL_HALF = 1 << 63
 _MASK = (1 << 64) - 1
@@ -73,12 +77,16 @@ def symbol_image(
     order: ByteOrder,
     symbols: NamedSymbols,
     *,
+    first: int | None = None,
     build_id: bytes = b"",
     dwarf: Dwarf | None = None,
     frames: Frames | None = None,
     missing: tuple[str, ...] = (),
 ) -> SymbolImage:
-    """Return the image. It has what of its parts there is."""
+    """Return the image. It has what of its parts there is.
+
+    `first` is where vmlinux's first segment begins, if that is known.
+    """
     sections = [
         Section(s.name, elf_file.NOBITS, s.flags, s.start, size=s.end - s.start)
         for s in symbols.sections
@@ -89,6 +97,9 @@ def symbol_image(
     segments = []
     if inside:
         low, high = inside[0].start, max(s.end for s in inside)
+        # By where the first segment is debuggers tell how far the kernel was moved.
+        if first is not None and high - MAX_KERNEL <= first <= low:
+            low = first
         segments.append(Segment(low, high - low, everything))
     if frames is not None:
         sections.append(
