@@ -10,7 +10,7 @@ from typing import Any
 from elftools.dwarf.callframe import FDE
 from elftools.elf.elffile import ELFFile
 
-_PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?\Z")
+_PRINTABLE = re.compile(r"[ -~]+\Z")
 _TYPES = {
     "DW_TAG_" + each + "_type"
     for each in (

@@ -476,18 +476,19 @@ class DwarfWriter:
 
     def _enumerators(self, kind: int, info: int, size: int, at: int) -> list[tuple[int, int]]:
         """Return the names and the values, as they are in BTF, of what is known for sure."""
-        words, last = self._words, at + (2 if kind == Kind.ENUM else 3) * (info & 0xFFFFFF)
+        words, size_of = self._words, 2 if kind == Kind.ENUM else 3
+        last = at + size_of * (info & 0xFFFFFF)
+        values = words[at + 1 : last : size_of].tolist()
+        most = (1 << 64) - 1
         if kind == Kind.ENUM64:
-            lows, highs = words[at + 1 : last : 3].tolist(), words[at + 2 : last : 3].tolist()
-            values = [low | high << 32 for low, high in zip(lows, highs, strict=True)]
-            return [*zip(map(self._name, words[at:last:3].tolist()), values, strict=True)]
-        if self._tells_signs:
-            most = 0xFFFFFFFF
-        else:
+            high = words[at + 2 : last : 3].tolist()
+            values = [low | upper << 32 for low, upper in zip(values, high, strict=True)]
+        elif not self._tells_signs:
             # pahole before 1.24 told no sign, and 32 bits of what had 64.
             most = 0x7FFFFFFF if size <= 4 else -1
-        pairs = zip(words[at:last:2].tolist(), words[at + 1 : last : 2].tolist(), strict=True)
-        return [(self._name(name), number) for name, number in pairs if number <= most]
+        names = map(self._name, words[at:last:size_of].tolist())
+        pairs = zip(names, values, strict=True)
+        return [(name, number) for name, number in pairs if name and number <= most]
 
     def _write_subroutine(self, number: int, name: int, info: int, value: int, at: int) -> None:
         count = info & 0xFFFFFF
