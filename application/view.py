@@ -30,7 +30,8 @@ class View(Inferior):
     `memory_map` is there where more is known than page tables tell; `title` names what is
     shown, `text` where the kernel's image is, and `symbols` where its symbols are from.
     `build_id` is that of the process's executable, where the dump has it. `unwind_data` says
-    what debuggers are given to unwind by, or why they are not.
+    what debuggers are given to unwind by, or why they are not. `served` says what they get for
+    the kernel's program; `prepare_files` makes that, in whatever time it takes.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -44,6 +45,8 @@ class View(Inferior):
     title: str = "the kernel"
     build_id: str | None = None
     unwind_data: str = ""
+    served: Callable[[], str] | None = None
+    prepare_files: Callable[[], None] | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -82,6 +85,7 @@ class ViewSession:
                 symbols=view.symbols,
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
                 unwind_data=view.unwind_data,
+                served=view.served,
             )
         )
 

@@ -74,6 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="VMLINUX",
         help="the kernel's symbol file; with -j the executable",
     )
+    dump.add_argument(
+        "--symbols",
+        choices=("vmlinux", "none"),
+        help="whether a gdb without a file gets the dumped kernel's vmlinux (default: if there is"
+        " one)",
+    )
     dump.add_argument("--arch", metavar="ARCH", help="architecture of a dump that tells none")
     dump.add_argument(
         "--vmcoreinfo", metavar="FILE", help="VMCOREINFO text to use instead of the dump's"

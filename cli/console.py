@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from kdump_gdbserver import gdb as gdb_scripts
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.view import View
+from kdump_gdbserver.cli.symbol_choice import SymbolChoice
+from kdump_gdbserver.domain.text import printable
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.symbol_file import SymbolFile
@@ -58,8 +61,15 @@ def gdb_word(path: str) -> str:
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def invitation(place: Place, vmlinux: str | None, info: Vmcoreinfo) -> str:
-    """Return the lines that say where the server listens and what to type in gdb."""
+def invitation(
+    place: Place, vmlinux: str | None, info: Vmcoreinfo, symbols: SymbolChoice | None = None
+) -> str:
+    """Return the lines that say where the server listens and what to type in gdb.
+
+    `vmlinux` is what `-v` gives; without it, one that was found stands for it.
+    """
+    if vmlinux is None and symbols is not None and symbols.found is not None:
+        vmlinux = symbols.found.path
     offset = info.kaslr_offset
     relocation = f" -o {offset:#x}" if offset else ""
     name = gdb_word(vmlinux) if vmlinux else "<vmlinux>"
@@ -74,6 +84,7 @@ def invitation(place: Place, vmlinux: str | None, info: Vmcoreinfo) -> str:
         "# The same symbols with per-CPU variables put right, as the kernel's own gdb\n"
         "# scripts (lx-ps, $lx_per_cpu()) need them: type this after the above\n"
         f"# kdump-symbol-file {name}\n"
+        f"{symbols.line() if symbols else ''}"
     )
 
 
@@ -165,8 +176,42 @@ def progress(text: str, after: float = 1.0) -> Iterator[None]:
 
 
 def _say_progress(text: str) -> None:
+    _say_on_stderr(f"{PROGRAM}: {text} ...\n")
+
+
+def _say_on_stderr(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: {text} ...", file=sys.stderr, flush=True)
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+class DownloadProgress:
+    """Says on standard error what is being downloaded: on a terminal in one line that changes."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._shown = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> DownloadProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._said and self._terminal:
+            _say_on_stderr("\n")
+
+    def __call__(self, url: str, size: int, total: int | None) -> None:
+        """Take how many bytes are there, and of how many."""
+        url = printable(url)
+        if url != self._said:
+            start = "\n" if self._said and self._terminal else ""
+            self._said = url
+            end = "" if self._terminal else "\n"
+            _say_on_stderr(f"{start}{PROGRAM}: downloading {url} (ctrl-C goes on without){end}")
+        now = time.monotonic()
+        if self._terminal and size and (now - self._shown > 0.5 or size == total):
+            self._shown = now
+            of = f" of {total >> 20}" if total else ""
+            _say_on_stderr(f"\r{PROGRAM}: downloading {url}: {size >> 20}{of} MiB")
 
 
 def executable_warnings(view: View, symbol_file: SymbolFile, path: str) -> list[str]:

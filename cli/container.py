@@ -28,6 +28,7 @@ from kdump_gdbserver.cli.given_files import (
     require_machine,
 )
 from kdump_gdbserver.cli.logging_setup import set_up_logging
+from kdump_gdbserver.cli.symbol_choice import SymbolChoice, choose_symbols, program_maker
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
@@ -86,22 +87,32 @@ def _open_symbol_file(path: str | None, process: str | None, dump: CrashDump) ->
     return file
 
 
+def _choose_symbols(
+    dump: CrashDump, symbol_file: SymbolFile | None, symbols: str | None, process: str | None
+) -> SymbolChoice:
+    """Choose what debuggers get for the kernel's symbols; in process mode they ask for none."""
+    if process is not None:
+        return SymbolChoice(symbols, symbol_file, None, "")
+    return choose_symbols(dump, symbol_file, symbols)
+
+
 def _target(
     dump: CrashDump,
-    symbol_file: SymbolFile | None,
+    symbols: SymbolChoice,
     tasks: str | None,
     process: str | None,
     sysroot: str | None,
 ) -> DeferredTarget:
     """Return what is to be served; a sidecar is read, and refused, right away."""
     if process is not None:
-        return _process_target(dump, process, sysroot, symbol_file)
+        return _process_target(dump, process, sysroot, symbols.given)
+    program = program_maker(symbols)
     if tasks is None:
-        return DeferredTarget(lambda: open_kernel_view(dump, symbol_file))
+        return DeferredTarget(lambda: open_kernel_view(dump, symbols.given, program))
     from kdump_gdbserver.application.kernel.task_view import defer_task_view
 
     kernel_tasks = _sidecars().read_kernel_tasks(tasks, dump.facts.arch)
-    return DeferredTarget(defer_task_view(dump, kernel_tasks, symbol_file))
+    return DeferredTarget(defer_task_view(dump, kernel_tasks, symbols.given, program))
 
 
 def _sidecars() -> SidecarReader:
@@ -138,8 +149,8 @@ class Container(containers.DeclarativeContainer):
     """Everything the server is made of; each thing is made when first asked for.
 
     `config` has the command line's options by their long names: `file` (a list of
-    paths), `vmlinux`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`, `sysroot`, `libkdumpfile`,
-    `debug`, `log_json`, `log_file`, `idle_timeout` (in seconds).
+    paths), `vmlinux`, `symbols`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`, `sysroot`,
+    `libkdumpfile`, `debug`, `log_json`, `log_file`, `idle_timeout` (in seconds).
     """
 
     config = providers.Configuration(
@@ -149,6 +160,7 @@ class Container(containers.DeclarativeContainer):
             "vmcoreinfo": None,
             "kernel_tasks": None,
             "process": None,
+            "symbols": None,
             "sysroot": None,
             "libkdumpfile": None,
             "debug": False,
@@ -163,7 +175,15 @@ class Container(containers.DeclarativeContainer):
         _open_dump, opener, config.file, config.arch, config.vmcoreinfo, config.vmlinux
     )
     symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process, dump)
+    symbols = providers.Singleton(
+        _choose_symbols, dump, symbol_file, config.symbols, config.process
+    )
     target = providers.Singleton(
-        _target, dump, symbol_file, config.kernel_tasks, config.process, config.sysroot
+        _target,
+        dump,
+        symbols,
+        config.kernel_tasks,
+        config.process,
+        config.sysroot,
     )
     server = providers.Singleton(_server, target, logger, config.debug, config.idle_timeout)

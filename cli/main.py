@@ -15,7 +15,7 @@ from kdump_gdbserver.domain.errors import InputError
 
 if TYPE_CHECKING:
     from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
-    from kdump_gdbserver.application.view import DeferredTarget
+    from kdump_gdbserver.application.view import DeferredTarget, View
     from kdump_gdbserver.cli.console import Place
     from kdump_gdbserver.cli.container import Container
 
@@ -73,6 +73,7 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     else:
         _warn(console.warnings_about(dump, None, None))
         _warn(console.process_warnings(dump, options.sysroot))
+    symbols = container.symbols()
     target = container.target()
     if options.process is not None and symbol_file is not None:
         _warn(console.executable_warnings(target.prepare(), symbol_file, options.vmlinux))
@@ -86,7 +87,7 @@ def _serve(container: Container, options: argparse.Namespace) -> None:
     with _ended_by_signals(server):
         place = _listen(server, options)
         if options.process is None:
-            text = console.invitation(place, options.vmlinux, dump.vmcoreinfo)
+            text = console.invitation(place, options.vmlinux, dump.vmcoreinfo, symbols)
         else:
             text = console.process_invitation(place, options.vmlinux, offset)
         if server.exposed_address is not None:
@@ -117,12 +118,15 @@ def _listen(server: RspServer, options: argparse.Namespace) -> Place:
 
 
 def _prepare(target: DeferredTarget) -> None:
+    view: View | None = None
     # A view that cannot be made is tried again, and the error logged, for each client.
     with contextlib.suppress(InputError):
-        target.prepare()
+        view = target.prepare()
     from kdump_gdbserver.adapters.rsp_tcp.wire.hex_digits import make_ready
 
     make_ready()
+    if view is not None and view.prepare_files is not None:
+        view.prepare_files()
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -153,8 +157,12 @@ def _ended_by_signals(server: RspServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _ToldToEnd(KeyboardInterrupt):
+    """Not ctrl-C, by which the user may mean one thing that takes long."""
+
+
 def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+    raise _ToldToEnd
 
 
 if __name__ == "__main__":

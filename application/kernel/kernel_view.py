@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
+from kdump_gdbserver.application.kernel.kernel_files import MakeProgram, identity
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
 from kdump_gdbserver.application.view import View
@@ -20,15 +21,25 @@ from kdump_gdbserver.ports.symbol_file import SymbolFile
 KERNEL_PID = 1
 
 
-def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> View:
+def open_kernel_view(
+    dump: CrashDump,
+    symbol_file: SymbolFile | None = None,
+    make_program: MakeProgram = identity,
+) -> View:
     """Return the view of a dump's kernel: threads 1.1, 1.2, ... are its CPUs in order.
 
-    `symbol_file` is as in `survey_kernel`.
+    `symbol_file` is as in `survey_kernel`; `make_program` makes what debuggers get for the
+    kernel's program.
     """
-    return kernel_view(dump, survey_kernel(dump, symbol_file), symbol_file)
+    return kernel_view(dump, survey_kernel(dump, symbol_file), symbol_file, make_program)
 
 
-def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile | None) -> View:
+def kernel_view(
+    dump: CrashDump,
+    survey: KernelSurvey,
+    symbol_file: SymbolFile | None,
+    make_program: MakeProgram,
+) -> View:
     """Return the view of a kernel that has been surveyed."""
     arch = dump.facts.arch
     # QEMU has a note for each CPU, in order.
@@ -45,6 +56,7 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     text = _text_segment(dump, survey, symbol_file)
+    program = make_program(survey)
     view = View(
         arch=arch,
         layout=layout,
@@ -59,8 +71,10 @@ def kernel_view(dump: CrashDump, survey: KernelSurvey, symbol_file: SymbolFile |
         addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
+        served=program.describe,
+        prepare_files=program.prepare,
     )
-    return with_entry_code(view, survey, dump.vmcoreinfo)
+    return with_entry_code(view, survey, program)
 
 
 def _cpu_thread(

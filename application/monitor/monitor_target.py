@@ -33,7 +33,7 @@ class MonitorTarget:
 
     `shown` says in words what the session shows, `current` which thread is current and why,
     `unwind_data` what debuggers are given to unwind by, `text` where the kernel's image is,
-    `symbols` where its symbols and types are from.
+    `symbols` where its symbols and types are from, `served` what debuggers get for its program.
     """
 
     session: Readable
@@ -45,6 +45,7 @@ class MonitorTarget:
     unwind_data: str = ""
     text: str | None = None
     symbols: Callable[[], str] | None = None
+    served: Callable[[], str] | None = None
 
     @property
     def dump(self) -> CrashDump:
