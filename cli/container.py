@@ -10,7 +10,9 @@ providers, e.g. `container.dump.override(...)` with a fake dump.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 from kdump_gdbserver.ports.symbol_file import SymbolFile
+from kdump_gdbserver.ports.symbol_store import SymbolStore
 
 
 def _opener(library_path: str | None) -> CrashDumpOpener:
@@ -87,13 +90,24 @@ def _open_symbol_file(path: str | None, process: str | None, dump: CrashDump) ->
     return file
 
 
+def _symbol_store(no_cache: bool) -> SymbolStore | None:
+    """Return where symbols are kept from one run to the next, None for nowhere."""
+    from kdump_gdbserver.adapters.symbol_cache import SymbolCache
+
+    return None if no_cache else SymbolCache.of_user(os.environ)
+
+
 def _choose_symbols(
-    dump: CrashDump, symbol_file: SymbolFile | None, symbols: str | None, process: str | None
+    dump: CrashDump,
+    symbol_file: SymbolFile | None,
+    store: SymbolStore | None,
+    symbols: str | None,
+    process: str | None,
 ) -> SymbolChoice:
     """Choose what debuggers get for the kernel's symbols; in process mode they ask for none."""
     if process is not None:
         return SymbolChoice(symbols, symbol_file, None, "")
-    return choose_symbols(dump, symbol_file, symbols)
+    return replace(choose_symbols(dump, symbol_file, symbols), store=store)
 
 
 def _target(
@@ -149,8 +163,8 @@ class Container(containers.DeclarativeContainer):
     """Everything the server is made of; each thing is made when first asked for.
 
     `config` has the command line's options by their long names: `file` (a list of
-    paths), `vmlinux`, `symbols`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`, `sysroot`,
-    `libkdumpfile`, `debug`, `log_json`, `log_file`, `idle_timeout` (in seconds).
+    paths), `vmlinux`, `symbols`, `no_cache`, `arch`, `vmcoreinfo`, `kernel_tasks`, `process`,
+    `sysroot`, `libkdumpfile`, `debug`, `log_json`, `log_file`, `idle_timeout` (in seconds).
     """
 
     config = providers.Configuration(
@@ -161,6 +175,7 @@ class Container(containers.DeclarativeContainer):
             "kernel_tasks": None,
             "process": None,
             "symbols": None,
+            "no_cache": False,
             "sysroot": None,
             "libkdumpfile": None,
             "debug": False,
@@ -175,8 +190,9 @@ class Container(containers.DeclarativeContainer):
         _open_dump, opener, config.file, config.arch, config.vmcoreinfo, config.vmlinux
     )
     symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process, dump)
+    symbol_store = providers.Singleton(_symbol_store, config.no_cache)
     symbols = providers.Singleton(
-        _choose_symbols, dump, symbol_file, config.symbols, config.process
+        _choose_symbols, dump, symbol_file, symbol_store, config.symbols, config.process
     )
     target = providers.Singleton(
         _target,

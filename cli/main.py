@@ -43,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from kdump_gdbserver.cli.gdb_script import write_gdb_script
 
             print(f"source {write_gdb_script(options.write_gdb_script)}")
+        elif options.save_symbols is not None:
+            from kdump_gdbserver.cli.symbols_file import save_symbols
+
+            _end_on_signals()
+            print(save_symbols(container, options.save_symbols))
         else:
             _serve(container, options)
     except InputError as error:

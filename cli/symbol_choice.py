@@ -13,6 +13,7 @@ from kdump_gdbserver.ports.crash_dump import CrashDump
 from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.symbol_file import SymbolFile
 from kdump_gdbserver.ports.symbol_finder import FoundVmlinux, WantedKernel
+from kdump_gdbserver.ports.symbol_store import SymbolStore
 
 if TYPE_CHECKING:
     from kdump_gdbserver.application.kernel.kernel_files import MakeProgram
@@ -24,20 +25,23 @@ GIVEN = "given by -v"
 class SymbolChoice:
     """The vmlinux that is served, None for another file; `why` says why not, or how it was found.
 
-    `symbols` is what `--symbols` says, `given` what `-v` does.
+    `symbols` is what `--symbols` says, `given` what `-v` does; `store` keeps what is made.
     """
 
     symbols: str | None
     given: SymbolFile | None
     found: FoundVmlinux | None
     why: str
+    store: SymbolStore | None = None
 
     def line(self) -> str:
         """Return the comment that tells it, for the printed lines."""
         if self.found is not None:
             where = f"{printable(self.found.path)}, {self.why}"
-        else:
+        elif self.symbols == "none":
             where = f"none, {self.why}"
+        else:
+            where = f"names and types out of the dump, {self.why}"
         return f"# A gdb that is given no file takes for symbols: {where}\n"
 
 
@@ -46,8 +50,8 @@ def choose_symbols(dump: CrashDump, given: SymbolFile | None, symbols: str | Non
 
     Raises `InputError` where `--symbols vmlinux` is given and there is none.
     """
-    if symbols == "none":
-        return SymbolChoice(symbols, given, None, "as --symbols none says")
+    if symbols in ("dump", "none"):
+        return SymbolChoice(symbols, given, None, f"as --symbols {symbols} says")
     info = dump.vmcoreinfo
     if info.build_id is None:
         choice = SymbolChoice(
@@ -122,8 +126,9 @@ def _this_machine() -> HostFiles:
 def program_maker(choice: SymbolChoice) -> MakeProgram:
     """Return what makes the program that debuggers get."""
     from kdump_gdbserver.application.kernel.kernel_files import identity
-    from kdump_gdbserver.application.kernel.served_program import ServeVmlinux
+    from kdump_gdbserver.application.kernel.served_program import ServeDumpsOwn, ServeVmlinux
 
-    if choice.found is None:
+    if choice.symbols == "none":
         return identity
-    return ServeVmlinux(choice.found, _this_machine(), identity)
+    own = ServeDumpsOwn(choice.store)
+    return own if choice.found is None else ServeVmlinux(choice.found, _this_machine(), own)

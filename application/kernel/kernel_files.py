@@ -65,11 +65,11 @@ class Identity:
         return "no symbols, only the kernel's build-id"
 
 
-# Makes the program of a kernel that has been surveyed.
-MakeProgram = Callable[[KernelSurvey], KernelProgram]
+# Makes the program of a kernel that has been surveyed, and begins at an address: None if not known.
+MakeProgram = Callable[[KernelSurvey, int | None], KernelProgram]
 
 
-def identity(survey: KernelSurvey) -> Identity:
+def identity(survey: KernelSurvey, text: int | None = None) -> Identity:
     """Return the program that says which kernel it is and has no symbols."""
     dump = survey.dump_memory.dump
     arch = dump.facts.arch

@@ -56,7 +56,7 @@ def kernel_view(
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     text = _text_segment(dump, survey, symbol_file)
-    program = make_program(survey)
+    program = make_program(survey, text)
     view = View(
         arch=arch,
         layout=layout,
