@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.client_symbols import ClientSymbols
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.application.monitor.monitor import DumpMonitor
 from kdump_gdbserver.application.monitor.monitor_target import MonitorTarget
@@ -16,6 +17,7 @@ from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.debug_session import Inferior
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
+from kdump_gdbserver.ports.symbol_questions import SymbolQuestions
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
@@ -63,6 +65,10 @@ class ViewSession:
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
         of_dump = view.dump_memory
+        self._client_symbols = (
+            ClientSymbols(of_dump.dump.vmcoreinfo) if of_dump and view.root_table is None else None
+        )
+        self.symbol_questions: SymbolQuestions | None = self.thread_locals or self._client_symbols
         self.physical = _PhysicalSwitch(self, of_dump, memory) if of_dump else None
         self._view = view
 
@@ -86,6 +92,7 @@ class ViewSession:
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
                 unwind_data=view.unwind_data,
                 served=view.served,
+                client_symbols=self._client_symbols,
             )
         )
 
