@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kdump_gdbserver.application.kernel.kernel_files import (
     KernelProgram,
@@ -65,6 +65,13 @@ class LeadsToVmlinux:
         return f"{self._found.path} ({self._found.how}), by its build-id"
 
 
+class _InParts(NamedTuple):
+    """A file, and where the parts of it begin that debuggers read one by one."""
+
+    file: bytes
+    parts: list[int]
+
+
 class DumpsOwnSymbols:
     """An image of what the dump has: names, types, unwind data; implements `KernelProgram`.
 
@@ -76,7 +83,7 @@ class DumpsOwnSymbols:
         self._text = text
         self._store = store
         self._lock = threading.Lock()
-        self._made: tuple[KernelProgram | bytes, str] | None = None
+        self._made: tuple[KernelProgram | _InParts, str] | None = None
 
     def prepare(self) -> None:
         """See `KernelProgram.prepare`."""
@@ -85,7 +92,7 @@ class DumpsOwnSymbols:
     def open(self) -> RemoteFile:
         """See `KernelProgram.open`."""
         program, _ = self._program()
-        return MadeFile(program) if isinstance(program, bytes) else program.open()
+        return MadeFile(*program) if isinstance(program, _InParts) else program.open()
 
     def open_debug_file(self, build_id: str) -> RemoteFile | None:
         """See `KernelProgram.open_debug_file`."""
@@ -95,24 +102,28 @@ class DumpsOwnSymbols:
         """See `KernelProgram.describe`."""
         return self._program()[1]
 
-    def _program(self) -> tuple[KernelProgram | bytes, str]:
+    def _program(self) -> tuple[KernelProgram | _InParts, str]:
         with self._lock:
             if self._made is None:
                 self._made = self._make()
             return self._made
 
-    def _make(self) -> tuple[KernelProgram | bytes, str]:
+    def _make(self) -> tuple[KernelProgram | _InParts, str]:
         from kdump_gdbserver.application.symbols.symbol_image import NoSymbolsError
+        from kdump_gdbserver.domain.symbol_files.compression import compressed
 
         offset = self._survey.dump_memory.dump.vmcoreinfo.kaslr_offset or 0
         try:
             image = dumps_image(self._survey, self._store)
             file = _with_first_segment_at(image.relocated(offset), image.order, self._text)
+            file = compressed(file)
         except (NoSymbolsError, MemoryFault, ValueError) as error:
             nothing = identity(self._survey)
             return nothing, f"{nothing.describe()}: the dump's own cannot be had: {error}"
         missing = "".join(f"; {each}" for each in image.missing)
-        return file, f"the dump's own symbols, {len(file) / (1 << 20):.1f} MiB{missing}"
+        parts = read_sections(lambda at, count: file[at : at + count], len(file)).parts
+        size = f"{len(file) / (1 << 20):.1f} MiB"
+        return _InParts(file, parts), f"the dump's own symbols, {size}{missing}"
 
 
 def dumps_image(survey: KernelSurvey, store: SymbolStore | None) -> SymbolImage:

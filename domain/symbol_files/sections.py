@@ -20,7 +20,7 @@ SHT_SYMTAB, SHT_NOTE, SHT_NOBITS = 2, 7, 8
 SHF_ALLOC, SHF_EXECINSTR = 2, 4
 PT_LOAD = 1
 EHDR, PHDR, SHDR = "16sHHIQQQIHHHHHH", "IIQQQQQQ", "IIQQQQIIQQ"
-_EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE = 64, 56, 64
+_EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE, _CHDR_SIZE = 64, 56, 64, 24
 _MAX_SECTIONS, _MAX_SEGMENTS, _MAX_NAMES, _MAX_NOTES = 4096, 256, 1 << 20, 1 << 16
 
 
@@ -43,7 +43,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class ElfSections:
-    """The headers of a 64-bit ELF file; `first_segment` is the address of its first PT_LOAD."""
+    """The headers of a 64-bit ELF file; `first_segment` is the address of its first PT_LOAD.
+
+    `headers_end` is where the program headers end, `table` where that of the sections begins.
+    """
 
     kind: int
     machine: int
@@ -53,6 +56,20 @@ class ElfSections:
     first_segment_size: int
     sections: tuple[Section, ...]
     build_id: str | None
+    headers_end: int
+    table: int
+
+    @property
+    def parts(self) -> list[int]:
+        """The offsets, in order, where headers and contents begin and end in the file.
+
+        Of a section with DWARF its first bytes are a part: gdb looks whether it is compressed
+        each time it opens the file.
+        """
+        contents = [each for each in self.sections if each.kind != SHT_NOBITS and each.size]
+        parts = {place for each in contents for place in (each.offset, each.offset + each.size)}
+        parts |= {each.offset + _CHDR_SIZE for each in contents if each.name.startswith(".debug_")}
+        return sorted(parts | {self.headers_end, self.table})
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name."""
@@ -101,6 +118,8 @@ def read_sections(read: Reader, file_size: int) -> ElfSections:
         *loads[0],
         tuple(found),
         _build_id(found, read, byte_order),
+        segments_at + segment_count * _PHDR_SIZE,
+        sections_at,
     )
 
 

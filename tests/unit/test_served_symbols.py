@@ -68,7 +68,11 @@ def served(view: View) -> ELFFile:
     assert view.files is not None
     file = view.files.open(KERNEL_FILE)
     assert file is not None
-    return ELFFile(io.BytesIO(file.read(0, file.size)))
+    content = b""
+    while part := file.read(len(content), file.size):
+        content += part
+    assert len(content) == file.size
+    return ELFFile(io.BytesIO(content))
 
 
 def words(view: View) -> str:
