@@ -16,7 +16,8 @@ from kdump_gdbserver.ports.symbol_finder import FoundVmlinux, WantedKernel
 from kdump_gdbserver.ports.symbol_store import SymbolStore
 
 if TYPE_CHECKING:
-    from kdump_gdbserver.application.kernel.kernel_files import MakeProgram
+    from kdump_gdbserver.application.kernel.kernel_files import KernelProgram, MakeProgram
+    from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 
 GIVEN = "given by -v"
 
@@ -124,11 +125,17 @@ def _this_machine() -> HostFiles:
 
 
 def program_maker(choice: SymbolChoice) -> MakeProgram:
-    """Return what makes the program that debuggers get."""
-    from kdump_gdbserver.application.kernel.kernel_files import identity
-    from kdump_gdbserver.application.kernel.served_program import ServeDumpsOwn, ServeVmlinux
+    """Return what makes the program that debuggers get; loads nothing before that."""
 
-    if choice.symbols == "none":
-        return identity
-    own = ServeDumpsOwn(choice.store)
-    return own if choice.found is None else ServeVmlinux(choice.found, _this_machine(), own)
+    def make(survey: KernelSurvey, text: int | None) -> KernelProgram:
+        from kdump_gdbserver.application.kernel.kernel_files import identity
+        from kdump_gdbserver.application.kernel.served_program import ServeDumpsOwn, ServeVmlinux
+
+        if choice.symbols == "none":
+            return identity(survey)
+        own = ServeDumpsOwn(choice.store)
+        if choice.found is None:
+            return own(survey, text)
+        return ServeVmlinux(choice.found, _this_machine(), own)(survey, text)
+
+    return make

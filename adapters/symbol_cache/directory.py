@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 _MAGIC = b"kdump-gdbserver symbols 1\n"
-_SUM = hashlib.sha256
+_SUM_SIZE = 32
 _NAME = re.compile(r"[0-9a-z][0-9a-z.-]{0,199}")
 MAX_FILES = 16
 MAX_BYTES = 512 << 20
@@ -21,6 +19,12 @@ MAX_CONTENT = 128 << 20
 # What an interrupted run left half-written is removed after so many seconds.
 _ABANDONED = 3600.0
 _UNFINISHED = ".new-"
+
+
+def _sum(content: bytes) -> bytes:
+    import hashlib  # not before the server listens
+
+    return hashlib.sha256(content).digest()
 
 
 class SymbolCache:
@@ -46,9 +50,9 @@ class SymbolCache:
             raw = self._read(self._folder / name)
         except OSError:
             return None
-        start = len(_MAGIC) + _SUM().digest_size
+        start = len(_MAGIC) + _SUM_SIZE
         content = raw[start:]
-        if raw[:start] != _MAGIC + _SUM(content).digest():
+        if raw[:start] != _MAGIC + _sum(content):
             return None
         with contextlib.suppress(OSError):
             os.utime(self._folder / name)  # it has been used
@@ -65,12 +69,14 @@ class SymbolCache:
         """See `SymbolStore.save`: the file is there whole or not at all."""
         if not _NAME.fullmatch(name) or len(content) > MAX_CONTENT - 128:
             return
+        import tempfile
+
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             number, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self._folder)
             try:
                 with os.fdopen(number, "wb") as file:
-                    file.write(_MAGIC + _SUM(content).digest())
+                    file.write(_MAGIC + _sum(content))
                     file.write(content)
                 Path(temporary).replace(self._folder / name)
             finally:
