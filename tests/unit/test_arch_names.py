@@ -19,8 +19,8 @@ NAMES = {
 FOLDERS = ("adapters", "application", "cli", "domain", "ports")
 # The gdb script's architectures are files of their own, until domain/arch has what they know.
 EXCEPT = ("domain/arch", "domain/kernel/arch")
-# Machines that are told apart from ours, to name them in a message.
-FOREIGN = {"adapters/kdumpfile/formats/elf_header.py"}
+# Machines that are told apart from ours, to name them in a message, and those that this runs on.
+FOREIGN = {"adapters/kdumpfile/formats/elf_header.py", "adapters/sandbox/abi.py"}
 
 
 def modules() -> Iterator[Path]:
