@@ -166,6 +166,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the dump's own names and types as an ELF file for other debuggers, and end",
     )
+    parser.add_argument(
+        "--no-sandbox",
+        action="store_true",
+        help="open the dump in the process that you start, with all its rights: for systems where"
+        " the process of its own, which gives them up, does not work",
+    )
     parser.add_argument("--version", action="store_true", help="print versions and end")
     return parser
 

@@ -10,15 +10,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdump_gdbserver import gdb as gdb_scripts
-from kdump_gdbserver.application.memory import DumpMemory
-from kdump_gdbserver.application.view import View
-from kdump_gdbserver.cli.symbol_choice import SymbolChoice
 from kdump_gdbserver.domain.text import printable
-from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
-from kdump_gdbserver.ports.crash_dump import CrashDump
-from kdump_gdbserver.ports.symbol_file import SymbolFile
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.application.view import View
+    from kdump_gdbserver.cli.symbol_choice import SymbolChoice
+    from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
+    from kdump_gdbserver.ports.crash_dump import CrashDump
+    from kdump_gdbserver.ports.symbol_file import SymbolFile
 
 PROGRAM = "kdump-gdbserver"
 # Bits of makedumpfile's -d LEVEL (makedumpfile(8)).
@@ -36,6 +38,15 @@ class Place:
 
     words: str
     target: str
+
+    def encode(self) -> bytes:
+        """Return it for another process, which takes it by `decode`."""
+        return f"{self.words}\0{self.target}".encode("utf-8", "surrogateescape")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Place:
+        """Return what was encoded."""
+        return cls(*data.decode("utf-8", "surrogateescape").split("\0"))
 
 
 def tcp_place(host: str, port: int) -> Place:
@@ -111,6 +122,8 @@ def process_invitation(place: Place, executable: str | None, offset: int | None)
 
 def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | None) -> list[str]:
     """Return what the user should know before believing what gdb will show."""
+    from kdump_gdbserver.application.memory import DumpMemory
+
     lines: list[str] = []
     ours, theirs = dump.vmcoreinfo.build_id, symbol_file.build_id if symbol_file else None
     if ours and theirs and ours != theirs:

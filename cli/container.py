@@ -20,6 +20,7 @@ from dependency_injector import containers, providers
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
+from kdump_gdbserver.adapters.sandbox.limits import Budget
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
 from kdump_gdbserver.cli.given_files import (
@@ -97,6 +98,14 @@ def _symbol_store(no_cache: bool) -> SymbolStore | None:
     return None if no_cache else SymbolCache.of_user(os.environ)
 
 
+def _sysroot(path: str | None) -> HostFiles | None:
+    if path is None:
+        return None
+    from kdump_gdbserver.adapters.host_files import HostDirectory
+
+    return HostDirectory(path)
+
+
 def _choose_symbols(
     dump: CrashDump,
     symbol_file: SymbolFile | None,
@@ -115,11 +124,11 @@ def _target(
     symbols: SymbolChoice,
     tasks: str | None,
     process: str | None,
-    sysroot: str | None,
+    files: HostFiles | None,
 ) -> DeferredTarget:
     """Return what is to be served; a sidecar is read, and refused, right away."""
     if process is not None:
-        return _process_target(dump, process, sysroot, symbols.given)
+        return _process_target(dump, process, files, symbols.given)
     program = program_maker(symbols)
     if tasks is None:
         return DeferredTarget(lambda: open_kernel_view(dump, symbols.given, program))
@@ -136,16 +145,11 @@ def _sidecars() -> SidecarReader:
 
 
 def _process_target(
-    dump: CrashDump, path: str, sysroot: str | None, symbol_file: SymbolFile | None
+    dump: CrashDump, path: str, files: HostFiles | None, symbol_file: SymbolFile | None
 ) -> DeferredTarget:
     from kdump_gdbserver.application.process.process_registers import process_arch
     from kdump_gdbserver.application.process.process_view import defer_process_view
 
-    files: HostFiles | None = None
-    if sysroot is not None:
-        from kdump_gdbserver.adapters.host_files import HostDirectory
-
-        files = HostDirectory(sysroot)
     image = _sidecars().read_process(path, dump.facts.arch)
     target = DeferredTarget(defer_process_view(dump, image, files, symbol_file))
     if symbol_file is not None:
@@ -157,6 +161,10 @@ def _server(
     target: DeferredTarget, logger: Any, log_exchanges: bool, idle_timeout: float | None
 ) -> RspServer:
     return RspServer(target, logger, log_exchanges, idle_timeout)
+
+
+def _budget() -> Budget:
+    return Budget()
 
 
 class Container(containers.DeclarativeContainer):
@@ -194,12 +202,14 @@ class Container(containers.DeclarativeContainer):
     symbols = providers.Singleton(
         _choose_symbols, dump, symbol_file, symbol_store, config.symbols, config.process
     )
+    sysroot = providers.Singleton(_sysroot, config.sysroot)
     target = providers.Singleton(
         _target,
         dump,
         symbols,
         config.kernel_tasks,
         config.process,
-        config.sysroot,
+        sysroot,
     )
+    budget = providers.Singleton(_budget)
     server = providers.Singleton(_server, target, logger, config.debug, config.idle_timeout)

@@ -1,0 +1,174 @@
+"""The process that opens and serves the dump, after giving up all that it does not need for it.
+
+The one that started it, `supervisor`, keeps the terminal and the signals, and has the listening
+sockets. Nothing else of it is within reach here: standard output and error are pipes to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from kdump_gdbserver.cli.console import Place
+
+if TYPE_CHECKING:
+    from kdump_gdbserver.adapters.rsp_tcp.transport.listeners import Listeners
+    from kdump_gdbserver.cli.container import Container
+
+# What the worker says to its supervisor, which answers LISTEN with a place and sockets.
+LISTEN, READY = b"listen", b"ready"
+MESSAGE_SIZE, MOST_SOCKETS = 4096, 64
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)|/dev/(stdin)")
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The worker's ends of what leads to its supervisor, as descriptors."""
+
+    control: int  # a socket that keeps messages apart
+    output: int
+    errors: int
+    noise: int  # what C libraries print by themselves
+
+
+class Front:
+    """What the worker asks its supervisor for."""
+
+    def __init__(self, control: socket.socket, *, first: bool) -> None:
+        self._control = control
+        # The one before has said all that the user should know.
+        self.first = first
+
+    def listen(self, listeners: Listeners) -> Place:
+        """Say that the dump is open, and get sockets that listen."""
+        self._control.send(LISTEN)
+        answer, numbers, _, _ = socket.recv_fds(self._control, MESSAGE_SIZE, MOST_SOCKETS)
+        listeners.adopt(socket.socket(fileno=number) for number in numbers)
+        return Place.decode(answer)
+
+    def ready(self) -> None:
+        """Say that clients will be served."""
+        self._control.send(READY)
+
+
+def run(
+    work: Callable[[Front], int], ends: Ends, options: argparse.Namespace, parent: int, first: bool
+) -> NoReturn:
+    """Be the worker, right after fork(2); ends the process with what `work` returns."""
+    status = 1
+    try:
+        _attach(ends, options, parent)
+        control = socket.socket(fileno=ends.control)
+        status = work(Front(control, first=first))
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # Without ado: threads may still be reading, and the C library is not to be trusted.
+        os._exit(status)
+
+
+def give_up(container: Container, options: argparse.Namespace) -> None:
+    """Open what is needed, then give up the rest; raises `InputError`."""
+    from kdump_gdbserver.adapters.sandbox.lock import lock_down
+
+    container.logger()
+    container.opener().describe()  # loads the library
+    container.sysroot()
+    given = (options.vmlinux, options.vmcoreinfo, options.kernel_tasks, options.process)
+    files = [*options.file, *filter(None, (*given, options.sysroot))]
+    budget = container.budget()
+    lock_down(
+        files,
+        dataclasses.replace(
+            budget,
+            # A symbol file is mapped, and its DWARF may become as large again.
+            address_space=budget.address_space + 2 * _size(options.vmlinux),
+            file_size=budget.file_size + _size(options.log_file),
+        ),
+    )
+
+
+def _size(path: str | None) -> int:
+    try:
+        return Path(path).stat().st_size if path is not None else 0
+    except (OSError, ValueError):
+        return 0
+
+
+def _attach(ends: Ends, options: argparse.Namespace, parent: int) -> None:
+    """Lead all that is printed to the supervisor, and close what is not needed."""
+    from kdump_gdbserver.adapters.sandbox.system_calls import die_with_parent
+
+    # The supervisor sees to them. A terminal sends them to both.
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(OSError):
+        die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended before that
+        os._exit(0)
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    sys.stdout = _Pipe(ends.output)
+    sys.stderr = _Pipe(ends.errors, terminal)
+    os.dup2(ends.noise, 2)
+    kept = {2, *dataclasses.astuple(ends), *_given_descriptors(options)}
+    if options.stdio:
+        kept |= {0, 1}
+    else:
+        os.dup2(ends.noise, 1)
+        kept.add(1)
+    _close_all_but(kept)
+    if 0 not in kept:
+        os.open(os.devnull, os.O_RDONLY)  # gets 0, the lowest
+
+
+def _given_descriptors(options: argparse.Namespace) -> Iterator[int]:
+    """Yield the descriptors that paths like /dev/fd/63 name, as <(command) in a shell makes."""
+    given = (options.vmlinux, options.vmcoreinfo, options.kernel_tasks, options.process)
+    for path in (*options.file, *filter(None, given), options.log_file or ""):
+        if match := _DESCRIPTOR.fullmatch(path):
+            yield int(match[1] or 0)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    lowest = 0
+    for number in sorted(kept):
+        if number > lowest:  # closerange(0, 0) closes everything
+            os.closerange(lowest, number)
+        lowest = number + 1
+    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))
+
+
+class _Pipe(io.TextIOWrapper):
+    """A stream to the supervisor, each line at once; a terminal if what it prints goes to one."""
+
+    def __init__(self, descriptor: int, terminal: bool = False) -> None:
+        super().__init__(
+            io.BufferedWriter(io.FileIO(descriptor, "w")),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
