@@ -266,7 +266,7 @@ def say_warning(message: str) -> None:
 
 def give_up_unwritable() -> None:
     """Drop unwritten output, which would otherwise cause an error at exit."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed from the start
         try:
             stream.flush()
         except OSError:

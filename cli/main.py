@@ -127,7 +127,7 @@ class _OwnFront:
 
         return listen(listeners, self._options)
 
-    def ready(self) -> None:
+    def ready(self, server: RspServer) -> None:
         pass
 
 
@@ -152,7 +152,7 @@ def _serve(container: Container, options: argparse.Namespace, front: Front | _Ow
     if options.stdio:
         target.prepare()
         with _ended_by_signals(server):
-            front.ready()
+            front.ready(server)
             server.serve_stdio()
         return
     offset = None if options.process is None else target.prepare().placement.offset
@@ -168,7 +168,7 @@ def _serve(container: Container, options: argparse.Namespace, front: Front | _Ow
             console.say(text)
         # While nobody has connected yet, look up what the first client will ask for.
         threading.Thread(target=_prepare, args=(target,), daemon=True).start()
-        front.ready()
+        front.ready(server)
         server.serve(once=options.once)
 
 

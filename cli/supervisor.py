@@ -27,7 +27,7 @@ from kdump_gdbserver.cli import console, worker
 from kdump_gdbserver.cli.console import Place
 from kdump_gdbserver.cli.listening import listen
 from kdump_gdbserver.cli.outlet import Outlet, printable
-from kdump_gdbserver.cli.worker import LISTEN, MESSAGE_SIZE, READY, Ends, Front
+from kdump_gdbserver.cli.worker import LISTEN, MESSAGE_SIZE, READY, STUCK, Ends, Front
 from kdump_gdbserver.domain.errors import InputError
 
 # Seconds that opening a dump may take, on however slow a disk.
@@ -110,6 +110,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve; return the exit status."""
+        _fill_standard_descriptors()
         with self._signals() as woken:
             try:
                 before = self._versions_of_files()
@@ -160,7 +161,9 @@ class Supervisor:
             if process.has_ended():
                 self._take_the_rest(process, woken)
                 status = process.status or 0
-                return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+                if not os.WIFEXITED(status) or os.WEXITSTATUS(status) == STUCK:
+                    return None
+                return os.WEXITSTATUS(status)
             if process.deadline is not None and time.monotonic() >= process.deadline:
                 process.kill(signal.SIGKILL)
                 if not process.hung_up:
@@ -275,7 +278,10 @@ class Supervisor:
     def _after_death(self, process: _Worker, before: Sequence[Any]) -> int | None:
         """Say that a worker has died; return the exit status, None to start another one."""
         status = process.status or 0
-        cause = self._cause(os.WTERMSIG(status), process.words)
+        if os.WIFSIGNALED(status):
+            cause = self._cause(os.WTERMSIG(status), process.words)
+        else:
+            cause = "it was still at work for a client that had long left"
         if not process.serving:
             return self._fail(cause)
         options = self._options
@@ -344,6 +350,15 @@ class Supervisor:
 
     def _end(self, number: int, frame: Any) -> None:
         self._told_to_end = True
+
+
+def _fill_standard_descriptors() -> None:
+    """Open those that are closed, lest something else gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
 
 
 def _read(process: _Worker, end: int) -> bytes:

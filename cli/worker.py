@@ -24,12 +24,15 @@ from kdump_gdbserver.cli.console import Place
 
 if TYPE_CHECKING:
     from kdump_gdbserver.adapters.rsp_tcp.transport.listeners import Listeners
+    from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
     from kdump_gdbserver.cli.container import Container
 
 # What the worker says to its supervisor, which answers LISTEN with a place and sockets.
 LISTEN, READY = b"listen", b"ready"
+# The status of a worker in which something never ends; no program ends with it by itself.
+STUCK = 70
 MESSAGE_SIZE, MOST_SOCKETS = 4096, 64
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)|/dev/(stdin)")
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ class Front:
         listeners.adopt(socket.socket(fileno=number) for number in numbers)
         return Place.decode(answer)
 
-    def ready(self) -> None:
+    def ready(self, server: RspServer) -> None:
         """Say that clients will be served."""
+        server.when_stuck(lambda: os._exit(STUCK))
         self._control.send(READY)
 
 
@@ -142,11 +146,13 @@ def _attach(ends: Ends, options: argparse.Namespace, parent: int) -> None:
 
 
 def _given_descriptors(options: argparse.Namespace) -> Iterator[int]:
-    """Yield the descriptors that paths like /dev/fd/63 name, as <(command) in a shell makes."""
+    """Yield the descriptors that paths like /dev/fd/63 name."""
     given = (options.vmlinux, options.vmcoreinfo, options.kernel_tasks, options.process)
-    for path in (*options.file, *filter(None, given), options.log_file or ""):
-        if match := _DESCRIPTOR.fullmatch(path):
-            yield int(match[1] or 0)
+    for path in (*options.file, *given):
+        if path == "/dev/stdin":
+            yield 0
+        elif match := _DESCRIPTOR.fullmatch(path or ""):
+            yield int(match[1])
 
 
 def _close_all_but(kept: set[int]) -> None:

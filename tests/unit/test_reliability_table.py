@@ -44,4 +44,4 @@ def test_the_named_limit_is_as_said(name: str, value: str, module: str) -> None:
 
 
 def test_limits_are_found() -> None:
-    assert len(LIMITS) == 34
+    assert len(LIMITS) == 35

@@ -208,6 +208,46 @@ def serving_at(dump: str, path: Path | None) -> Iterator[tuple[subprocess.Popen[
     assert path is None or not path.exists()
 
 
+HANGING = """
+import ctypes, os, sys
+from kdump_gdbserver.adapters.rsp_tcp.transport import keep_alive
+from kdump_gdbserver.cli.main import main
+keep_alive.MAX_LEFT_BEHIND = 1
+read = os.pread
+def hang(file, count, offset):
+    if {start} <= offset < {start} + 4096:
+        ctypes.CDLL(None).sleep(1000)
+    return read(file, count, offset)
+os.pread = hang
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_work_that_never_ends_is_ended_when_its_client_has_left(dump: str) -> None:
+    page = 9
+    at = Path(dump).read_bytes().index(bytes(MACHINE.memory[MACHINE.TEXT_AT + page * 4096 :][:64]))
+    command = [sys.executable, "-c", HANGING.format(start=at), *SERVER[3:], "-f", dump]
+    with started(command) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rsplit(" ", 1)[1])
+        leaving, staying = TcpClient(port), TcpClient(port)
+        assert staying.ask(b"qAttached") == leaving.ask(b"qAttached") == b"1"
+        worker = worker_of(process.pid)
+        leaving.send(b"m%x,8" % (TEXT + page * 4096))
+        leaving.socket.shutdown(socket.SHUT_WR)
+        assert staying.ask(b"qAttached") == b"1"
+        assert staying.hung_up()
+        fresh = TcpClient(port)
+        assert fresh.ask(b"qAttached") == b"1"
+        assert worker_of(process.pid) != worker
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert "still at work for a client that had long left" in process.stderr.read()
+        for client in (leaving, staying, fresh):
+            client.close()
+
+
 def test_workers_that_die_too_often_are_not_replaced(dump: str) -> None:
     with running(dump) as server:
         for left in range(5, 0, -1):
@@ -320,19 +360,25 @@ def test_version_tells_of_the_sandbox() -> None:
 
 
 def test_files_by_descriptor_reach_the_worker(dump: str) -> None:
-    """As bash makes them of <(command)."""
-    text = "SYMBOL(init_uts_ns)=ffffffff81e12345\nOSRELEASE=9.9.9-given\nPAGESIZE=4096\n"
-    read_end, write_end = os.pipe()
-    os.write(write_end, text.encode())
-    os.close(write_end)
-    os.set_inheritable(read_end, True)
-    try:
-        options = ("--vmcoreinfo", f"/dev/fd/{read_end}")
-        with running(dump, *options, pass_fds=(read_end,)) as server:
+    given = Path(dump).with_name("info")
+    given.write_text("SYMBOL(init_uts_ns)=ffffffff81e12345\nOSRELEASE=9.9.9-given\nPAGESIZE=4096\n")
+    with given.open("rb") as file:
+        options = ("--vmcoreinfo", f"/dev/fd/{file.fileno()}")
+        with running(dump, *options, pass_fds=(file.fileno(),)) as server:
             reply = server.client.ask(b"qRcmd," + b"vmcoreinfo".hex().encode())
             assert b"9.9.9-given".hex().encode() in reply
-    finally:
-        os.close(read_end)
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_standard_streams_that_are_closed_are_no_hindrance(dump: str, closed: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *SERVER, "-f", dump, "--once"]
+    with started(command) as process:
+        assert process.stdout is not None
+        client = TcpClient(int(process.stdout.readline().rsplit(" ", 1)[1]))
+        assert client.ask(b"m%x,1" % TEXT) == b"%02x" % MACHINE.memory[MACHINE.TEXT_AT]
+        client.close()
+        process.stdout.read()
+        assert process.wait(TIMEOUT) == 0
 
 
 # --- the parts

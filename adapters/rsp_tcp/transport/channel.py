@@ -72,6 +72,14 @@ class Channel:
         poll.register(self._read_fd, select.POLLRDHUP)
         return any(events & _GONE for _, events in poll.poll(0))
 
+    @property
+    def left_at_work(self) -> int | None:
+        """Some number if the client has closed its end while its owner is at work, else None.
+
+        The number changes when something comes or goes. For another thread to look at.
+        """
+        return self._turn if not self._listening and self.hung_up() else None
+
     def send(self, data: bytes) -> None:
         """Send all of `data`, however slowly the client takes it."""
         with self._sending:

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
@@ -76,6 +76,10 @@ class RspServer(Listeners):
         thread = threading.Thread(target=serve_client, args=arguments, daemon=True)
         thread.start()
         self._wait_for(thread)
+
+    def when_stuck(self, call: Callable[[], None]) -> None:
+        """Have a function called when work does not end though its client has long left."""
+        self._keep_alive.when_stuck = call
 
     def end_soon(self) -> None:
         """Let `serve` return; for signal handlers, which may run between any two instructions.
