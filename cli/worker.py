@@ -98,7 +98,7 @@ def give_up(container: Container, options: argparse.Namespace) -> None:
     files = [*options.file, *filter(None, (*given, options.sysroot))]
     budget = container.budget()
     lock_down(
-        files,
+        [*files, *_places_of_symbols(options)],
         dataclasses.replace(
             budget,
             # A symbol file is mapped, and its DWARF may become as large again.
@@ -106,6 +106,25 @@ def give_up(container: Container, options: argparse.Namespace) -> None:
             file_size=budget.file_size + _size(options.log_file),
         ),
     )
+
+
+def _places_of_symbols(options: argparse.Namespace) -> Iterator[str]:
+    """Yield where a vmlinux is looked for (`debug_files`, `debuginfod`) and symbols are kept.
+
+    Beside the dump and in the working directory only what has such a name: other files there are
+    nobody's business.
+    """
+    yield "/boot"
+    for folder in {Path(path).absolute().parent for path in options.file} | {
+        Path("/proc/self/cwd")
+    }:
+        with contextlib.suppress(OSError):
+            yield from map(str, folder.glob("vmlinux*"))
+    if given := os.environ.get("DEBUGINFOD_CACHE_PATH"):
+        yield given
+    caches = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
+    yield f"{caches}/debuginfod_client"
+    yield f"{caches}/kdump-gdbserver/symbols"
 
 
 def _size(path: str | None) -> int:
