@@ -11,7 +11,7 @@ providers, e.g. `container.dump.override(...)` with a fake dump.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
 from kdump_gdbserver.adapters.sandbox.limits import Budget
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.application.view import DeferredTarget
+from kdump_gdbserver.cli import symbol_choice
 from kdump_gdbserver.cli.given_files import (
     GIVE_EXECUTABLE,
     GIVE_VMLINUX,
@@ -31,13 +32,19 @@ from kdump_gdbserver.cli.given_files import (
     require_machine,
 )
 from kdump_gdbserver.cli.logging_setup import set_up_logging
-from kdump_gdbserver.cli.symbol_choice import SymbolChoice, choose_symbols, program_maker
+from kdump_gdbserver.cli.symbol_choice import (
+    Downloaded,
+    SymbolChoice,
+    choose_symbols,
+    program_maker,
+)
 from kdump_gdbserver.domain.errors import DumpOpenError, InputError
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.crash_dump import CrashDump, CrashDumpOpener
 from kdump_gdbserver.ports.host_files import HostFiles
 from kdump_gdbserver.ports.sidecar_reader import SidecarReader
 from kdump_gdbserver.ports.symbol_file import SymbolFile
+from kdump_gdbserver.ports.symbol_finder import WantedKernel
 from kdump_gdbserver.ports.symbol_store import SymbolStore
 
 
@@ -106,17 +113,18 @@ def _sysroot(path: str | None) -> HostFiles | None:
     return HostDirectory(path)
 
 
-def _choose_symbols(
+def _choose_symbols(  # noqa: PLR0917 # each is a provider
     dump: CrashDump,
     symbol_file: SymbolFile | None,
     store: SymbolStore | None,
     symbols: str | None,
     process: str | None,
+    download: Callable[[WantedKernel], Downloaded],
 ) -> SymbolChoice:
     """Choose what debuggers get for the kernel's symbols; in process mode they ask for none."""
     if process is not None:
         return SymbolChoice(symbols, symbol_file, None, "")
-    return replace(choose_symbols(dump, symbol_file, symbols), store=store)
+    return replace(choose_symbols(dump, symbol_file, symbols, download), store=store)
 
 
 def _target(
@@ -199,8 +207,15 @@ class Container(containers.DeclarativeContainer):
     )
     symbol_file = providers.Singleton(_open_symbol_file, config.vmlinux, config.process, dump)
     symbol_store = providers.Singleton(_symbol_store, config.no_cache)
+    download = providers.Object(symbol_choice.download)
     symbols = providers.Singleton(
-        _choose_symbols, dump, symbol_file, symbol_store, config.symbols, config.process
+        _choose_symbols,
+        dump,
+        symbol_file,
+        symbol_store,
+        config.symbols,
+        config.process,
+        download,
     )
     sysroot = providers.Singleton(_sysroot, config.sysroot)
     target = providers.Singleton(

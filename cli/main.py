@@ -93,10 +93,11 @@ def _run(options: argparse.Namespace) -> int:
 def _work(options: argparse.Namespace, front: Front) -> int:
     """Serve in a process of its own; return the exit status."""
     from kdump_gdbserver.cli import console
-    from kdump_gdbserver.cli.worker import give_up
+    from kdump_gdbserver.cli.worker import connect, give_up
 
     container = _container(options)
     try:
+        connect(container, front)
         give_up(container, options)
         _serve(container, options, front)
     except InputError as error:

@@ -27,8 +27,18 @@ from kdump_gdbserver.cli import console, worker
 from kdump_gdbserver.cli.console import Place
 from kdump_gdbserver.cli.listening import listen
 from kdump_gdbserver.cli.outlet import Outlet, printable
-from kdump_gdbserver.cli.worker import LISTEN, MESSAGE_SIZE, READY, STUCK, Ends, Front
+from kdump_gdbserver.cli.worker import (
+    DOWNLOAD,
+    KEEP,
+    LISTEN,
+    MESSAGE_SIZE,
+    READY,
+    STUCK,
+    Ends,
+    Front,
+)
 from kdump_gdbserver.domain.errors import InputError
+from kdump_gdbserver.ports.symbol_finder import WantedKernel
 
 # Seconds that opening a dump may take, on however slow a disk.
 MAX_OPENING = 600
@@ -57,6 +67,10 @@ class Deaths:
         return len(self._times) < self.most or now - self._times[0] > self.within
 
 
+class _ToldToEnd(KeyboardInterrupt):
+    """Not ctrl-C, by which the user may mean one thing that takes long."""
+
+
 @dataclass
 class _Worker:
     """A worker process, and this process's ends of what leads to it."""
@@ -66,6 +80,7 @@ class _Worker:
     output: int
     errors: int
     noise: int
+    kept: int
     deadline: float | None
     serving: bool = False
     hung_up: bool = False
@@ -106,6 +121,7 @@ class Supervisor:
         self._listeners = Listeners()
         self._place: Place | None = None
         self._told_to_end = False
+        self._downloading = False
         self._outputs = Outlet(sys.stdout), Outlet(sys.stderr)
 
     def run(self) -> int:
@@ -135,12 +151,13 @@ class Supervisor:
     def _start(self, first: bool) -> _Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pipes = [os.pipe() for _ in range(3)]
+        kept = os.memfd_create("kept", os.MFD_CLOEXEC)
         gc.freeze()  # so that the collector's marks do not copy what both have
         parent = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDING, signal.SIGCHLD))
         pid = os.fork()
         if pid == 0:
-            ends = Ends(theirs.detach(), *(write for _, write in pipes))
+            ends = Ends(theirs.detach(), kept, *(write for _, write in pipes))
             self._be_worker(ends, parent, first)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
@@ -148,7 +165,7 @@ class Supervisor:
             os.close(write)
         output, errors, noise = (read for read, _ in pipes)
         deadline = time.monotonic() + self._opening
-        process = _Worker(pid, ours, output, errors, noise, deadline)
+        process = _Worker(pid, ours, output, errors, noise, kept, deadline)
         process.open_ends = {ours.fileno(), output, errors, noise}
         return process
 
@@ -245,6 +262,10 @@ class Supervisor:
             except InputError as error:
                 console.say_error(str(error))
                 return False
+        elif message.startswith(DOWNLOAD):
+            self._download(process, message.removeprefix(DOWNLOAD))
+        elif message.startswith(KEEP):
+            self._keep(process, message.removeprefix(KEEP))
         elif message == READY:
             process.serving, process.deadline = True, None
         return True
@@ -259,6 +280,38 @@ class Supervisor:
         if self._options.once:  # the worker lets one in, and then nobody
             self._listeners.close_listeners()
 
+    def _download(self, process: _Worker, wanted: bytes) -> None:
+        """Download a vmlinux for the worker; what it asks for is a build-id or nothing."""
+        from kdump_gdbserver.cli.symbol_choice import download
+
+        build_id, _, machine = wanted.decode("ascii", "replace").partition(" ")
+        path, words, began = "", "for debuginfod was interrupted", time.monotonic()
+        with contextlib.suppress(KeyboardInterrupt, ValueError):
+            self._downloading = True
+            try:
+                found, words = download(WantedKernel(build_id, int(machine)))
+                path = found.path if found is not None else ""
+            finally:
+                self._downloading = False
+        if process.deadline is not None:
+            process.deadline += time.monotonic() - began
+        if not self._told_to_end:
+            self._reply(process, f"{path}\0{words}".encode("utf-8", "surrogateescape"))
+
+    def _keep(self, process: _Worker, name: bytes) -> None:
+        """Keep what the worker has made, under a name that the store takes; it is not looked at."""
+        from kdump_gdbserver.adapters.symbol_cache.directory import MAX_CONTENT, SymbolCache
+
+        store = SymbolCache.of_user(os.environ)
+        size = os.fstat(process.kept).st_size
+        if store is not None and size <= MAX_CONTENT and not self._options.no_cache:
+            store.save(name.decode("ascii", "replace"), os.pread(process.kept, size, 0))
+        self._reply(process, b"kept")
+
+    def _reply(self, process: _Worker, answer: bytes) -> None:
+        with contextlib.suppress(OSError):  # its end is noticed elsewhere
+            process.control.send(answer[:MESSAGE_SIZE], socket.MSG_DONTWAIT)
+
     def _wait_for(self, process: _Worker, woken: socket.socket, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not process.has_ended() and time.monotonic() < deadline:
@@ -270,7 +323,7 @@ class Supervisor:
         process.kill(signal.SIGKILL)
         self._wait_for(process, woken, _BURIAL)
         process.control.close()
-        for end in (process.output, process.errors, process.noise):
+        for end in (process.output, process.errors, process.noise, process.kept):
             os.close(end)
 
     # --- what came of it
@@ -349,7 +402,13 @@ class Supervisor:
             woken.close()
 
     def _end(self, number: int, frame: Any) -> None:
-        self._told_to_end = True
+        if not self._downloading:
+            self._told_to_end = True
+        elif number == signal.SIGINT:  # goes on without
+            raise KeyboardInterrupt
+        else:
+            self._told_to_end = True
+            raise _ToldToEnd
 
 
 def _fill_standard_descriptors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 
 GIVEN = "given by -v"
+# A vmlinux, and in words how it was found; or none, and why.
+Downloaded = tuple[FoundVmlinux | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,31 @@ class SymbolChoice:
         return f"# A gdb that is given no file takes for symbols: {where}\n"
 
 
-def choose_symbols(dump: CrashDump, given: SymbolFile | None, symbols: str | None) -> SymbolChoice:
+def download(wanted: WantedKernel) -> Downloaded:
+    """Ask the servers of $DEBUGINFOD_URLS for a vmlinux; ctrl-C makes it give up."""
+    from kdump_gdbserver.adapters.debuginfod import Debuginfod
+    from kdump_gdbserver.cli.console import DownloadProgress
+
+    with DownloadProgress() as progress:
+        client = Debuginfod(_this_machine(), os.environ, progress)
+        try:
+            found = client.find(wanted)
+        except KeyboardInterrupt as stop:
+            if type(stop) is not KeyboardInterrupt:  # told to end
+                raise
+            return None, "for debuginfod was interrupted"
+    if found is not None:
+        return found, found.how
+    problem = f" ({printable(client.problem)})" if client.problem else ""
+    return None, f"for no vmlinux was found{problem}"
+
+
+def choose_symbols(
+    dump: CrashDump,
+    given: SymbolFile | None,
+    symbols: str | None,
+    download: Callable[[WantedKernel], Downloaded] = download,
+) -> SymbolChoice:
     """Look for the vmlinux to serve; the options overrule.
 
     Raises `InputError` where `--symbols vmlinux` is given and there is none.
@@ -65,7 +92,7 @@ def choose_symbols(dump: CrashDump, given: SymbolFile | None, symbols: str | Non
             info.release or dump.facts.release,
             tuple(dump.facts.paths),
         )
-        choice = _given(wanted, given, symbols) if given else _find(wanted, symbols)
+        choice = _given(wanted, given, symbols) if given else _find(wanted, symbols, download)
     if symbols == "vmlinux" and choice.found is None:
         raise InputError(
             f"--symbols vmlinux: there is none to serve, {choice.why}; give the dumped kernel's"
@@ -92,30 +119,17 @@ def _given(wanted: WantedKernel, given: SymbolFile, symbols: str | None) -> Symb
     return SymbolChoice(symbols, given, FoundVmlinux(path, GIVEN), GIVEN)
 
 
-def _find(wanted: WantedKernel, symbols: str | None) -> SymbolChoice:
+def _find(
+    wanted: WantedKernel, symbols: str | None, download: Callable[[WantedKernel], Downloaded]
+) -> SymbolChoice:
     from kdump_gdbserver.adapters.debug_files import DebugFiles
 
-    machine = _this_machine()
-    found = DebugFiles(machine).find(wanted)
+    found = DebugFiles(_this_machine()).find(wanted)
     if found is not None:
         return SymbolChoice(symbols, None, found, found.how)
     if not os.environ.get("DEBUGINFOD_URLS"):
         return SymbolChoice(symbols, None, None, "for no vmlinux was found")
-    from kdump_gdbserver.adapters.debuginfod import Debuginfod
-    from kdump_gdbserver.cli.console import DownloadProgress
-
-    with DownloadProgress() as progress:
-        client = Debuginfod(machine, os.environ, progress)
-        try:
-            found = client.find(wanted)
-        except KeyboardInterrupt as stop:
-            if type(stop) is not KeyboardInterrupt:  # told to end
-                raise
-            return SymbolChoice(symbols, None, None, "for debuginfod was interrupted")
-    if found is not None:
-        return SymbolChoice(symbols, None, found, found.how)
-    problem = f" ({printable(client.problem)})" if client.problem else ""
-    return SymbolChoice(symbols, None, None, f"for no vmlinux was found{problem}")
+    return SymbolChoice(symbols, None, *download(wanted))
 
 
 def _this_machine() -> HostFiles:

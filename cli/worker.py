@@ -15,20 +15,28 @@ import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kdump_gdbserver.cli.console import Place
+from kdump_gdbserver.ports.symbol_finder import FoundVmlinux, WantedKernel
+from kdump_gdbserver.ports.symbol_store import SymbolStore
 
 if TYPE_CHECKING:
     from kdump_gdbserver.adapters.rsp_tcp.transport.listeners import Listeners
     from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
     from kdump_gdbserver.cli.container import Container
+    from kdump_gdbserver.cli.symbol_choice import Downloaded
 
 # What the worker says to its supervisor, which answers LISTEN with a place and sockets.
 LISTEN, READY = b"listen", b"ready"
+# Followed by a build-id and an ELF machine; answered by a path, maybe empty, and words.
+DOWNLOAD = b"download "
+# Followed by a name; the content is in the file that both have. Answered by anything.
+KEEP = b"keep "
 # The status of a worker in which something never ends; no program ends with it by itself.
 STUCK = 70
 MESSAGE_SIZE, MOST_SOCKETS = 4096, 64
@@ -40,6 +48,7 @@ class Ends:
     """The worker's ends of what leads to its supervisor, as descriptors."""
 
     control: int  # a socket that keeps messages apart
+    kept: int  # a file in memory, for what is to be kept on disk
     output: int
     errors: int
     noise: int  # what C libraries print by themselves
@@ -48,22 +57,65 @@ class Ends:
 class Front:
     """What the worker asks its supervisor for."""
 
-    def __init__(self, control: socket.socket, *, first: bool) -> None:
+    def __init__(self, control: socket.socket, kept: int, *, first: bool) -> None:
         self._control = control
+        self._kept = kept
+        self._lock = threading.Lock()  # an answer is for who asked
         # The one before has said all that the user should know.
         self.first = first
 
     def listen(self, listeners: Listeners) -> Place:
         """Say that the dump is open, and get sockets that listen."""
-        self._control.send(LISTEN)
-        answer, numbers, _, _ = socket.recv_fds(self._control, MESSAGE_SIZE, MOST_SOCKETS)
+        with self._lock:
+            self._control.send(LISTEN)
+            answer, numbers, _, _ = socket.recv_fds(self._control, MESSAGE_SIZE, MOST_SOCKETS)
         listeners.adopt(socket.socket(fileno=number) for number in numbers)
         return Place.decode(answer)
+
+    def download(self, wanted: WantedKernel) -> Downloaded:
+        """Have a vmlinux downloaded, which cannot be done from here."""
+        answer = self._ask(DOWNLOAD + f"{wanted.build_id} {wanted.machine}".encode())
+        path, _, words = answer.decode("utf-8", "surrogateescape").partition("\0")
+        return (FoundVmlinux(path, words) if path else None), words
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Have a content kept on disk."""
+        with self._lock:
+            os.ftruncate(self._kept, 0)
+            os.pwrite(self._kept, content, 0)
+        self._ask(KEEP + name.encode())
+
+    def _ask(self, question: bytes) -> bytes:
+        with self._lock:
+            self._control.send(question)
+            return self._control.recv(MESSAGE_SIZE)
 
     def ready(self, server: RspServer) -> None:
         """Say that clients will be served."""
         server.when_stuck(lambda: os._exit(STUCK))
         self._control.send(READY)
+
+
+class _Store:
+    """Symbols that are kept; written by the supervisor. Implements `ports.SymbolStore`."""
+
+    def __init__(self, store: SymbolStore, front: Front) -> None:
+        self._front = front
+        self.load = store.load
+
+    def save(self, name: str, content: bytes) -> None:
+        """See `SymbolStore.save`."""
+        self._front.keep(name, content)
+
+
+def connect(container: Container, front: Front) -> None:
+    """Let the supervisor do what cannot be done here."""
+    from dependency_injector import providers
+
+    container.download.override(providers.Object(front.download))
+    store = container.symbol_store()
+    if store is not None:
+        container.symbol_store.override(providers.Object(_Store(store, front)))
 
 
 def run(
@@ -74,7 +126,7 @@ def run(
     try:
         _attach(ends, options, parent)
         control = socket.socket(fileno=ends.control)
-        status = work(Front(control, first=first))
+        status = work(Front(control, ends.kept, first=first))
     except Exception:
         import traceback
 
@@ -120,11 +172,14 @@ def _places_of_symbols(options: argparse.Namespace) -> Iterator[str]:
     }:
         with contextlib.suppress(OSError):
             yield from map(str, folder.glob("vmlinux*"))
-    if given := os.environ.get("DEBUGINFOD_CACHE_PATH"):
-        yield given
     caches = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
-    yield f"{caches}/debuginfod_client"
     yield f"{caches}/kdump-gdbserver/symbols"
+    downloads = Path(os.environ.get("DEBUGINFOD_CACHE_PATH") or f"{caches}/debuginfod_client")
+    if os.environ.get("DEBUGINFOD_URLS"):
+        # What is not there yet cannot be allowed.
+        with contextlib.suppress(OSError):
+            downloads.mkdir(parents=True, exist_ok=True)
+    yield str(downloads)
 
 
 def _size(path: str | None) -> int:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,8 @@ from tests.support.running import SERVER, children_of, running, started, worker_
 from tests.support.sessions import packet
 from tests.support.tcp import HOST, TIMEOUT, TcpClient, wait_until
 from tests.unit.kdumpfile_support import Machine, write
+from tests.unit.test_debuginfod import Servers, file, stalled
+from tests.unit.test_section_stub import BUILD_ID, VMLINUX
 
 MACHINE = Machine()
 TEXT = MACHINE.TEXT
@@ -311,7 +314,7 @@ def test_with_one_client_to_serve_a_death_is_the_end(dump: str, options: tuple[s
 
 def test_the_worker_has_given_everything_up_and_holds_nothing_of_ours(dump: str) -> None:
     log = Path(dump).with_name("log")
-    needed = {"pipe", "socket", "/dev/null", dump, str(log)}
+    needed = {"pipe", "socket", "/dev/null", "/memfd", dump, str(log)}
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
     try:
@@ -379,6 +382,78 @@ def test_standard_streams_that_are_closed_are_no_hindrance(dump: str, closed: st
         client.close()
         process.stdout.read()
         assert process.wait(TIMEOUT) == 0
+
+
+ASKING = """
+import sys
+from kdump_gdbserver.cli.arguments import parse_arguments
+from kdump_gdbserver.cli.container import Container
+from kdump_gdbserver.cli.supervisor import Supervisor
+from kdump_gdbserver.cli.worker import connect, give_up
+from kdump_gdbserver.ports.symbol_finder import WantedKernel
+options = parse_arguments(sys.argv[2:])
+def work(front):
+    container = Container()
+    container.config.from_dict(vars(options))
+    connect(container, front)
+    give_up(container, options)
+    store = container.symbol_store()
+    print("kept before:", store.load("some-name"))
+    store.save("some-name", b"what was made of it" * 99999)
+    store.save("../no-name", b"")
+    print("kept:", len(store.load("some-name") or b""))
+    found, words = container.download()(WantedKernel(sys.argv[1], 62))
+    print("found:", found and len(open(found.path, "rb").read()), words)
+    return 0
+raise SystemExit(Supervisor(options, work).run())
+"""
+
+
+def asking(tmp_path: Path, url: str, build_id: str = BUILD_ID.hex()) -> dict[str, Any]:
+    (tmp_path / "kdump-gdbserver/symbols").mkdir(parents=True)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "DEBUGINFOD_URLS": url}
+    return {"args": [sys.executable, "-c", ASKING, build_id, "-f", "vmcore"], "env": environment}
+
+
+def test_what_a_worker_cannot_do_is_done_for_it(tmp_path: Path) -> None:
+    servers = Servers()
+    try:
+        url = servers.start(file(VMLINUX))
+        given = asking(tmp_path, url)
+        told = subprocess.run(**given, capture_output=True, text=True, check=True)
+    finally:
+        servers.stop()
+    assert told.stdout.splitlines() == [
+        "kept before: None",
+        f"kept: {19 * 99999}",
+        f"found: {len(VMLINUX)} from {url} by debuginfod",
+    ]
+    assert [each.name for each in (tmp_path / "kdump-gdbserver/symbols").iterdir()] == ["some-name"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_download(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C goes on without what was downloaded."""
+    servers = Servers()
+    try:
+        given = asking(tmp_path, servers.start(stalled))
+        with subprocess.Popen(
+            **given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert "downloading" in process.stderr.readline()
+            sent = time.monotonic()
+            process.send_signal(number)
+            assert process.wait(TIMEOUT) == 0
+            assert time.monotonic() - sent < SOON
+            assert process.stdout is not None
+            said = process.stdout.read()
+            assert ("found: None for debuginfod was interrupted" in said) == (
+                number == signal.SIGINT
+            )
+            assert process.stderr.read() == ""
+    finally:
+        servers.stop()
 
 
 # --- the parts
