@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kdump_gdbserver.application.client_symbols import ClientSymbols
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.page_walk import RootTable
 from kdump_gdbserver.ports.debug_session import Inferior
 from kdump_gdbserver.ports.memory_map import MemoryMap
 from kdump_gdbserver.ports.monitor import Monitor
+from kdump_gdbserver.ports.symbol_questions import SymbolQuestions
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
@@ -27,7 +29,8 @@ class View(Inferior):
     `memory_map` is there where more is known than page tables tell; `title` names what is
     shown, `text` where the kernel's image is, and `symbols` where its symbols are from.
     `build_id` is that of the process's executable, where the dump has it. `unwind_data` says
-    what debuggers are given to unwind by, or why they are not.
+    what debuggers are given to unwind by, or why they are not. `served` says what they get for
+    the kernel's program; `prepare_files` makes that, in whatever time it takes.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -41,6 +44,8 @@ class View(Inferior):
     title: str = "the kernel"
     build_id: str | None = None
     unwind_data: str = ""
+    served: Callable[[], str] | None = None
+    prepare_files: Callable[[], None] | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""
@@ -57,6 +62,10 @@ class ViewSession:
             view.open_thread_locals(memory) if view.open_thread_locals else None
         )
         of_dump = view.dump_memory
+        self._client_symbols = (
+            ClientSymbols(of_dump.dump.vmcoreinfo) if of_dump and view.root_table is None else None
+        )
+        self.symbol_questions: SymbolQuestions | None = self.thread_locals or self._client_symbols
         self.physical = _PhysicalSwitch(self, of_dump, memory) if of_dump else None
         self._view = view
 
@@ -83,6 +92,8 @@ class ViewSession:
                 symbols=view.symbols,
                 current=f"{current}{view.current_reason and ', found by ' + view.current_reason}",
                 unwind_data=view.unwind_data,
+                served=view.served,
+                client_symbols=self._client_symbols,
             )
         )
 

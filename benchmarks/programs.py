@@ -72,18 +72,36 @@ class Running:
 
     @property
     def cpu_seconds(self) -> float:
-        """The CPU time of all its threads up to now.
+        """The CPU time of all its threads up to now, and of the process that serves for it.
 
         The clock id is what clock_getcpuclockid(3) makes of a pid.
         """
-        return time.clock_gettime(~self.process.pid << 3 | 2)
+        pids = (self.process.pid, *workers_of(self.process.pid))
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
 
     @property
     def peak_mib(self) -> float:
-        """VmHWM, its peak resident memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        """VmHWM, its peak resident memory.
+
+        Where another process serves for it, that one's, and what it does not share with that.
+        """
+        (*workers,) = workers_of(self.process.pid)
+        peak = _kib(self.process.pid, "status", "VmHWM:")
+        if workers:
+            own = ("Private_Clean:", "Private_Dirty:")
+            peak = sum(_kib(self.process.pid, "smaps_rollup", name) for name in own)
+            peak += sum(_kib(worker, "status", "VmHWM:") for worker in workers)
+        return peak / 1024
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes that a server has started to serve for it."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _kib(pid: int, file: str, name: str) -> int:
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.programs import workers_of
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.cli.container import Container
 from kdump_gdbserver.domain.errors import MemoryFault
@@ -222,7 +223,7 @@ def main() -> int:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline().rsplit(b" ", 1)[1])
-            return run(server.pid, port, pages, threads, options)
+            return run(workers_of(server.pid)[0], port, pages, threads, options)
         finally:
             server.terminate()
             server.wait()

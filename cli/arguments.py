@@ -76,6 +76,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="VMLINUX",
         help="the kernel's symbol file; with -j the executable",
     )
+    dump.add_argument(
+        "--symbols",
+        choices=("dump", "vmlinux", "none"),
+        help="what a gdb without a file gets: names and types out of the dump, or the kernel's"
+        " vmlinux (default: the vmlinux if one is found, else what the dump has)",
+    )
+    dump.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="neither use nor keep symbols made of earlier dumps (in ~/.cache/kdump-gdbserver)",
+    )
     dump.add_argument("--arch", metavar="ARCH", help="architecture of a dump that tells none")
     dump.add_argument(
         "--vmcoreinfo", metavar="FILE", help="VMCOREINFO text to use instead of the dump's"
@@ -151,6 +162,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the gdb script as one file, which needs nothing beside it, and end",
     )
+    parser.add_argument(
+        "--save-symbols",
+        type=_path,
+        metavar="FILE",
+        help="write the dump's own names and types as an ELF file for other debuggers, and end",
+    )
+    parser.add_argument(
+        "--no-sandbox",
+        action="store_true",
+        help="open the dump in the process that you start, with all its rights: for systems where"
+        " the process of its own, which gives them up, does not work",
+    )
     parser.add_argument("--version", action="store_true", help="print versions and end")
     return parser
 
@@ -164,6 +187,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("no dump given; give one with -f VMCORE")
     if options.process is not None and options.kernel_tasks is not None:
         parser.error("-k shows the kernel and -j a process; give one of them")
+    if options.save_symbols is not None and options.process is not None:
+        parser.error("--save-symbols is for the kernel's; leave -j out")
     if options.sysroot is not None and options.process is None:
         parser.error("--sysroot is for a process; give one with -j JSON")
     return options

@@ -6,17 +6,18 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdump_gdbserver import gdb as gdb_scripts
-from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.text import printable
 
 if TYPE_CHECKING:
     from kdump_gdbserver.application.view import View
+    from kdump_gdbserver.cli.symbol_choice import SymbolChoice
     from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
     from kdump_gdbserver.ports.crash_dump import CrashDump
     from kdump_gdbserver.ports.symbol_file import SymbolFile
@@ -37,6 +38,15 @@ class Place:
 
     words: str
     target: str
+
+    def encode(self) -> bytes:
+        """Return it for another process, which takes it by `decode`."""
+        return f"{self.words}\0{self.target}".encode("utf-8", "surrogateescape")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Place:
+        """Return what was encoded."""
+        return cls(*data.decode("utf-8", "surrogateescape").split("\0"))
 
 
 def tcp_place(host: str, port: int) -> Place:
@@ -67,13 +77,20 @@ def gdb_word(path: str) -> str:
 
 
 def invitation(
-    place: Place, vmlinux: str | None, info: Vmcoreinfo, signed_returns: bool = False
+    place: Place,
+    vmlinux: str | None,
+    info: Vmcoreinfo,
+    symbols: SymbolChoice | None = None,
+    signed_returns: bool = False,
 ) -> str:
     """Return the lines that say where the server listens and what to type in gdb.
 
-    `signed_returns` is whether the kernel's return addresses are signed (arm64's pointer
-    authentication), which gdb 13 takes off rightly from user addresses only.
+    `vmlinux` is what `-v` gives; without it, one that was found stands for it. `signed_returns` is
+    whether the kernel's return addresses are signed (arm64's pointer authentication), which gdb 13
+    takes off rightly from user addresses only.
     """
+    if vmlinux is None and symbols is not None and symbols.found is not None:
+        vmlinux = symbols.found.path
     offset = info.kaslr_offset
     relocation = f" -o {offset:#x}" if offset else ""
     name = gdb_word(vmlinux) if vmlinux else "<vmlinux>"
@@ -89,6 +106,7 @@ def invitation(
         "# The same symbols with per-CPU variables put right, as the kernel's own gdb\n"
         "# scripts (lx-ps, $lx_per_cpu()) need them: type this after the above\n"
         f"# kdump-symbol-file {name}\n"
+        f"{symbols.line() if symbols else ''}"
     )
 
 
@@ -115,6 +133,8 @@ def process_invitation(place: Place, executable: str | None, offset: int | None)
 
 def warnings_about(dump: CrashDump, symbol_file: SymbolFile | None, path: str | None) -> list[str]:
     """Return what the user should know before believing what gdb will show."""
+    from kdump_gdbserver.application.memory import DumpMemory
+
     lines: list[str] = []
     ours, theirs = dump.vmcoreinfo.build_id, symbol_file.build_id if symbol_file else None
     if ours and theirs and ours != theirs:
@@ -190,7 +210,42 @@ def progress(text: str, after: float = 1.0) -> Iterator[None]:
 
 
 def _say_progress(text: str) -> None:
-    _tell(f"{text} ...")
+    _say_on_stderr(f"{PROGRAM}: {text} ...\n")
+
+
+def _say_on_stderr(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+class DownloadProgress:
+    """Says on standard error what is being downloaded: on a terminal in one line that changes."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._shown = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> DownloadProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._said and self._terminal:
+            _say_on_stderr("\n")
+
+    def __call__(self, url: str, size: int, total: int | None) -> None:
+        """Take how many bytes are there, and of how many."""
+        url = printable(url)
+        if url != self._said:
+            start = "\n" if self._said and self._terminal else ""
+            self._said = url
+            end = "" if self._terminal else "\n"
+            _say_on_stderr(f"{start}{PROGRAM}: downloading {url} (ctrl-C goes on without){end}")
+        now = time.monotonic()
+        if self._terminal and size and (now - self._shown > 0.5 or size == total):
+            self._shown = now
+            of = f" of {total >> 20}" if total else ""
+            _say_on_stderr(f"\r{PROGRAM}: downloading {url}: {size >> 20}{of} MiB")
 
 
 def executable_warnings(view: View, symbol_file: SymbolFile, path: str) -> list[str]:
@@ -236,7 +291,7 @@ def _tell(message: str) -> None:
 
 def give_up_unwritable() -> None:
     """Drop unwritten output, which would otherwise cause an error at exit."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed from the start
         try:
             stream.flush()
         except OSError:

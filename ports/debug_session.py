@@ -16,6 +16,7 @@ from kdump_gdbserver.ports.monitor import Monitor
 from kdump_gdbserver.ports.os_tables import OsTable
 from kdump_gdbserver.ports.physical_memory import PhysicalMemory
 from kdump_gdbserver.ports.remote_files import RemoteFiles
+from kdump_gdbserver.ports.symbol_questions import SymbolQuestions
 from kdump_gdbserver.ports.thread_locals import ThreadLocals
 
 
@@ -73,7 +74,11 @@ class DebugSession(Protocol):
 
     @property
     def thread_locals(self) -> ThreadLocals | None:
-        """Where thread-local variables are, for `qGetTLSAddr` and `qSymbol`."""
+        """Where thread-local variables are, for `qGetTLSAddr`."""
+
+    @property
+    def symbol_questions(self) -> SymbolQuestions | None:
+        """What the debugger is asked for, for `qSymbol`."""
 
 
 class DebugTarget(Protocol):

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from kdump_gdbserver.domain.threads import Thread
+from kdump_gdbserver.ports.symbol_questions import SymbolQuestions
 
 
-class ThreadLocals(Protocol):
+class ThreadLocals(SymbolQuestions, Protocol):
     """Finds thread-local variables, with symbols that only the debugger can look up."""
-
-    @property
-    def wanted(self) -> Sequence[str]:
-        """The names of the symbols whose addresses are needed."""
-
-    def tell(self, name: str, address: int | None) -> None:
-        """Take a symbol's run-time address, None when the debugger does not know it."""
 
     def address(self, thread: Thread, offset: int, link_map: int) -> int:
         """Return where the variable at `offset` of a module's thread-local block is.

@@ -58,7 +58,8 @@ class HostDirectory:
     def __init__(self, path: str) -> None:
         """Raise `InputError` when `path` is no directory."""
         try:
-            self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # Nothing is listed, so that a process that may not read it can still go through it.
+            self._root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(

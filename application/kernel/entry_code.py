@@ -10,40 +10,29 @@ gdb also compares that with its vmlinux, and warns if that is another kernel's.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from kdump_gdbserver.application.kernel.entry_frames import entry_frames_image
 from kdump_gdbserver.application.kernel.entry_unwind import NoUnwindDataError, entry_unwind_image
+from kdump_gdbserver.application.kernel.kernel_files import (
+    KERNEL_FILE,
+    KernelFiles,
+    KernelProgram,
+)
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.kernel.user_pcs import interrupted_pcs
-from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.view import View
 from kdump_gdbserver.domain.address_space import OverlaidAddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
-from kdump_gdbserver.domain.symbols.elf_writer import identity_file
-from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
-from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
 
 _PAGE = 4096
 _AT_NULL, _AT_SYSINFO_EHDR = 0, 33
-# What gdb calls the kernel when it has no vmlinux, or another kernel's.
-KERNEL_FILE = "/kernel-of-the-vmcore"
-_MOST_BUILD_ID = 64  # bytes; linkers write 20
-_MAPS = re.compile(r"/proc/1/(?:task/\d+/)?maps")
-# Only `gcore` asks for it (gdb/linux-tdep.c, linux_find_memory_regions_full).
-_SMAPS = "/proc/1/smaps"
-_NO_CORE_FILE = (
-    "gcore is for processes (-j): a core file of the kernel would be all its memory once more;"
-    " copy the vmcore, or save a range with gdb's dump binary memory FILE START END"
-)
 
 
 def with_entry_code(
-    view: View, survey: KernelSurvey, info: Vmcoreinfo, sleeping: Iterable[int] = ()
+    view: View, survey: KernelSurvey, program: KernelProgram, sleeping: Iterable[int] = ()
 ) -> View:
-    """Return the view with the kernel's identity and, if the dump yields one, the unwind image.
+    """Return the view with the kernel's program and, if the dump yields one, the unwind image.
 
     `sleeping` are the stack pointers of tasks that no CPU ran.
 
@@ -51,8 +40,7 @@ def with_entry_code(
     around its symbols and its stack, and `gcore` would take hours.
     """
     arch = view.arch
-    identity = identity_file(arch.elf_machine, arch.byte_order, _build_id(info))
-    view = dataclasses.replace(view, exec_file=KERNEL_FILE, files=_KernelFiles(identity))
+    view = dataclasses.replace(view, exec_file=KERNEL_FILE, files=KernelFiles(program))
     base, source = arch.spare_address, "the kernel's ORC tables"
     image = entry_frames_image(survey, base)
     if image is not None:
@@ -72,7 +60,7 @@ def with_entry_code(
     return dataclasses.replace(
         view,
         auxv=b"".join(word.to_bytes(arch.pointer_size, arch.byte_order) for word in words),
-        files=_KernelFiles(identity, line.encode()),
+        files=KernelFiles(program, line.encode()),
         unwind_data=f"for entry code, by {source}",
         open_memory=lambda: OverlaidAddressSpace(below(), base, image),
     )
@@ -86,41 +74,3 @@ def _user_pcs(survey: KernelSurvey, arch: Arch, sleeping: Iterable[int]) -> Iter
         elif arch.sp in cpu.registers:
             running.append(cpu.registers[arch.sp])
     yield from interrupted_pcs(survey.memory, running, sleeping)
-
-
-def _build_id(info: Vmcoreinfo) -> bytes:
-    try:
-        return bytes.fromhex(info.build_id or "")[:_MOST_BUILD_ID]
-    except ValueError:
-        return b""
-
-
-@dataclass(frozen=True, slots=True)
-class _KernelFiles:
-    """The kernel's identity, its mappings, and what keeps gdb from writing a core file.
-
-    gdb would save the unwind image alone and say that all is well.
-    """
-
-    identity: bytes
-    maps: bytes = b""
-
-    def open(self, path: str) -> RemoteFile | None:
-        if path == _SMAPS:
-            return _Refused()
-        if path == KERNEL_FILE:
-            return MadeFile(self.identity)
-        return MadeFile(self.maps) if _MAPS.fullmatch(path) else None
-
-    def read_link(self, path: str) -> str | None:
-        return None
-
-
-class _Refused:
-    size = 0
-
-    def read(self, offset: int, count: int) -> bytes:
-        raise RefusedError(_NO_CORE_FILE)
-
-    def close(self) -> None:
-        pass

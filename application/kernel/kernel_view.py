@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.entry_code import with_entry_code
+from kdump_gdbserver.application.kernel.kernel_files import MakeProgram, identity
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey, survey_kernel
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
 from kdump_gdbserver.application.kernel.os_tables import cpu_table
@@ -23,18 +24,24 @@ from kdump_gdbserver.ports.symbol_file import SymbolFile
 KERNEL_PID = 1
 
 
-def open_kernel_view(dump: CrashDump, symbol_file: SymbolFile | None = None) -> View:
+def open_kernel_view(
+    dump: CrashDump,
+    symbol_file: SymbolFile | None = None,
+    make_program: MakeProgram = identity,
+) -> View:
     """Return the view of a dump's kernel: threads 1.1, 1.2, ... are its CPUs in order.
 
-    `symbol_file` is as in `survey_kernel`.
+    `symbol_file` is as in `survey_kernel`; `make_program` makes what debuggers get for the
+    kernel's program.
     """
-    return kernel_view(dump, survey_kernel(dump, symbol_file), symbol_file)
+    return kernel_view(dump, survey_kernel(dump, symbol_file), symbol_file, make_program)
 
 
 def kernel_view(
     dump: CrashDump,
     survey: KernelSurvey,
     symbol_file: SymbolFile | None,
+    make_program: MakeProgram,
     sleeping: Iterable[int] = (),
 ) -> View:
     """Return the view of a kernel that has been surveyed.
@@ -56,6 +63,7 @@ def kernel_view(
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     text = _text_segment(dump, survey, symbol_file)
+    program = make_program(survey, text)
     view = View(
         arch=arch,
         layout=layout,
@@ -70,8 +78,10 @@ def kernel_view(
         addressing_bits=arch.addressing_bits(dump.vmcoreinfo),
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
+        served=program.describe,
+        prepare_files=program.prepare,
     )
-    return with_entry_code(view, survey, dump.vmcoreinfo, sleeping)
+    return with_entry_code(view, survey, program, sleeping)
 
 
 def _source(

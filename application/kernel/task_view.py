@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
+from kdump_gdbserver.application.kernel.kernel_files import MakeProgram, identity
 from kdump_gdbserver.application.kernel.kernel_survey import survey_kernel
 from kdump_gdbserver.application.kernel.kernel_view import KERNEL_PID, kernel_view
 from kdump_gdbserver.application.kernel.os_tables import task_tables
@@ -28,24 +29,29 @@ def open_task_view(
 
 
 def defer_task_view(
-    dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None = None
+    dump: CrashDump,
+    tasks: KernelTasks,
+    symbol_file: SymbolFile | None = None,
+    make_program: MakeProgram = identity,
 ) -> Callable[[], View]:
     """Return what makes the view of a dump's kernel with its tasks as threads 1.1, 1.2, ...
 
     The CPUs come first, in order, each shown as the task it was running, with the CPU's registers.
     All other tasks follow in the order of the sidecar, with the registers from their switch frames.
-    A CPU whose task is unknown is shown as in the kernel view. `symbol_file` is as in
-    `survey_kernel`. Raises `SidecarError`, at once, when the tasks are of another dump.
+    A CPU whose task is unknown is shown as in the kernel view. The rest is as in
+    `open_kernel_view`. Raises `SidecarError`, at once, when the tasks are of another dump.
     """
     check_identity(tasks.identity, dump.facts, dump.vmcoreinfo)
-    return lambda: _task_view(dump, tasks, symbol_file)
+    return lambda: _task_view(dump, tasks, symbol_file, make_program)
 
 
-def _task_view(dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None) -> View:
+def _task_view(
+    dump: CrashDump, tasks: KernelTasks, symbol_file: SymbolFile | None, make_program: MakeProgram
+) -> View:
     survey = survey_kernel(dump, symbol_file)
     sp = dump.facts.arch.sp
     sleeping = (task.registers[sp] for task in tasks.tasks if sp in task.registers)
-    kernel = kernel_view(dump, survey, symbol_file, sleeping)
+    kernel = kernel_view(dump, survey, symbol_file, make_program, sleeping)
     pids = {cpu.number: cpu.pid for cpu in survey.cpus if cpu.pid is not None}
     running = _tasks_by_cpu(tasks, kernel, pids)
     threads = ThreadTable(_threads(dump, kernel, tasks, running))

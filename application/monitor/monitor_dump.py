@@ -52,6 +52,8 @@ def info(target: MonitorTarget, arguments: Sequence[str]) -> Iterator[str | None
         ("KASLR offset", _hex(vmcoreinfo_.kaslr_offset)),
         ("kernel at", target.text),
         ("names", target.symbols and target.symbols()),
+        ("served", target.served and target.served()),
+        ("wrong symbols", target.client_symbols and target.client_symbols.problem),
         ("CPUs", f"{facts.cpu_count} with registers"),
         ("memory", _stored(dump)),
         ("page size", f"{facts.page_size} bytes"),

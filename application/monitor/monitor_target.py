@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kdump_gdbserver.application.client_symbols import ClientSymbols
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.errors import InputError
 from kdump_gdbserver.domain.page_walk import RootTable
@@ -33,7 +34,8 @@ class MonitorTarget:
 
     `shown` says in words what the session shows, `current` which thread is current and why,
     `unwind_data` what debuggers are given to unwind by, `text` where the kernel's image is,
-    `symbols` where its symbols and types are from.
+    `symbols` where its symbols and types are from, `served` what debuggers get for its program,
+    `client_symbols` what is known of those that the debugger has.
     """
 
     session: Readable
@@ -45,6 +47,8 @@ class MonitorTarget:
     unwind_data: str = ""
     text: str | None = None
     symbols: Callable[[], str] | None = None
+    served: Callable[[], str] | None = None
+    client_symbols: ClientSymbols | None = None
 
     @property
     def dump(self) -> CrashDump:

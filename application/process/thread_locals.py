@@ -74,12 +74,13 @@ class GlibcThreadLocals:
         """See `ThreadLocals.wanted`."""
         return _WANTED
 
-    def tell(self, name: str, address: int | None) -> None:
-        """See `ThreadLocals.tell`."""
+    def tell(self, name: str, address: int | None) -> str | None:
+        """See `SymbolQuestions.tell`; a program's symbols are not compared with anything."""
         if address is None:
             self._symbols.pop(name, None)
         elif name in _WANTED:  # clients may say anything
             self._symbols[name] = address
+        return None
 
     def address(self, thread: Thread, offset: int, link_map: int) -> int:
         """See `ThreadLocals.address`."""

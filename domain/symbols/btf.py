@@ -131,6 +131,8 @@ class Btf:
             swapped.byteswap()
             self._words = memoryview(swapped)
         self._starts = self._pass_all()
+        # For those that go through all records: the words, and where each begins in them.
+        self.words, self.starts = self._words, self._starts
         self._members: dict[int, tuple[BtfMember, ...]] = {}
         self._searches = 0
         self._index: dict[str, list[int]] | None = None

@@ -66,6 +66,11 @@ class KallsymsNames:
         self._known: dict[str, list[int]] = {}
         self._searches = 0
 
+    @property
+    def packed(self) -> tuple[bytes, ...]:
+        """The bytes of the tables that the names are made of: these, and the tokens."""
+        return (self._packed[: self.size], *(token.encode("ascii") for token in self._tokens))
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -9,6 +9,8 @@ arch/x86/kernel/unwind_orc.c, from Linux 4.14 on.
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +22,8 @@ _IP_SIZE = 4
 # Bounds on what damaged symbols can make us read: entries, and bytes of one function.
 _MAX_SLICE = 1 << 16
 _MAX_FUNCTION = 1 << 11
+# Linux 7.3 has 511,000 entries.
+_MAX_ENTRIES = 4 << 20
 
 # (address of the first byte it holds for, sp_offset, bp_offset, flags)
 RawEntry = tuple[int, int, int, int]
@@ -57,6 +61,22 @@ class OrcTables:
         """
         first, stop = max(self._index(low) - 1, 0), self._index(high - 1)
         return self._read(first, min(stop - first, _MAX_SLICE + 1))
+
+    def whole(self) -> tuple[list[int], bytes]:
+        """Return the addresses from which on the entries hold, and all entries.
+
+        Raises as `slice` does.
+        """
+        if self._count > _MAX_ENTRIES:
+            raise ValueError(f"{self._count} ORC entries")
+        raw = array("i", self._memory.read_exact(self._ips, _IP_SIZE * self._count))
+        if sys.byteorder == "big":
+            raw.byteswap()
+        places = range(self._ips, self._ips + _IP_SIZE * self._count, _IP_SIZE)
+        addresses = [place + ip for place, ip in zip(places, raw, strict=True)]
+        if sorted(addresses) != addresses:
+            raise ValueError("ORC entries out of order")
+        return addresses, self._memory.read_exact(self._entries, ROW.size * self._count)
 
     def function(self, start: int, orc_format: OrcFormat) -> list[OrcRow]:
         """Return the rows from `start` on up to where nothing is known any more.

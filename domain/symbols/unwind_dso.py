@@ -155,7 +155,7 @@ def _runs(rows: Iterable[OrcRow]) -> Iterator[list[_Rules]]:
             yield run
             run = []
         try:
-            run.append((row, _cfa(row), _caller_rbp(row)))
+            run.append((row, cfa_rule(row), caller_rbp_rule(row)))
         except (ValueError, KeyError):
             if run:
                 yield run
@@ -167,7 +167,7 @@ def _runs(rows: Iterable[OrcRow]) -> Iterator[list[_Rules]]:
 def _program(run: Sequence[_Rules]) -> bytes:
     """Return the instructions of a run's FDE: what changes from row to row."""
     (first, cfa, rbp), *others = run
-    restore = _caller_rbp(OrcRow(0, 0, OrcKind.CALL))
+    restore = caller_rbp_rule(OrcRow(0, 0, OrcKind.CALL))
     program = cfa + (rbp if rbp != restore else b"")
     at = first.start
     for row, new_cfa, new_rbp in others:
@@ -179,7 +179,7 @@ def _program(run: Sequence[_Rules]) -> bytes:
     return program
 
 
-def _cfa(row: OrcRow) -> bytes:
+def cfa_rule(row: OrcRow) -> bytes:
     """Return the CFA's rule; raise `KeyError` or `ValueError` if there is no telling."""
     if row.kind is OrcKind.END_OF_STACK:
         return b""
@@ -195,7 +195,7 @@ def _cfa(row: OrcRow) -> bytes:
     return cfi.define_cfa(register, offset)
 
 
-def _caller_rbp(row: OrcRow) -> bytes:
+def caller_rbp_rule(row: OrcRow) -> bytes:
     """Return the rule for the caller's rbp; raise `ValueError` if there is no telling."""
     if row.kind is OrcKind.END_OF_STACK or row.bp_register is OrcRegister.UNDEFINED:
         return cfi.restore(_RBP)

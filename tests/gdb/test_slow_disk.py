@@ -40,7 +40,11 @@ sys.exit(main())
 def stalling(note: Path) -> Iterator[Server]:
     command = [sys.executable, "-c", STALLING, str(note), "-f", str(SAMPLE / "toy-vmcore")]
     with subprocess.Popen(
-        [*command, "-p", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        # In the sandbox it could not look at the note.
+        [*command, "-p", "0", "--no-sandbox"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None

@@ -18,6 +18,7 @@ from tests.real.test_kernel_mode import current_pids
 from tests.support.gdb_session import Server, find_program, gdb, serve
 from tests.support.lldb_session import lldb, lldb_frames
 from tests.support.remote_log import exchanges
+from tests.support.running import worker_of
 
 # What a working session asks for, one of each kind.
 SESSION = [
@@ -164,10 +165,11 @@ def test_pages_of_zeros_are_not_said_to_be_filtered() -> None:
 
 def _timed_find(server: Server, dump: RealDump) -> tuple[str, float]:
     """Return what gdb printed and the seconds of a processor that the server needed for it."""
+    worker = worker_of(server.process.pid)
     command = (
         "python\nimport os, gdb\n"
         "def used():\n"
-        f"    words = open('/proc/{server.process.pid}/stat').read().rpartition(')')[2].split()\n"
+        f"    words = open('/proc/{worker}/stat').read().rpartition(')')[2].split()\n"
         "    return (int(words[11]) + int(words[12])) / os.sysconf('SC_CLK_TCK')\n"
         "start = int(gdb.parse_and_eval('(unsigned long)page_offset_base'))\n"
         "before = used()\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tests.support.note_writer import note
 
@@ -20,13 +20,15 @@ def write_elf(
     notes_before: bytes = b"",
     more: Mapping[str, tuple[int, bytes]] | None = None,
     of_section: Mapping[str, str] | None = None,
+    allocated: Collection[str] = (),
+    start: int = 0,
 ) -> bytes:
     """Write an ELF64 little-endian file with PT_LOADs at these addresses.
 
     `elf_type` is e_type, 2 being ET_EXEC; `notes_before` are notes of others that stand before
     the build-id. `more` are sections with their addresses. Symbols are absolute but for those
-    that `of_section` gives a section of these. A name may end in `@` and a number to have
-    several symbols of it.
+    that `of_section` gives a section of these. `allocated` of these are in memory;
+    `start` is e_entry. A name may end in `@` and a number to have several symbols of it.
     """
     names = b"\0" + b"".join(name.split("@")[0].encode() + b"\0" for name in symbols)
     others = list(more or {})
@@ -52,13 +54,15 @@ def write_elf(
     for section, kind, data, link, entry, address in sections:
         body += b"\0" * (-len(body) % 8)
         headers += struct.pack(
-            "<2I4Q2I2Q", section_names.index(b"\0" + section + b"\0") + 1, kind, 0, address,
+            "<2I4Q2I2Q", section_names.index(b"\0" + section + b"\0") + 1, kind,
+            2 if section.decode() in allocated else 0, address,
             body_at + len(body), len(data), link, 0, 8, entry,
         )  # fmt: skip
         body += data
     body += b"\0" * (-len(body) % 8)
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
-        "<2HI3QI6H", elf_type, machine, 1, 0, 64, body_at + len(body), 0, 64, 56, len(segments), 64,
+        "<2HI3QI6H", elf_type, machine, 1, start, 64, body_at + len(body), 0, 64, 56,
+        len(segments), 64,
         len(sections) + 1, 4,
     )  # fmt: skip
     programs = b"".join(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.tcp import HOST, TcpClient
+from tests.support.tcp import HOST, TcpClient, wait_until
 
 SERVER = (sys.executable, "-m", "kdump_gdbserver.cli.main", "-a", HOST, "-p", "0")
 
@@ -27,17 +27,22 @@ class Running:
         """Whether it still answers."""
         return self.client.ask(b"qAttached") == b"1"
 
+    @property
+    def worker(self) -> int:
+        """The process that serves the dump."""
+        return worker_of(self.process.pid)
+
     def sockets(self) -> int:
         """Return how many sockets it has open."""
         count = 0
-        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+        for file in Path(f"/proc/{self.worker}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 count += str(file.readlink()).startswith("socket:")
         return count
 
     def resident(self) -> int:
         """Return how much memory it has resident, in KiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        status = Path(f"/proc/{self.worker}/status").read_text()
         (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
         return int(kib)
 
@@ -45,6 +50,18 @@ class Running:
         """Return 16 bytes, None when they cannot be read."""
         reply = self.client.ask(b"m%x,10" % address)
         return None if reply[:1] == b"E" else bytes.fromhex(reply.decode())
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def worker_of(pid: int) -> int:
+    """Return the process in which a server serves its dump, when there is one."""
+    wait_until(lambda: bool(children_of(pid)), "the worker")
+    (worker,) = children_of(pid)
+    return worker
 
 
 @contextlib.contextmanager

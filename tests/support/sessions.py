@@ -72,8 +72,9 @@ class FakeThreadLocals:
     def __init__(self, memory: AddressSpace) -> None:
         self.told: dict[str, int | None] = {}
 
-    def tell(self, name: str, address: int | None) -> None:
+    def tell(self, name: str, address: int | None) -> str | None:
         self.told[name] = address
+        return None
 
     def address(self, thread: Thread, offset: int, link_map: int) -> int:
         if link_map == 0xBAD:

@@ -26,6 +26,7 @@ class ExchangeLog:
         self._malformed = 0
         self._bugs = 0
         self._refused = 0
+        self._wrong = 0
 
     def exchange(
         self, request: bytes, reply: bytes | None, nanoseconds: int, error: str | None = None
@@ -65,6 +66,12 @@ class ExchangeLog:
         self._refused += 1
         if self._refused <= MOST_REFUSED:
             self._logger.warning("refused", reason=reason)
+
+    def wrong_symbols(self, problem: str) -> None:
+        """Log that what the client will show is wrong; the protocol has no words for it."""
+        self._wrong += 1
+        if self._wrong <= MOST_REFUSED:
+            self._logger.warning("wrong symbols", problem=problem)
 
     def out_of_step(self) -> None:
         """Log that a client went on without an answer and is disconnected for that."""

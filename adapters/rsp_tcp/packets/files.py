@@ -34,6 +34,8 @@ MAX_OPEN = 32
 _ACCESS_MODE = 3  # open flags that ask for writing
 _REGULAR, _READABLE = 0o100000, 0o444
 _BLOCK = 512
+# The most bytes in a reply: "F", the length and ";" come before them.
+_MOST = PACKET_SIZE - 32
 # The protocol's struct stat, big-endian (GDB manual, "struct stat").
 _STAT = struct.Struct(">IIIIIIIQQQIII")
 
@@ -100,15 +102,16 @@ def _read(client: Client, arguments: list[bytes]) -> Data:
     if file is None:
         return _BAD
     count, offset = parse_hex(arguments[1]), parse_hex(arguments[2])
-    # Escaping can double the data, and "F", the length and ";" come before it.
     try:
-        part = file.read(offset, min(count, PACKET_SIZE // 2 - 32))
+        part = file.read(offset, min(count, _MOST))
     except OSError:
         return _failed(_EIO)
     except RefusedError as refusal:
         client.log.refused(str(refusal))
         return _STOP
-    return _attached(part)
+    reply = _attached(part)
+    # Escaping can double the data.
+    return reply if len(reply) <= PACKET_SIZE else _attached(part[: _MOST // 2])
 
 
 def _stat(file: RemoteFile) -> Data:

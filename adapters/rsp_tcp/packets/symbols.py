@@ -12,16 +12,18 @@ from kdump_gdbserver.adapters.rsp_tcp.wire.encoding import PacketError, parse_he
 
 def symbol_offered(client: Client, arguments: bytes) -> Data | Ok:
     """`qSymbol::`, `qSymbol:VALUE:NAME`: take a symbol's value, ask for the next symbol."""
-    thread_locals = client.session.thread_locals
-    if thread_locals is None:
+    questions = client.session.symbol_questions
+    if questions is None:
         return OK
     value, _, name = arguments.partition(b":")
     if name:
         address = parse_hex(value) if value else None
-        thread_locals.tell(parse_hex_bytes(name).decode("utf-8", "replace"), address)
+        problem = questions.tell(parse_hex_bytes(name).decode("utf-8", "replace"), address)
+        if problem is not None:
+            client.log.wrong_symbols(problem)
     else:
         client.symbols_asked = 0
-    wanted = thread_locals.wanted
+    wanted = questions.wanted
     if client.symbols_asked >= len(wanted):
         return OK
     client.symbols_asked += 1

@@ -78,6 +78,14 @@ class Channel:
         poll.register(self._write_fd, 0)  # errors and hang-ups are told unasked
         return bool(poll.poll(0))
 
+    @property
+    def left_at_work(self) -> int | None:
+        """Some number if the client has closed its end while its owner is at work, else None.
+
+        The number changes when something comes or goes. For another thread to look at.
+        """
+        return self._turn if not self._listening and self.hung_up() else None
+
     def send(self, data: bytes) -> None:
         """Send all of `data`, however slowly the client takes it."""
         with self._sending:

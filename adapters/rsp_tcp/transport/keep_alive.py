@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,16 +15,25 @@ if TYPE_CHECKING:
 # In seconds. A sign of life is sent when an answer is late by one to two of these. gdb waits two
 # seconds (`set remotetimeout`).
 INTERVAL = 0.4
+# In seconds. A client may close its end and still wait for an answer; so long it is believed to.
+MAX_LEFT_BEHIND = 30
 
 
 class KeepAlive:
-    """One thread for all clients of a server; it runs while there are clients."""
+    """One thread for all clients of a server; it runs while there are clients.
+
+    It also notices work that goes on and on though its client has left: a C function, maybe, that
+    never returns, and that nothing in this process can stop. `when_stuck` is called for that.
+    """
+
+    when_stuck: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self._interval = INTERVAL
         self._lock = threading.Lock()
         self._watched: dict[Channel, Connection] = {}
         self._running = False
+        self._left: dict[Channel, tuple[int, float]] = {}  # at what turn, and since when
 
     @contextlib.contextmanager
     def watching(self, channel: Channel, connection: Connection) -> Iterator[None]:
@@ -55,3 +64,16 @@ class KeepAlive:
                 sign = connection.sign_of_life
                 if sign:
                     channel.send_meanwhile(sign)
+            if self.when_stuck is not None and self._is_stuck([one for one, _ in watched]):
+                self.when_stuck()
+
+    def _is_stuck(self, channels: Iterable[Channel]) -> bool:
+        now, left = time.monotonic(), self._left
+        self._left = {}
+        for channel in channels:
+            # Its descriptor may have been closed meanwhile; then it is not in the next list.
+            turn = channel.left_at_work
+            if turn is not None:
+                before, since = left.get(channel, (turn, now))
+                self._left[channel] = turn, since if before == turn else now
+        return any(now - since > MAX_LEFT_BEHIND for _, since in self._left.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import select
 import signal
 import socket
@@ -16,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdump_gdbserver.adapters.rsp_tcp.transport.channel import Channel
 from kdump_gdbserver.adapters.rsp_tcp.transport.keep_alive import KeepAlive
+from kdump_gdbserver.adapters.rsp_tcp.transport.listeners import Listeners
 from kdump_gdbserver.adapters.rsp_tcp.transport.stdio import STDIN, take_standard_output
-from kdump_gdbserver.adapters.rsp_tcp.transport.systemd import inherited_listeners
-from kdump_gdbserver.adapters.rsp_tcp.transport.tcp import beyond_loopback, listen_tcp
-from kdump_gdbserver.adapters.rsp_tcp.transport.unix import UnixListener
 
 if TYPE_CHECKING:
     from kdump_gdbserver.ports.debug_session import DebugTarget
@@ -35,7 +32,7 @@ _SIGNALS = 4096  # more than can be pending
 _Serve = Callable[[Channel, "DebugTarget", Any, bool, KeepAlive], None]
 
 
-class RspServer:
+class RspServer(Listeners):
     """Serves a target to any number of clients until it is stopped.
 
     `logger` is a structlog logger; `log_exchanges` says whether to log every packet.
@@ -49,45 +46,18 @@ class RspServer:
         log_exchanges: bool = False,
         idle_timeout: float | None = None,
     ) -> None:
+        super().__init__()
         self._target = target
         self._logger = logger
         self._log_exchanges = log_exchanges
         self._idle_timeout = idle_timeout
         self._keep_alive = KeepAlive()
-        self._listeners: list[socket.socket] = []
-        self._files: list[UnixListener] = []
         self._clients: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._stopping = False
         self._waker: socket.socket | None = None
         self._warned: dict[str, float] = {}  # when each reason was last told
-
-    def listen(self, host: str, port: int) -> int:
-        """Listen on TCP and return the port, a free one if `port` is 0.
-
-        Raises `InputError` if that is not possible.
-        """
-        listeners = listen_tcp(host, port)
-        self._listeners += listeners
-        return int(listeners[0].getsockname()[1])
-
-    def listen_unix(self, path: str) -> None:
-        """Listen on a Unix socket, which `stop` removes; raises `InputError`."""
-        listener = UnixListener(path)
-        self._files.append(listener)
-        self._listeners.append(listener.socket)
-
-    def take_inherited(self) -> int:
-        """Take the sockets that systemd has passed to us; return their number."""
-        listeners = inherited_listeners(os.environ)
-        self._listeners += listeners
-        return len(listeners)
-
-    @property
-    def exposed_address(self) -> str | None:
-        """A listening address that other machines can reach; None if there is none."""
-        return beyond_loopback(self._listeners)
 
     def serve(self, once: bool = False) -> None:
         """Accept clients until `stop` or `end_soon`; with `once`, until the first one has left."""
@@ -99,7 +69,7 @@ class RspServer:
         self._logger = self._logger.bind()
         for connection in self._accepted():
             if once:  # before it is served: whoever sees that can connect to nothing any more
-                self._close_listeners()
+                self.close_listeners()
             thread = self._start(connection, serve_client)
             if once:
                 if thread is not None:
@@ -117,6 +87,10 @@ class RspServer:
         thread.start()
         self._wait_for(thread)
 
+    def when_stuck(self, call: Callable[[], None]) -> None:
+        """Have a function called when work does not end though its client has long left."""
+        self._keep_alive.when_stuck = call
+
     def end_soon(self) -> None:
         """Let `serve` return; for signal handlers, which may run between any two instructions.
 
@@ -130,9 +104,8 @@ class RspServer:
         with self._lock:
             if self._waker is not None:
                 self._waker.send(b"x")
-            for file in self._files:
-                file.remove()
-            self._close_listeners()
+            self.remove_files()
+            self.close_listeners()
             for client in self._clients:
                 with contextlib.suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
@@ -210,10 +183,6 @@ class RspServer:
         """Wait for a thread to end, or for `end_soon`, which is polled."""
         while thread.is_alive() and not self._stopping:
             thread.join(_LOOK_AFTER)
-
-    def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            listener.close()
 
     def _serve_socket(self, connection: socket.socket, serve_client: _Serve) -> None:
         with self._lock:

@@ -33,20 +33,23 @@ def gdb_for(arch: str) -> str:
 
 def ask(  # noqa: PLR0917
     server: Server, arch: str, file_command: str, work: Path, names: dict[str, int],
-    commands: Sequence[str] = (), *, chains: bool = True,
+    commands: Sequence[str] = (), *, chains: bool = True, with_script: bool = True, gdb: str = "",
 ) -> Shown:  # fmt: skip
-    """One session: the symbol file, the connection, our script, chains and globals, commands."""
+    """One session: the symbol file, the connection, our script, chains and globals, commands.
+
+    `gdb` is the one to run instead of the architecture's.
+    """
     asked, answer = work / "asked.json", work / "answer.json"
     asked.write_text(json.dumps({"chains": chains, "globals": names}))
     answer.unlink(missing_ok=True)
     script = [
         "set width 0", f"set remotetimeout {SECONDS}", file_command,
-        f"target remote localhost:{server.port}", f"source {SCRIPT}",
+        f"target remote localhost:{server.port}", *([f"source {SCRIPT}"] if with_script else ()),
         f"python import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import in_gdb",
         f"python in_gdb.write({str(asked)!r}, {str(answer)!r})",
         *commands,
     ]  # fmt: skip
-    arguments = [gdb_for(arch), "-nx", "-q", "-batch"]
+    arguments = [gdb or gdb_for(arch), "-nx", "-q", "-batch"]
     for command in script:
         arguments += ["-ex", command]
     done = subprocess.run(

@@ -26,7 +26,7 @@ _MODULE = "tests.real.oracle.drgn_side"
 _NO_DUMPS = ("damaged",)
 
 
-def _drgn(stdin: Any, *arguments: object) -> Any:
+def ask_drgn(stdin: Any, *arguments: object) -> Any:
     """drgn's answer; RuntimeError with its last words if it has none."""
     done = subprocess.run(
         [sys.executable, "-m", _MODULE, *map(str, arguments)], input=json.dumps(stdin),
@@ -49,7 +49,7 @@ class Trial:
         from_qemu = "qemu_registers" in dump.facts
         self.options = ("--arch", dump.arch) if dump.arch == "ppc64le" and from_qemu else ()
         self.pids = [program["pid"] for program in dump.facts["programs"].values()]
-        self.truth = _drgn({"pids": self.pids}, "tell", dump.dir, dump.vmlinux)
+        self.truth = ask_drgn({"pids": self.pids}, "tell", dump.dir, dump.vmlinux)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of the table."""
@@ -91,7 +91,7 @@ class Trial:
         counts, missing = checks.memory(asked, self.truth["memory"])
         if missing:
             try:
-                also = _drgn([place[1:3] for place in missing], "read", files[0])
+                also = ask_drgn([place[1:3] for place in missing], "read", files[0])
             except RuntimeError:
                 also = [""] * len(missing)
             checks.left_out(missing, also, filtered=files[0].name.startswith("elf-d"))

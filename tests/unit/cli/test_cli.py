@@ -105,7 +105,7 @@ def served(*options: str, ask: Callable[[TcpClient], None]) -> int:
     visitor = threading.Thread(target=visit, daemon=True)
     visitor.start()
     with mock.patch.object(RspServer, "listen", listen_and_tell):
-        status = main(["-f", "vmcore", "-a", HOST, "-p", "0", "--once", *options])
+        status = main(["-f", "vmcore", "-a", HOST, "-p", "0", "--once", "--no-sandbox", *options])
     ports.put(None)
     visitor.join(TIMEOUT)
     assert not visitor.is_alive()
@@ -524,7 +524,7 @@ def test_a_signal_at_any_step_of_serving_ends_it_with_status_0_and_no_word(
         sender = SignalAtStep(number, step)
         sys.setprofile(sender)
         try:
-            status = main(["-f", "vmcore", "--unix", str(path)])
+            status = main(["-f", "vmcore", "--unix", str(path), "--no-sandbox"])
         finally:
             sys.setprofile(None)
             after = signal.signal(number, before)

@@ -33,7 +33,7 @@ def test_what_goes_from_provider_to_provider_is_of_the_type_that_is_wanted() -> 
             if isinstance(given, providers.Singleton) and wanted[parameter] is not typing.Any:
                 assert wanted[parameter] == typing.get_type_hints(given.provides)["return"]
                 compared += 1
-    assert compared == 5  # opener; dump twice; symbol file; target
+    assert compared == 9  # opener; dump thrice; symbol file, store; symbols; sysroot; target
 
 
 # A file, what stands there, and what a mistake would put in its place.

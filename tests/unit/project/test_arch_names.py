@@ -17,8 +17,8 @@ NAMES = {
     for name in (arch.name, *arch.aliases)
 }
 FOLDERS = ("adapters", "application", "cli", "domain", "ports")
-# Machines that are told apart from ours, to name them in a message.
-FOREIGN = {"adapters/kdumpfile/formats/elf_header.py"}
+# Machines that are told apart from ours, to name them in a message, and those that this runs on.
+FOREIGN = {"adapters/kdumpfile/formats/elf_header.py", "adapters/sandbox/abi.py"}
 
 
 def modules() -> Iterator[Path]:

@@ -152,3 +152,13 @@ def test_a_file_that_cannot_be_read_is_an_io_error() -> None:
     debugger, files = debugger_of()
     files.broken.add(PATH.decode())
     assert debugger.data(b"vFile:pread:%b,10,0" % opened(debugger)) == EIO
+
+
+@pytest.mark.parametrize(
+    ("byte", "most"), [(b"a", PACKET_SIZE - 32), (b"}", PACKET_SIZE // 2 - 16)]
+)
+def test_a_read_gets_as_much_as_a_packet_holds(byte: bytes, most: int) -> None:
+    debugger, _ = debugger_of(byte * (2 * PACKET_SIZE))
+    number = opened(debugger)
+    reply = debugger.data(b"vFile:pread:" + number + b",%x,0" % PACKET_SIZE)
+    assert int(reply[1 : reply.index(b";")], 16) == most

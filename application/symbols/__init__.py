@@ -1,0 +1,1 @@
+"""The symbol image: an ELF file for debuggers that is made from a dump alone."""
