@@ -19,11 +19,11 @@ SLOW_SERVER = """
 import sys, time
 from kdump_gdbserver.cli import container
 from kdump_gdbserver.cli.main import main
-open_view = container.open_kernel_view
+open_view = container._kernel_view
 def open_slowly(*arguments):
     time.sleep(3)
     return open_view(*arguments)
-container.open_kernel_view = open_slowly
+container._kernel_view = open_slowly
 main(["-f", sys.argv[1], "-p", "0"])
 """
 
