@@ -10,6 +10,7 @@ import pytest
 
 from kdump_gdbserver.adapters.kdumpfile import KdumpfileOpener
 from kdump_gdbserver.adapters.kdumpfile.dump import KdumpfileDump
+from kdump_gdbserver.adapters.kdumpfile.formats.header import FileHeader
 from kdump_gdbserver.adapters.kdumpfile.memory.kdump_translation import KdumpTranslation
 from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.arch.paging import EntryKind
@@ -71,8 +72,12 @@ def told(walk: PageWalk) -> tuple[object, ...]:
 
 
 def library_of(dump: CrashDump) -> KdumpTranslation:
-    assert isinstance(dump, KdumpfileDump)
-    translation = dump.library_translation()
+    """Return the library's translation, over the file itself, which is not what it is served."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileHeader, "is_plain_elf", property(lambda self: False))
+        whole = KdumpfileOpener().open(dump.facts.paths)
+    assert isinstance(whole, KdumpfileDump)
+    translation = whole.library_translation()
     assert translation is not None
     return translation
 
