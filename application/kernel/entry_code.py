@@ -48,7 +48,10 @@ def with_entry_code(
     else:
         try:
             pcs = list(_user_pcs(survey, arch, sleeping)) if arch.has_orc else []
-            image = entry_unwind_image(survey.memory, survey.symbols, arch, base, pcs)
+            running = list(_running(survey, arch))
+            image = entry_unwind_image(
+                survey.memory, survey.symbols, arch, base, user_pcs=pcs, running=running
+            )
         except NoUnwindDataError as reason:
             missing = f"none for entry code: {reason}" if str(reason) else ""
             return dataclasses.replace(view, unwind_data=missing)
@@ -64,6 +67,13 @@ def with_entry_code(
         unwind_data=f"for entry code, by {source}",
         open_memory=lambda: OverlaidAddressSpace(below(), base, image),
     )
+
+
+def _running(survey: KernelSurvey, arch: Arch) -> Iterator[tuple[int, int]]:
+    """Yield pc and sp of the CPUs that were in the kernel."""
+    for cpu in survey.cpus:
+        if {arch.pc, arch.sp} <= cpu.registers.keys() and not arch.is_user_mode(cpu.registers):
+            yield cpu.registers[arch.pc], cpu.registers[arch.sp]
 
 
 def _user_pcs(survey: KernelSurvey, arch: Arch, sleeping: Iterable[int]) -> Iterator[int]:

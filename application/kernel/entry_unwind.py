@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kdump_gdbserver.application.kernel.kernel_symbols import KernelSymbols
+from kdump_gdbserver.application.kernel.uncovered import uncovered_rows
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.errors import MemoryFault
@@ -71,20 +72,22 @@ def entry_unwind_image(
     symbols: KernelSymbols,
     arch: Arch,
     base: int,
+    *,
     user_pcs: Iterable[int] = (),
+    running: Iterable[tuple[int, int]] = (),
 ) -> bytes:
     """Return an ELF image for address `base` by which debuggers unwind assembly code.
 
     It is of the x86_64 kernel's entry and start-up code; `user_pcs` are the pcs of CPUs in user
-    mode, where their stacks are to end. Raises `NoUnwindDataError` when the kernel has no ORC
-    tables (CONFIG_UNWINDER_ORC, since 4.14), when their format is unknown, or when the dump has
-    only part of them.
+    mode, where their stacks are to end, `running` the (pc, sp) of the others. Raises
+    `NoUnwindDataError` when the kernel has no ORC tables (CONFIG_UNWINDER_ORC, since 4.14), when
+    their format is unknown, or when the dump has only part of them.
     """
     if not arch.has_orc:
         raise NoUnwindDataError("")
     try:
         addresses = symbols.symbols(SYMBOLS)
-        rows = _rows(memory, addresses)
+        rows = _rows(memory, symbols, addresses, running)
         switches = list(_switches(memory, addresses.get(_SWITCH), rows))
         return unwind_image(_without(rows, switches), base, user_pcs, switches)
     except LookupError as error:
@@ -100,7 +103,12 @@ def _format(memory: AddressSpace, addresses: Mapping[str, int], flags: set[int])
     return format_by_header(memory.read_exact(header, HEADER_SIZE))
 
 
-def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
+def _rows(
+    memory: AddressSpace,
+    symbols: KernelSymbols,
+    addresses: Mapping[str, int],
+    running: Iterable[tuple[int, int]],
+) -> list[OrcRow]:
     tables = OrcTables(
         memory,
         (addresses["__start_orc_unwind_ip"], addresses["__stop_orc_unwind_ip"]),
@@ -121,6 +129,8 @@ def _rows(memory: AddressSpace, addresses: Mapping[str, int]) -> list[OrcRow]:
         with suppress(MemoryFault, ValueError):
             function = tables.function(addresses[name], orc_format)
             rows[:0] = _without_caller(function) if name in last else function
+    with suppress(MemoryFault, ValueError):
+        rows += uncovered_rows(memory, symbols, tables, orc_format, running)
     return list(_disjoint(rows))
 
 

@@ -31,7 +31,10 @@ RawEntry = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class OrcRow:
-    """How to unwind from any address in [start, end)."""
+    """How to unwind from any address in [start, end).
+
+    With `lost`, of the registers that functions keep, rbp alone is known.
+    """
 
     start: int
     end: int
@@ -40,6 +43,7 @@ class OrcRow:
     sp_offset: int = 0
     bp_register: OrcRegister = OrcRegister.UNDEFINED
     bp_offset: int = 0
+    lost: bool = False
 
 
 class OrcTables:

@@ -37,6 +37,9 @@ from kdump_gdbserver.domain.symbols.orc import OrcRow
 _EM_X86_64 = 62
 # DWARF register numbers of the psABI for AMD64, figure 3.36.
 _RBP, _RSP, _RETURN_ADDRESS, _RFLAGS, _CS, _SS = 6, 7, 16, 49, 51, 52
+# For the registers that functions keep, but rbp: rbx, r12 to r15. Debuggers take those of which
+# nothing is said for unchanged.
+LOST = b"".join(cfi.undefined(register) for register in (3, 12, 13, 14, 15))
 _DWARF = {
     OrcRegister.AX: 0,
     OrcRegister.DX: 1,
@@ -123,7 +126,8 @@ def unwind_image(
     if at < end:
         frame.add_fde(stray, at, end, b"")
     for run in _runs(rows):
-        frame.add_fde(cies[run[0][0].kind], run[0][0].start, run[-1][0].end, _program(run))
+        program = _program(run) + (LOST if run[0][0].lost else b"")
+        frame.add_fde(cies[run[0][0].kind], run[0][0].start, run[-1][0].end, program)
     for switch in switches:
         there = bytes((_ADDR,)) + switch.stop.to_bytes(8, "little")
         rules = cfi.define_cfa(_RSP, 0) + cfi.value_is_expression(_RETURN_ADDRESS, there)

@@ -16,7 +16,7 @@ from itertools import compress, islice
 from kdump_gdbserver.domain.kernel.orc import ROW, OrcFormat, OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols import dwarf_cfi as cfi
 from kdump_gdbserver.domain.symbols.orc import OrcRow, to_rows
-from kdump_gdbserver.domain.symbols.unwind_dso import caller_rbp_rule, cfa_rule
+from kdump_gdbserver.domain.symbols.unwind_dso import LOST, caller_rbp_rule, cfa_rule
 
 _RBP, _RSP, _RETURN_ADDRESS = 6, 7, 16
 _FROM_HERE = 0x1B  # DW_EH_PE_pcrel | DW_EH_PE_sdata4
@@ -47,7 +47,8 @@ def orc_frames(
     """
     if starts and not -_NEAR < starts[0] - address <= starts[-1] - address < _NEAR // 2:
         raise ValueError(f"ORC entries from {starts[0]:#x} to {starts[-1]:#x}")
-    kinds = {OrcKind.CALL: cfi.saved_at(_RETURN_ADDRESS, -8) + cfi.same_value(_RBP)}
+    # Where functions keep other registers, ORC does not tell.
+    kinds = {OrcKind.CALL: cfi.saved_at(_RETURN_ADDRESS, -8) + cfi.same_value(_RBP) + LOST}
     kinds[OrcKind.END_OF_STACK] = cfi.define_cfa(_RSP, 8) + cfi.undefined(_RETURN_ADDRESS)
     data = bytearray()
     cies = {}
