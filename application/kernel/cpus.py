@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.dump_facts import CpuNote
 from kdump_gdbserver.domain.kernel import current, percpu
@@ -21,6 +22,8 @@ _PID_AT = 20 + 32
 
 # The symbols that are asked for here.
 SYMBOLS = ("crash_notes", *percpu.SYMBOLS, *current.SYMBOLS)
+
+_ORDERS: tuple[ByteOrder, ...] = ("big", "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,12 @@ def identify_cpus(
     matched with the kernel's own per-CPU `crash_notes`, or with the task that each CPU was running;
     failing that, they are assigned to the online CPUs in order. QEMU does not always mark its
     dumps: notes that are not the kernel's, and whose pids are 1, 2, 3, ..., are taken to be QEMU's.
+    It writes those in the byte order of the machine that it runs on.
     """
     per_cpu = PerCpu(kernel)
     tasks = CurrentTasks(kernel, per_cpu)
     numbers = None if hypervisor else _match_crash_notes(notes, arch, per_cpu)
-    true_pids = numbers is not None or any(n.pid != n.index + 1 for n in notes)
+    true_pids = numbers is not None or not _are_counted(notes)
     if numbers is None:
         if hypervisor or not true_pids:
             numbers = [note.index for note in notes]
@@ -64,6 +68,14 @@ def identify_cpus(
         pids = [note.pid for note in notes]
     rows = zip(numbers, pids, notes, strict=True)
     return sorted((Cpu(n, pid, note.registers) for n, pid, note in rows), key=lambda c: c.number)
+
+
+def _are_counted(notes: Sequence[CpuNote]) -> bool:
+    """Whether pids are 1, 2, 3, ..., in either byte order."""
+    return any(
+        all(n.pid == int.from_bytes((n.index + 1).to_bytes(4, "big"), order) for n in notes)
+        for order in _ORDERS
+    )
 
 
 def _match_crash_notes(notes: Sequence[CpuNote], arch: Arch, per_cpu: PerCpu) -> list[int] | None:

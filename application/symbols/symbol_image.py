@@ -84,6 +84,9 @@ class _Maker:
             symbols = symbol_table.named_symbols(kallsyms, self._at, self._offset)
         except ValueError as error:
             raise NoSymbolsError(str(error)) from None
+        if not symbols.sections:
+            # gdb 13 crashes on symbols that are in none.
+            raise NoSymbolsError("nothing tells where the kernel's sections are")
         frames = self._frames(symbols)
         dwarf = self._dwarf(symbols, frames)
         first = self._types.symbol(self._arch.first_symbol)

@@ -182,6 +182,14 @@ def test_a_hypervisors_notes_without_its_mark_are_known_by_their_pids(arch: Arch
     assert [cpu.pid for cpu in cpus_of(nothing)] == [None, None, None]
 
 
+def test_the_pids_of_qemu_may_be_in_the_other_byte_order() -> None:
+    """Those of a big-endian machine are, where QEMU runs on a little-endian one."""
+    kernel = fake_kernel(possible=3, pids={0: 70, 1: 0, 2: 71}, hypervisor=True)
+    notes = [dataclasses.replace(note, pid=(note.index + 1) << 24) for note in kernel.notes]
+    unmarked = dataclasses.replace(kernel, hypervisor=False, notes=notes)
+    assert [cpu.pid for cpu in cpus_of(unmarked)] == [70, 0, 71]
+
+
 def test_pids_that_count_are_believed_where_the_notes_are_the_kernels() -> None:
     expect(fake_kernel(possible=2, pids={0: 1, 1: 2}), [0, 1])
     expect(fake_kernel(possible=1, pids={0: 1}), [0])
