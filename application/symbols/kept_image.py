@@ -15,7 +15,7 @@ from kdump_gdbserver.domain.symbols.dump_types import DumpTypes
 from kdump_gdbserver.domain.symbols.writers.symbol_image import SymbolImage
 
 # One more with each change of what images have in them.
-FORMAT = 2
+FORMAT = 3
 # The fingerprint, whether the file is big-endian, its table, how many places there are, and how
 # long the words about what is missing are.
 _HEAD = struct.Struct("<32s?7xQQQQ")

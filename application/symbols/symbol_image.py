@@ -148,6 +148,10 @@ class _Maker:
 
     def _frames(self, symbols: NamedSymbols) -> Frames | None:
         if not self._arch.has_orc:
+            self._missing.append(
+                f"no unwind data: kernels of {self._arch.name} carry none, and debuggers may guess"
+                " wrong callers; give a vmlinux for backtraces"
+            )
             return None
         try:
             return self._orc_frames(symbols)
