@@ -16,6 +16,9 @@ from structlog.testing import capture_logs
 
 from tests.support.backends import BACKENDS, reopened
 from tests.support.fake_dump import FakeDump
+from tests.support.own_cache import own_cache
+
+__all__ = ["own_cache"]
 
 _CALM = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 for _name, _examples in (("quick", 40), ("thorough", 2000)):
