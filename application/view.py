@@ -30,7 +30,7 @@ class View(Inferior):
     shown, `text` where the kernel's image is, and `symbols` where its symbols are from.
     `build_id` is that of the process's executable, where the dump has it. `unwind_data` says
     what debuggers are given to unwind by, or why they are not. `served` says what they get for
-    the kernel's program; `prepare_files` makes that, in whatever time it takes.
+    the kernel's program.
     """
 
     open_memory: Callable[[], AddressSpace]
@@ -45,7 +45,6 @@ class View(Inferior):
     build_id: str | None = None
     unwind_data: str = ""
     served: Callable[[], str] | None = None
-    prepare_files: Callable[[], None] | None = None
 
     def open_session(self) -> ViewSession:
         """Return a session of its own for one client."""

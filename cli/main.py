@@ -18,7 +18,7 @@ from kdump_gdbserver.domain.errors import InputError
 if TYPE_CHECKING:
     from kdump_gdbserver.adapters.rsp_tcp.transport.listeners import Listeners
     from kdump_gdbserver.adapters.rsp_tcp.transport.server import RspServer
-    from kdump_gdbserver.application.view import DeferredTarget, View
+    from kdump_gdbserver.application.view import DeferredTarget
     from kdump_gdbserver.cli.console import Place
     from kdump_gdbserver.cli.container import Container
     from kdump_gdbserver.cli.worker import Front
@@ -207,15 +207,12 @@ def _warn(front: Front | _OwnFront, warnings: Sequence[str]) -> None:
 
 
 def _prepare(target: DeferredTarget) -> None:
-    view: View | None = None
     # A view that cannot be made is tried again, and the error logged, for each client.
     with contextlib.suppress(InputError):
-        view = target.prepare()
+        target.prepare()
     from kdump_gdbserver.adapters.rsp_tcp.wire.hex_digits import make_ready
 
     make_ready()
-    if view is not None and view.prepare_files is not None:
-        view.prepare_files()
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -18,7 +18,7 @@ from kdump_gdbserver.ports.symbol_store import SymbolStore
 
 if TYPE_CHECKING:
     from kdump_gdbserver.application.kernel.kernel_files import KernelProgram, MakeProgram
-    from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
+    from kdump_gdbserver.application.memory import DumpMemory
 
 GIVEN = "given by -v"
 # A vmlinux, and in words how it was found; or none, and why.
@@ -141,15 +141,15 @@ def _this_machine() -> HostFiles:
 def program_maker(choice: SymbolChoice) -> MakeProgram:
     """Return what makes the program that debuggers get; loads nothing before that."""
 
-    def make(survey: KernelSurvey, text: int | None) -> KernelProgram:
+    def make(memory: DumpMemory, text: int | None) -> KernelProgram:
         from kdump_gdbserver.application.kernel.kernel_files import identity
         from kdump_gdbserver.application.kernel.served_program import ServeDumpsOwn, ServeVmlinux
 
         if choice.symbols == "none":
-            return identity(survey)
+            return identity(memory)
         own = ServeDumpsOwn(choice.store)
         if choice.found is None:
-            return own(survey, text)
-        return ServeVmlinux(choice.found, _this_machine(), own)(survey, text)
+            return own(memory, text)
+        return ServeVmlinux(choice.found, _this_machine(), own)(memory, text)
 
     return make

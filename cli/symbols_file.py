@@ -20,8 +20,8 @@ def save_symbols(container: Container, path: str) -> str:
     It is at link-time addresses, as a vmlinux. Raises `InputError` when the dump has no symbols,
     or the file is there already, or cannot be written.
     """
-    from kdump_gdbserver.application.kernel.kernel_survey import survey_kernel
     from kdump_gdbserver.application.kernel.served_program import dumps_image
+    from kdump_gdbserver.application.memory import DumpMemory
     from kdump_gdbserver.application.symbols.symbol_image import NoSymbolsError
     from kdump_gdbserver.cli.console import progress, say_warning
 
@@ -30,7 +30,7 @@ def save_symbols(container: Container, path: str) -> str:
     with progress("reading the dump's symbols"):
         dump = container.dump()
         try:
-            image = dumps_image(survey_kernel(dump), container.symbol_store())
+            image = dumps_image(DumpMemory(dump), container.symbol_store())
         except (NoSymbolsError, MemoryFault, ValueError) as error:
             raise InputError(
                 f"{dump.facts.paths[0]}: its symbols cannot be had: {error}; use the vmlinux of"

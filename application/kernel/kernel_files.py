@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.symbols.elf_writer import identity_file
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
@@ -30,9 +30,6 @@ _NO_CORE_FILE = (
 class KernelProgram(Protocol):
     """The file that a debugger gets for the kernel's program, made when first needed."""
 
-    def prepare(self) -> None:
-        """Make what will be asked for; never raises."""
-
     def open(self) -> RemoteFile:
         """Open the program; makes it if that has not been done."""
 
@@ -49,9 +46,6 @@ class Identity:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def prepare(self) -> None:
-        """See `KernelProgram.prepare`."""
-
     def open(self) -> RemoteFile:
         """See `KernelProgram.open`."""
         return MadeFile(self._content)
@@ -65,13 +59,13 @@ class Identity:
         return "no symbols, only the kernel's build-id"
 
 
-# Makes the program of a kernel that has been surveyed, and begins at an address: None if not known.
-MakeProgram = Callable[[KernelSurvey, int | None], KernelProgram]
+# Makes the program of the kernel in a dump, which begins at an address: None if not known.
+MakeProgram = Callable[[DumpMemory, int | None], KernelProgram]
 
 
-def identity(survey: KernelSurvey, text: int | None = None) -> Identity:
+def identity(memory: DumpMemory, text: int | None = None) -> Identity:
     """Return the program that says which kernel it is and has no symbols."""
-    dump = survey.dump_memory.dump
+    dump = memory.dump
     arch = dump.facts.arch
     return Identity(identity_file(arch.elf_machine, arch.byte_order, _build_id(dump.vmcoreinfo)))
 

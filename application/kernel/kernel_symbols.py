@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from bisect import bisect_right
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from kdump_gdbserver.domain.address_space import AddressSpace
 from kdump_gdbserver.domain.arch.model import Arch
@@ -15,9 +14,6 @@ from kdump_gdbserver.domain.kernel.memory import Memory
 from kdump_gdbserver.domain.kernel.types import Member, Types
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.symbol_file import SymbolFile
-
-if TYPE_CHECKING:
-    from kdump_gdbserver.domain.symbols.dump_types import DumpTypes
 
 # Symbols of every kernel that both VMCOREINFO and vmlinux have.
 _PROOFS = ("_stext", "init_uts_ns")
@@ -59,11 +55,6 @@ class KernelSymbols(Types):
         self._vmcoreinfo = vmcoreinfo
         self._symbol_file = symbol_file
         self._dump = DumpTypes(memory, vmcoreinfo, arch, first)
-
-    @property
-    def of_dump(self) -> DumpTypes:
-        """What the dump tells, without any vmlinux."""
-        return self._dump
 
     @property
     def source(self) -> str:

@@ -63,7 +63,7 @@ def kernel_view(
         for number, cpu in enumerate(survey.cpus, start=1)
     )
     text = _text_segment(dump, survey, symbol_file)
-    program = make_program(survey, text)
+    program = make_program(survey.dump_memory, text)
     view = View(
         arch=arch,
         layout=layout,
@@ -79,7 +79,6 @@ def kernel_view(
         dump_memory=survey.dump_memory,
         os_tables=(cpu_table(survey.cpus),),
         served=program.describe,
-        prepare_files=program.prepare,
     )
     return with_entry_code(view, survey, program, sleeping)
 

@@ -14,8 +14,8 @@ from kdump_gdbserver.application.kernel.kernel_files import (
     MakeProgram,
     identity,
 )
-from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
 from kdump_gdbserver.application.made_file import MadeFile
+from kdump_gdbserver.application.memory import DumpMemory
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.errors import MemoryFault
 from kdump_gdbserver.domain.symbol_files.sections import ElfSections, read_sections
@@ -49,9 +49,6 @@ class LeadsToVmlinux:
         self._stub = section_stub(sections, offset)
         self._files = files
 
-    def prepare(self) -> None:
-        """See `KernelProgram.prepare`."""
-
     def open(self) -> RemoteFile:
         """See `KernelProgram.open`."""
         return MadeFile(self._stub)
@@ -78,16 +75,12 @@ class DumpsOwnSymbols:
     It is made once for all clients, when first needed, or taken from where it was kept.
     """
 
-    def __init__(self, survey: KernelSurvey, text: int | None, store: SymbolStore | None) -> None:
-        self._survey = survey
+    def __init__(self, memory: DumpMemory, text: int | None, store: SymbolStore | None) -> None:
+        self._memory = memory
         self._text = text
         self._store = store
         self._lock = threading.Lock()
         self._made: tuple[KernelProgram | _InParts, str] | None = None
-
-    def prepare(self) -> None:
-        """See `KernelProgram.prepare`."""
-        self._program()
 
     def open(self) -> RemoteFile:
         """See `KernelProgram.open`."""
@@ -112,13 +105,13 @@ class DumpsOwnSymbols:
         from kdump_gdbserver.application.symbols.symbol_image import NoSymbolsError
         from kdump_gdbserver.domain.symbol_files.compression import compressed
 
-        offset = self._survey.dump_memory.dump.vmcoreinfo.kaslr_offset or 0
+        offset = self._memory.dump.vmcoreinfo.kaslr_offset or 0
         try:
-            image = dumps_image(self._survey, self._store)
+            image = dumps_image(self._memory, self._store)
             file = _with_first_segment_at(image.relocated(offset), image.order, self._text)
             file = compressed(file)
         except (NoSymbolsError, MemoryFault, ValueError) as error:
-            nothing = identity(self._survey)
+            nothing = identity(self._memory)
             return nothing, f"{nothing.describe()}: the dump's own cannot be had: {error}"
         missing = "".join(f"; {each}" for each in image.missing)
         parts = read_sections(lambda at, count: file[at : at + count], len(file)).parts
@@ -126,18 +119,20 @@ class DumpsOwnSymbols:
         return _InParts(file, parts), f"the dump's own symbols, {size}{missing}"
 
 
-def dumps_image(survey: KernelSurvey, store: SymbolStore | None) -> SymbolImage:
+def dumps_image(dump_memory: DumpMemory, store: SymbolStore | None) -> SymbolImage:
     """Return the symbol image of a dump, at link-time addresses.
 
     It is kept by build-id, unless the dump lacks what an image is made of. Raises
     `NoSymbolsError` and `MemoryFault` where there can be none.
     """
     from kdump_gdbserver.application.symbols import kept_image
-    from kdump_gdbserver.application.symbols.symbol_image import make_symbol_image
+    from kdump_gdbserver.application.symbols.symbol_image import SYMBOLS, make_symbol_image
+    from kdump_gdbserver.domain.symbols.dump_types import DumpTypes
 
-    dump = survey.dump_memory.dump
-    info, types = dump.vmcoreinfo, survey.symbols.of_dump
-    memory = survey.dump_memory.kernel()  # of this thread
+    dump = dump_memory.dump
+    info, memory = dump.vmcoreinfo, dump_memory.kernel()  # of this thread
+    # Read again, and dropped when the image is made: views do not keep them.
+    types = DumpTypes(memory, info, dump.facts.arch, SYMBOLS)
     name = info.build_id or ""
     proof = None
     if store is not None and name:
@@ -178,9 +173,9 @@ class ServeDumpsOwn:
 
     store: SymbolStore | None
 
-    def __call__(self, survey: KernelSurvey, text: int | None) -> KernelProgram:
+    def __call__(self, memory: DumpMemory, text: int | None) -> KernelProgram:
         """Make the program."""
-        return DumpsOwnSymbols(survey, text, self.store)
+        return DumpsOwnSymbols(memory, text, self.store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +186,20 @@ class ServeVmlinux:
     files: HostFiles
     otherwise: MakeProgram
 
-    def __call__(self, survey: KernelSurvey, text: int | None) -> KernelProgram:
+    def __call__(self, memory: DumpMemory, text: int | None) -> KernelProgram:
         """Make the program."""
-        info = survey.dump_memory.dump.vmcoreinfo
+        info = memory.dump.vmcoreinfo
         file = self.files.open(self.found.path)
         if file is None:
-            return self.otherwise(survey, text)
+            return self.otherwise(memory, text)
         try:
             sections = read_sections(file.read, file.size)
             offset = _offset(info.kaslr_offset, text, sections)
             if sections.build_id != info.build_id or offset is None:
-                return self.otherwise(survey, text)
+                return self.otherwise(memory, text)
             return LeadsToVmlinux(self.found, sections, offset, self.files)
         except (ValueError, OSError):
-            return self.otherwise(survey, text)
+            return self.otherwise(memory, text)
         finally:
             file.close()
 

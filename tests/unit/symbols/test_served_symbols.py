@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from kdump_gdbserver.application.view import View
 from kdump_gdbserver.cli.container import Container
 from kdump_gdbserver.cli.main import main
 from kdump_gdbserver.domain.arch import AARCH64, X86_64, Arch
+from kdump_gdbserver.domain.symbols.btf import Btf
+from kdump_gdbserver.domain.symbols.kallsyms import Kallsyms
 from tests.support.fake_dump import FakeDump
 from tests.support.fake_kernel import FakeKernel, fake_kernel
 
@@ -111,6 +114,18 @@ def test_nothing_is_made_before_it_is_asked_for_and_then_once(made: list[int]) -
         client.join()
     assert words(view).startswith("the dump's own symbols, ")
     assert made == [1]
+
+
+def test_the_tables_that_it_is_made_of_are_not_kept() -> None:
+    """A view that is served for days needs them once, or never."""
+    gc.collect()
+    before = sum(isinstance(each, (Kallsyms, Btf)) for each in gc.get_objects())
+    view = view_of(kernel())
+    gc.collect()
+    assert sum(isinstance(each, (Kallsyms, Btf)) for each in gc.get_objects()) == before
+    assert served(view).has_dwarf_info()
+    gc.collect()
+    assert sum(isinstance(each, (Kallsyms, Btf)) for each in gc.get_objects()) == before
 
 
 def test_it_is_kept_for_the_next_dump_of_that_kernel(made: list[int]) -> None:
