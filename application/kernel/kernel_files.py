@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kdump_gdbserver.application.made_file import MadeFile
 from kdump_gdbserver.application.memory import DumpMemory
-from kdump_gdbserver.domain.symbols.elf_writer import identity_file
+from kdump_gdbserver.domain.symbols.writers.identity_file import identity_file
 from kdump_gdbserver.domain.vmcoreinfo import Vmcoreinfo
 from kdump_gdbserver.ports.remote_files import RefusedError, RemoteFile
 

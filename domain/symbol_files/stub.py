@@ -8,26 +8,10 @@ which KASLR does not move, stay as they are.
 
 from __future__ import annotations
 
-import struct
+from kdump_gdbserver.domain.symbol_files.sections import SHT_NOTE, ElfSections, Section
+from kdump_gdbserver.domain.symbols.writers import elf_file
 
-from kdump_gdbserver.domain.symbol_files.sections import (
-    EHDR,
-    PHDR,
-    PT_LOAD,
-    SHDR,
-    SHT_NOBITS,
-    SHT_NOTE,
-    ElfSections,
-    Section,
-)
-
-_ET_EXEC = 2
-_SHT_STRTAB = 3
-_READ_EXECUTE = 5
-_ALIGNMENT = 16
-_PAGE = 0x1000
 _MASK = (1 << 64) - 1
-_IDENT = {"little": b"\x7fELF\x02\x01\x01", "big": b"\x7fELF\x02\x02\x01"}
 
 
 def section_stub(vmlinux: ElfSections, offset: int) -> bytes:
@@ -37,47 +21,28 @@ def section_stub(vmlinux: ElfSections, offset: int) -> bytes:
     """
     if vmlinux.build_id is None:
         raise ValueError("has no build-id")
-    prefix = "<" if vmlinux.byte_order == "little" else ">"
     # Address 0 means "behind the section before" to gdb: what is linked there comes first.
     allocated = sorted(
         (each for each in vmlinux.sections if each.allocated and each.kind != SHT_NOTE),
         key=lambda each: each.address != 0,
     )
-    identity = bytes.fromhex(vmlinux.build_id)
-    note = struct.pack(prefix + "3I", 4, len(identity), 3) + b"GNU\0" + identity
-    rows = [
-        (each.name, SHT_NOBITS, each.flags, _moved(each, offset), each.size, b"")
+    sections = [
+        elf_file.Section(
+            each.name.encode("ascii", "replace").decode(), elf_file.NOBITS, each.flags,
+            _moved(each, offset), size=each.size,
+        )
         for each in allocated
-    ]
-    rows.append((".note.gnu.build-id", SHT_NOTE, 0, 0, len(note), note))
-    texts = [name.encode("ascii", "replace") + b"\0" for name, *_ in rows] + [b".shstrtab\0"]
-    names = b"\0" + b"".join(texts)
-    rows.append((".shstrtab", _SHT_STRTAB, 0, 0, len(names), names))
-    body = bytearray(struct.calcsize("=" + EHDR) + struct.calcsize("=" + PHDR))
-    headers = bytearray(struct.calcsize("=" + SHDR))
-    name_at = 1
-    for (_, kind, flags, address, size, data), text in zip(rows, texts, strict=True):
-        place = (name_at, kind, flags, address, len(body), size, 0, 0, 1, 0)
-        headers += struct.pack(prefix + SHDR, *place)
-        name_at += len(text)
-        body += data
-        body += bytes(-len(body) % _ALIGNMENT)
-    count = len(rows) + 1
+    ]  # fmt: skip
+    sections.append(elf_file.build_id_section(bytes.fromhex(vmlinux.build_id), vmlinux.byte_order))
+    first = vmlinux.first_segment + offset & _MASK
+    flags = elf_file.READABLE | elf_file.EXECUTABLE
+    segment = elf_file.Segment(first, vmlinux.first_segment_size, flags)
     # gdb tells by their distance from the entry point whether two sections are the same one
     # (gdb/objfiles.h and minsyms.c): without it no symbol would be found.
     entry = vmlinux.entry + offset & _MASK
-    size, phdr, shdr = (struct.calcsize("=" + form) for form in (EHDR, PHDR, SHDR))
-    struct.pack_into(
-        prefix + EHDR,
-        body,
-        0,
-        *(_IDENT[vmlinux.byte_order], _ET_EXEC, vmlinux.machine, 1, entry, size, len(body), 0),
-        *(size, phdr, 1, shdr, count, count - 1),
-    )
-    at = vmlinux.first_segment + offset & _MASK
-    memory = (at, at, 0, vmlinux.first_segment_size, _PAGE)
-    struct.pack_into(prefix + PHDR, body, size, PT_LOAD, _READ_EXECUTE, _PAGE, *memory)
-    return bytes(body + headers)
+    return elf_file.write_elf(
+        vmlinux.machine, vmlinux.byte_order, sections, (segment,), entry=entry
+    ).file
 
 
 def _moved(section: Section, offset: int) -> int:

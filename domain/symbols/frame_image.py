@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from kdump_gdbserver.domain.arch.frames import FrameRange, FrameRule
 from kdump_gdbserver.domain.arch.model import Arch
 from kdump_gdbserver.domain.symbols import dwarf_cfi as cfi
-from kdump_gdbserver.domain.symbols.elf_writer import elf_image
+from kdump_gdbserver.domain.symbols.elf_in_memory import elf_image
 
 _ADDR, _BREG0 = 0x03, 0x70
 

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kdump_gdbserver.domain.kernel.orc import OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols import dwarf_cfi as cfi
-from kdump_gdbserver.domain.symbols.elf_writer import CODE_OFFSET, Function, elf_image
+from kdump_gdbserver.domain.symbols.elf_in_memory import CODE_OFFSET, Function, elf_image
 from kdump_gdbserver.domain.symbols.orc import OrcRow
 
 _EM_X86_64 = 62

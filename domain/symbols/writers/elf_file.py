@@ -22,6 +22,7 @@ SYMBOL_SIZE = 24
 _EHDR, _PHDR, _SHDR = "16sHHIQQQIHHHHHH", "IIQQQQQQ", "IIQQQQIIQQ"
 _EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE = (struct.calcsize("=" + each) for each in (_EHDR, _PHDR, _SHDR))
 _ET_EXEC, _PT_LOAD = 2, 1
+_NT_GNU_BUILD_ID = 3
 PAGE = 0x1000
 _ALIGNMENT = 16
 # Where the addresses are in a section header and in a program header.
@@ -65,13 +66,26 @@ class Placed:
     header_addresses: tuple[int, ...]
 
 
+def build_id_section(build_id: bytes, order: ByteOrder) -> Section:
+    """Return .note.gnu.build-id."""
+    mark = "<" if order == "little" else ">"
+    head = struct.pack(mark + "3I", 4, len(build_id), _NT_GNU_BUILD_ID)
+    note = head + b"GNU\0" + build_id + bytes(-len(build_id) % 4)
+    return Section(".note.gnu.build-id", NOTE, data=note, alignment=4)
+
+
 def write_elf(
-    machine: int, order: ByteOrder, sections: Sequence[Section], segments: Sequence[Segment]
+    machine: int,
+    order: ByteOrder,
+    sections: Sequence[Section],
+    segments: Sequence[Segment],
+    *,
+    entry: int | None = None,
 ) -> Placed:
     """Return a 64-bit program (ET_EXEC) of the sections in their order.
 
-    Its entry point is where the first segment begins: debuggers end backtraces where it is, and
-    have 0 for code that they know nothing of.
+    Its entry point, unless given, is where the first segment begins: debuggers end backtraces
+    where it is, and have 0 for code that they know nothing of.
     """
     prefix = "<" if order == "little" else ">"
     names = [section.name for section in sections] + [".shstrtab"]
@@ -122,7 +136,8 @@ def write_elf(
         header = _EHDR_SIZE + number * _PHDR_SIZE
         places += [header + _P_VADDR, header + _P_PADDR]
     ident = b"\x7fELF\x02" + (b"\1" if order == "little" else b"\2") + b"\1"
-    entry = segments[0].address if segments else 0
+    if entry is None:
+        entry = segments[0].address if segments else 0
     if entry:
         places.append(_E_ENTRY)
     head = struct.pack(

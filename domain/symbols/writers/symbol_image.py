@@ -20,7 +20,6 @@ from kdump_gdbserver.domain.symbols.writers.symbol_table import (
 
 _KERNEL_HALF = 1 << 63
 _MASK = (1 << 64) - 1
-_NT_GNU_BUILD_ID = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,6 @@ class SymbolImage:
         return bytes(data)
 
 
-def build_id_note(build_id: bytes, order: ByteOrder) -> bytes:
-    """Return the contents of .note.gnu.build-id."""
-    prefix = "<" if order == "little" else ">"
-    head = struct.pack(prefix + "3I", 4, len(build_id), _NT_GNU_BUILD_ID)
-    return head + b"GNU\0" + build_id + bytes(-len(build_id) % 4)
-
-
 def symbol_image(
     machine: int,
     order: ByteOrder,
@@ -111,8 +103,7 @@ def symbol_image(
         # Debuggers want a segment around it.
         segments.append(Segment(frames.address, 0, elf_file.READABLE, (".eh_frame",)))
     if build_id:
-        note = build_id_note(build_id, order)
-        sections.append(Section(".note.gnu.build-id", elf_file.NOTE, data=note, alignment=4))
+        sections.append(elf_file.build_id_section(build_id, order))
     if dwarf is not None:
         for name, data in (
             (".debug_info", dwarf.info),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kdump_gdbserver.application.kernel.kernel_view import open_kernel_view
 from kdump_gdbserver.domain.address_space import ByteOrder
 from kdump_gdbserver.domain.arch import AARCH64, X86_64, Arch
-from kdump_gdbserver.domain.symbols.elf_writer import identity_file
+from kdump_gdbserver.domain.symbols.writers.identity_file import identity_file
 from tests.support.fake_kernel import FakeKernel, fake_kernel
 
 

@@ -1,8 +1,8 @@
-"""Writing small ELF files for debuggers.
+"""ELF images that debuggers load from memory, as they load a vDSO.
 
-Source: the System V ABI, "Object Files"; its AMD64 supplement. The image to be loaded from
-memory is one read-only segment that holds all of the file, section headers too, so that the
-memory at its address is the file.
+Source: the System V ABI, "Object Files"; its AMD64 supplement. Such an image is one read-only
+segment that holds all of the file, section headers too, so that the memory at its address is the
+file. Files are written by `writers.elf_file`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdump_gdbserver.domain.address_space import ByteOrder
-
-_EHDR_FIELDS, _SHDR_FIELDS = "16sHHIQQQIHHHHHH", "IIQQQQIIQQ"
-_EHDR = struct.Struct("<" + _EHDR_FIELDS)
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
-_SHDR = struct.Struct("<" + _SHDR_FIELDS)
+_SHDR = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _IDENT = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")  # 64 bits, little-endian, version 1
-_ET_EXEC, _ET_DYN = 2, 3
+_ET_DYN = 3
 _PT_LOAD = 1
 _READ_EXECUTE = 5
-_PROGBITS, _SYMTAB, _STRTAB, _NOTE, _NOBITS = 1, 2, 3, 7, 8
+_PROGBITS, _SYMTAB, _STRTAB, _NOBITS = 1, 2, 3, 8
 _ALLOC, _EXECINSTR = 2, 4
 _GLOBAL_FUNCTION = 1 << 4 | 2
 _ALIGNMENT = 16
@@ -111,40 +108,6 @@ def elf_image(
     )
     size = len(body) + len(headers)
     _PHDR.pack_into(body, _EHDR.size, _PT_LOAD, _READ_EXECUTE, 0, base, base, size, size, 0x1000)
-    return bytes(body + headers)
-
-
-def identity_file(machine: int, byte_order: ByteOrder, build_id: bytes) -> bytes:
-    """Return a 64-bit program of nothing but its build-id, for debuggers to compare.
-
-    It has DWARF of one empty unit: debuggers would else look for a file with the DWARF of this
-    build-id, and load the vmlinux that they find where it was linked. Without a build-id (b"")
-    there is no note of it.
-    """
-    prefix = "<" if byte_order == "little" else ">"
-    note = struct.pack(prefix + "3I", 4, len(build_id), 3) + b"GNU\0" + build_id
-    # DWARF 4: length, version, where its abbreviations are, size of addresses; abbreviation 1,
-    # which is a unit without children and attributes.
-    unit = struct.pack(prefix + "IHIBB", 8, 4, 0, 8, 1)
-    sections = [(".note.gnu.build-id", _NOTE, note)] if build_id else []
-    sections += [(".debug_info", _PROGBITS, unit), (".debug_abbrev", _PROGBITS, b"\1\x11\0\0\0\0")]
-    names = b"\0" + b"".join(name.encode() + b"\0" for name, _, _ in sections) + b".shstrtab\0"
-    sections.append((".shstrtab", _STRTAB, names))
-    body, headers = bytearray(_EHDR.size), bytearray(_SHDR.size)
-    for name, kind, data in sections:
-        body += bytes(-len(body) % _ALIGNMENT)
-        place = (names.index(name.encode() + b"\0"), kind, 0, 0, len(body), len(data))
-        headers += struct.pack(prefix + _SHDR_FIELDS, *place, 0, 0, 4, 0)
-        body += data
-    body += bytes(-len(body) % _ALIGNMENT)
-    ident = b"\x7fELF\x02" + (b"\1" if byte_order == "little" else b"\2") + b"\1"
-    struct.pack_into(
-        prefix + _EHDR_FIELDS,
-        body,
-        0,
-        *(ident, _ET_EXEC, machine, 1, 0, 0, len(body), 0),
-        *(_EHDR.size, 0, 0, _SHDR.size, len(sections) + 1, len(sections)),
-    )
     return bytes(body + headers)
 
 
