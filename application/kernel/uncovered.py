@@ -44,19 +44,18 @@ def uncovered_rows(
 
     What the function has pushed is read from its first instructions. It is believed if a return
     address lies on the stack after it, behind a call of that very function. Otherwise the stack
-    ends there. Raises as `OrcTables.slice` does.
+    ends there. Code without a symbol is a module's or none of the kernel's, and has no row.
+    Raises as `OrcTables.slice` does.
     """
     for pc, sp in sorted(set(running)):
         part = to_rows(tables.slice(pc, pc + 1), pc - _MOST_SIZE, pc + 1, orc_format)
         if not part or part[-1].kind is not OrcKind.UNDEFINED:
             continue
-        for start in _functions(symbols, part[-1].start, pc):
-            row = _proved(memory, start, pc, sp)
-            if row is not None:
-                yield row
-                break
-        else:
-            yield OrcRow(pc, pc + 1, OrcKind.END_OF_STACK)
+        functions = _functions(symbols, part[-1].start, pc)
+        proved = (_proved(memory, start, pc, sp) for start in functions)
+        row = next(filter(None, proved), None)
+        if functions:
+            yield row or OrcRow(pc, pc + 1, OrcKind.END_OF_STACK)
 
 
 def _functions(symbols: KernelSymbols, low: int, pc: int) -> list[int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdump_gdbserver.application.kernel.uncovered import _proved
+from kdump_gdbserver.application.kernel.uncovered import _proved, uncovered_rows
 from kdump_gdbserver.domain.address_space import SegmentedAddressSpace
-from kdump_gdbserver.domain.kernel.orc import OrcKind, OrcRegister
+from kdump_gdbserver.domain.kernel.orc import OrcFormat, OrcKind, OrcRegister
 from kdump_gdbserver.domain.symbols.orc import OrcRow
 
 FUNCTION, CALLER, SP = 0xFFFF_FFFF_811D_38D0, 0xFFFF_FFFF_810C_5000, 0xFFFF_C900_0001_0000
@@ -56,3 +57,16 @@ def test_a_call_of_another_function_is_no_proof() -> None:
 def test_any_code_gives_a_proved_row_or_none(code: bytes, into: int, above: int) -> None:
     row = _proved(memory_of(code), FUNCTION, FUNCTION + into, SP + above)
     assert row is None or row.sp_offset == SIZE + 8 - above
+
+
+def test_code_without_a_symbol_is_left_to_others() -> None:
+    """A module's: its own unwind data may come with the file that the user loads for it."""
+    memory = memory_of(b"")
+    entries = [(FUNCTION - 0x100, 0, 0, 0)]
+    tables = SimpleNamespace(slice=lambda low, high: entries)
+    symbols = SimpleNamespace(next_symbol=lambda address: None)
+    rows = uncovered_rows(memory, symbols, tables, OrcFormat.TYPES, [(PC, SP)])  # type: ignore[arg-type]
+    assert list(rows) == []
+    symbols = SimpleNamespace(next_symbol=lambda at: FUNCTION if at < FUNCTION else None)
+    rows = uncovered_rows(memory, symbols, tables, OrcFormat.TYPES, [(PC, SP)])  # type: ignore[arg-type]
+    assert list(rows) == [OrcRow(PC, PC + 1, OrcKind.END_OF_STACK)]
