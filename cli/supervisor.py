@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kdump_gdbserver.adapters.rsp_tcp.transport.listeners import Listeners
 from kdump_gdbserver.adapters.sandbox.limits import lift_cpu_limit
@@ -157,7 +157,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             ends = Ends(theirs.detach(), kept, *(write for _, write in pipes))
-            self._be_worker(ends, parent, first)
+            worker.run(self._work, ends, self._options, parent, first)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         for _, write in pipes:
@@ -167,9 +167,6 @@ class Supervisor:
         process = _Worker(pid, ours, output, errors, noise, kept, deadline)
         process.open_ends = {ours.fileno(), output, errors, noise}
         return process
-
-    def _be_worker(self, ends: Ends, parent: int, first: bool) -> NoReturn:
-        worker.run(self._work, ends, self._options, parent, first)
 
     def _watch(self, process: _Worker, woken: socket.socket) -> int | None:
         """Return the exit status when all is over, None when the worker has died."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kdump_gdbserver.application.kernel.cpus import Cpu
 from kdump_gdbserver.application.kernel.kernel_survey import KernelSurvey
+from kdump_gdbserver.domain.address_space import USER_END
 from kdump_gdbserver.domain.arch.frames import FrameRange, FrameRule, KernelCode
 from kdump_gdbserver.domain.arch.model import Arch
 
 _USER_MODE = "user_mode"  # what debuggers are to call the frame of a user program
-_USER_END = 1 << 55
 
 
 def entry_frames_image(survey: KernelSurvey, base: int) -> bytes | None:
@@ -38,4 +38,4 @@ def entry_frames_image(survey: KernelSurvey, base: int) -> bytes | None:
 
 def _is_program(cpu: Cpu, arch: Arch) -> bool:
     """Whether a CPU was in a user program, whose stack ends there."""
-    return arch.is_user_mode(cpu.registers) and 0 < cpu.registers[arch.pc] < _USER_END
+    return arch.is_user_mode(cpu.registers) and 0 < cpu.registers[arch.pc] < USER_END

@@ -41,6 +41,16 @@ class Window(NamedTuple):
     physical: int
 
 
+def permissions_by(write: int, execute: int) -> Callable[[int, Sequence[int]], str]:
+    """Return what tells permissions by two bits of the last entry, set where they are given."""
+
+    def permissions(address: int, entries: Sequence[int]) -> str:
+        last = entries[-1] if entries else write | execute
+        return "r" + "w" * bool(last & write) + "x" * bool(last & execute)
+
+    return permissions
+
+
 class TableForm:
     """One configuration of page tables: how an address is cut, and what entries say.
 

@@ -6,7 +6,7 @@ arch/powerpc/include/asm/book3s/64/radix.h. Kernels that use a hashed page table
 walk; what such a kernel maps linearly is known by its address all the same.
 """
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional
 
 from ..address_space import AddressSpace
 from ..errors import MemoryFault
@@ -22,6 +22,7 @@ from .paging import (
     TableForm,
     Window,
     at_physical,
+    permissions_by,
 )
 from .task_state import TaskState, UserTables
 
@@ -94,11 +95,6 @@ def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTable
         return None
     root = at_physical(top - _DIRECT, 51, 4096)
     return None if root is None else KernelTables(table_form(info.page_size, 52), root, top)
-
-
-def _permissions(address: int, entries: Sequence[int]) -> str:
-    last = entries[-1] if entries else _WRITE | _EXECUTE
-    return "r" + "w" * bool(last & _WRITE) + "x" * bool(last & _EXECUTE)
 
 
 def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
@@ -206,7 +202,7 @@ PPC64LE = Arch(
     vmcoreinfo_marks=("SYMBOL(vmemmap_list)", "SYMBOL(mmu_psize_defs)"),
     triple="powerpc64le-unknown-linux-gnu",
     kdumpfile_name="ppc64",
-    paging=Paging(_find_tables, table_form, _permissions, split=True),
+    paging=Paging(_find_tables, table_form, permissions_by(_WRITE, _EXECUTE), split=True),
     prstatus=PRSTATUS,
     first_symbol="_stext",
     first_segment=_first_segment,

@@ -5,7 +5,7 @@ Sources: GDB manual, "RISC-V Features"; names and DWARF numbers from the RISC-V 
 "Sv39", "Sv48", "Sv57" and "Svnapot", and arch/riscv/include/asm/pgtable-bits.h.
 """
 
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional
 
 from ..address_space import USER_END, AddressSpace
 from ..errors import MemoryFault
@@ -20,6 +20,7 @@ from .paging import (
     Paging,
     TableForm,
     at_physical,
+    permissions_by,
 )
 from .task_state import TaskState, UserTables
 
@@ -104,11 +105,6 @@ def _find_tables(info: Vmcoreinfo, memory: AddressSpace) -> Optional[KernelTable
     # The table of whatever process there was has all of the kernel.
     root = at_physical((satp & (1 << 44) - 1) << 12, 56, 4096)
     return KernelTables(table_form(bits), root) if root else None
-
-
-def _permissions(address: int, entries: Sequence[int]) -> str:
-    last = entries[-1] if entries else _WRITE | _EXECUTE
-    return "r" + "w" * bool(last & _WRITE) + "x" * bool(last & _EXECUTE)
 
 
 def _first_segment(info: Vmcoreinfo, memory: AddressSpace) -> Optional[int]:
@@ -203,7 +199,7 @@ RISCV64 = Arch(
     vmcoreinfo_marks=("NUMBER(satp)", "NUMBER(va_kernel_pa_offset)"),
     triple="riscv64-unknown-linux-gnu",
     kdumpfile_name="riscv64",
-    paging=Paging(_find_tables, _form, _permissions, page_size=4096),
+    paging=Paging(_find_tables, _form, permissions_by(_WRITE, _EXECUTE), page_size=4096),
     prstatus=PRSTATUS,
     image_base=0xFFFFFFFF80000000,  # LOAD_OFFSET in arch/riscv/kernel/vmlinux.lds.S
     first_symbol="_start",
