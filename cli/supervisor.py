@@ -281,7 +281,7 @@ class Supervisor:
         from kdump_gdbserver.cli.symbol_choice import download
 
         build_id, _, machine = wanted.decode("ascii", "replace").partition(" ")
-        path, words, began = "", "for debuginfod was interrupted", time.monotonic()
+        path, words, began = "", "debuginfod was interrupted", time.monotonic()
         with contextlib.suppress(KeyboardInterrupt, ValueError):
             self._downloading = True
             try:

@@ -41,12 +41,12 @@ class SymbolChoice:
     def line(self) -> str:
         """Return the comment that tells it, for the printed lines."""
         if self.found is not None:
-            where = f"{printable(self.found.path)}, {self.why}"
+            where = printable(self.found.path)
         elif self.symbols == "none":
-            where = f"none, {self.why}"
+            where = "none"
         else:
-            where = f"names and types out of the dump, {self.why}"
-        return f"# A gdb that is given no file takes for symbols: {where}\n"
+            where = "the dump's own names and types"
+        return f"# Symbols for a gdb without a file: {where} ({self.why})\n"
 
 
 def download(wanted: WantedKernel) -> Downloaded:
@@ -61,11 +61,11 @@ def download(wanted: WantedKernel) -> Downloaded:
         except KeyboardInterrupt as stop:
             if type(stop) is not KeyboardInterrupt:  # told to end
                 raise
-            return None, "for debuginfod was interrupted"
+            return None, "debuginfod was interrupted"
     if found is not None:
         return found, found.how
-    problem = f" ({printable(client.problem)})" if client.problem else ""
-    return None, f"for no vmlinux was found{problem}"
+    problem = f": {printable(client.problem)}" if client.problem else ""
+    return None, f"no vmlinux was found{problem}"
 
 
 def choose_symbols(
@@ -83,7 +83,7 @@ def choose_symbols(
     info = dump.vmcoreinfo
     if info.build_id is None:
         choice = SymbolChoice(
-            symbols, given, None, "for the dump tells no build-id to know its vmlinux by"
+            symbols, given, None, "the dump has no build-id to find its vmlinux by"
         )
     else:
         wanted = WantedKernel(
@@ -95,7 +95,7 @@ def choose_symbols(
         choice = _given(wanted, given, symbols) if given else _find(wanted, symbols, download)
     if symbols == "vmlinux" and choice.found is None:
         raise InputError(
-            f"--symbols vmlinux: there is none to serve, {choice.why}; give the dumped kernel's"
+            f"--symbols vmlinux: there is none to serve: {choice.why}; give the dumped kernel's"
             " vmlinux with -v"
         )
     return choice
@@ -107,15 +107,15 @@ def _given(wanted: WantedKernel, given: SymbolFile, symbols: str | None) -> Symb
     path = str(Path(given.path).absolute())
     if given.build_id != wanted.build_id:
         return SymbolChoice(
-            symbols, given, None, f"for {printable(given.path)} has not the dump's build-id"
+            symbols, given, None, f"{printable(given.path)} has another build-id than the dump"
         )
     opened = _this_machine().open(path)
     if opened is None:
-        return SymbolChoice(symbols, given, None, f"for {printable(given.path)} is no regular file")
+        return SymbolChoice(symbols, given, None, f"{printable(given.path)} is not a regular file")
     has_dwarf = is_vmlinux_of(opened.read, opened.size, wanted.build_id, wanted.machine)
     opened.close()
     if not has_dwarf:
-        return SymbolChoice(symbols, given, None, f"for {printable(given.path)} has no DWARF")
+        return SymbolChoice(symbols, given, None, f"{printable(given.path)} has no DWARF")
     return SymbolChoice(symbols, given, FoundVmlinux(path, GIVEN), GIVEN)
 
 
@@ -128,7 +128,7 @@ def _find(
     if found is not None:
         return SymbolChoice(symbols, None, found, found.how)
     if not os.environ.get("DEBUGINFOD_URLS"):
-        return SymbolChoice(symbols, None, None, "for no vmlinux was found")
+        return SymbolChoice(symbols, None, None, "no vmlinux was found")
     return SymbolChoice(symbols, None, *download(wanted))
 
 

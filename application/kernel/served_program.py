@@ -112,7 +112,7 @@ class DumpsOwnSymbols:
             file = compressed(file)
         except (NoSymbolsError, MemoryFault, ValueError) as error:
             nothing = identity(self._memory)
-            return nothing, f"{nothing.describe()}: the dump's own cannot be had: {error}"
+            return nothing, f"{nothing.describe()}; the dump's own could not be made: {error}"
         missing = "".join(f"; {each}" for each in image.missing)
         parts = read_sections(lambda at, count: file[at : at + count], len(file)).parts
         size = f"{len(file) / (1 << 20):.1f} MiB"

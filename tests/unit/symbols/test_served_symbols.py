@@ -183,7 +183,9 @@ def test_without_kallsyms_the_build_id_is_left() -> None:
     elf = served(view)
     assert elf.get_section_by_name(".symtab") is None
     assert elf.get_section_by_name(".note.gnu.build-id") is not None
-    assert words(view).startswith("no symbols, only the kernel's build-id: the dump's own cannot")
+    assert words(view).startswith(
+        "no symbols, only the kernel's build-id; the dump's own could not"
+    )
 
 
 def test_the_first_segment_is_where_gdb_is_told_that_the_kernel_begins() -> None:

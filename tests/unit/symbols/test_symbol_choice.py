@@ -44,7 +44,7 @@ def printed(choice: SymbolChoice, vmlinux: str | None = None) -> list[str]:
 
 
 def last_line(choice: SymbolChoice) -> str:
-    start = "# A gdb that is given no file takes for symbols: "
+    start = "# Symbols for a gdb without a file: "
     line = printed(choice)[-1]
     assert line.startswith(start)
     return line.removeprefix(start)
@@ -70,7 +70,7 @@ def test_a_vmlinux_in_the_working_directory_is_told_and_served(tmp_path: Path) -
     choice = choose(WITH_ID.dump())
     assert choice.found == FoundVmlinux(str(path), "found in the working directory")
     assert printed(choice)[2] == f"file {path} -o {KASLR:#x}"
-    assert last_line(choice) == f"{path}, found in the working directory"
+    assert last_line(choice) == f"{path} (found in the working directory)"
     view = view_of(choice)
     stub = content(view, KERNEL_FILE)
     assert stub is not None
@@ -98,7 +98,7 @@ def test_what_v_gives_is_served_and_printed_as_it_was_given(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        (VMLINUX.replace(BUILD_ID, b"\x11" * 20), "has not the dump's build-id"),
+        (VMLINUX.replace(BUILD_ID, b"\x11" * 20), "has another build-id than the dump"),
         (VMLINUX.replace(b".debug_info", b".debug_infx"), "has no DWARF"),
     ],
 )
@@ -110,7 +110,7 @@ def test_what_v_gives_is_not_served_if_it_is_not_the_dumps(
     given.write_bytes(wrong)
     choice = choose(WITH_ID.dump(), given=given)
     assert choice.found is None
-    assert last_line(choice).endswith(f", for {given} {why}")
+    assert last_line(choice).endswith(f"({given} {why})")
     assert content(view_of(choice), DEBUG_FILE) is None
 
 
@@ -118,7 +118,7 @@ def test_a_dump_without_a_build_id_proves_no_vmlinux(tmp_path: Path) -> None:
     (tmp_path / "vmlinux").write_bytes(VMLINUX)
     choice = choose(KERNEL.dump())
     assert choice.found is None
-    assert last_line(choice).endswith(", for the dump tells no build-id to know its vmlinux by")
+    assert last_line(choice).endswith("(the dump has no build-id to find its vmlinux by)")
 
 
 def test_no_vmlinux_leaves_the_lines_as_they_were() -> None:
@@ -126,7 +126,7 @@ def test_no_vmlinux_leaves_the_lines_as_they_were() -> None:
     lines = printed(choice)
     assert lines[2] == f"file <vmlinux> -o {KASLR:#x}"
     assert lines[:-1] == printed(SymbolChoice(None, None, None, ""))[:-1]
-    assert last_line(choice).endswith(", for no vmlinux was found")
+    assert last_line(choice).endswith("(no vmlinux was found)")
 
 
 def test_options_overrule(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_options_overrule(tmp_path: Path) -> None:
     assert choose(WITH_ID.dump(), "vmlinux").found is not None
     choice = choose(WITH_ID.dump(), "none")
     assert choice.found is None
-    assert last_line(choice) == "none, as --symbols none says"
+    assert last_line(choice) == "none (as --symbols none says)"
     view = view_of(choice)
     assert content(view, DEBUG_FILE) is None
     assert view.served is not None
@@ -167,7 +167,7 @@ def test_an_interrupted_download_goes_on_without_but_a_signal_ends(
         raise raised
 
     monkeypatch.setattr(Debuginfod, "find", find)
-    assert last_line(choose(WITH_ID.dump())).endswith(", for debuginfod was interrupted")
+    assert last_line(choose(WITH_ID.dump())).endswith("(debuginfod was interrupted)")
     raised = _Told()
     with pytest.raises(_Told):
         choose(WITH_ID.dump())
@@ -177,7 +177,7 @@ def test_why_debuginfod_has_none_is_told_on_the_line(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:1")
     monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", "/nonexistent")
     line = last_line(choose(WITH_ID.dump()))
-    assert ", for no vmlinux was found (http://127.0.0.1:1: " in line
+    assert "(no vmlinux was found: http://127.0.0.1:1: " in line
 
 
 class Terminal(io.StringIO):
