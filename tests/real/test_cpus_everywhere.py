@@ -204,3 +204,22 @@ def test_a_dump_that_does_not_carry_vmcoreinfo_tells_the_same(
     assert dump.vmcoreinfo.lines == {k: v for k, v in info.items() if k != "CRASHTIME"}
     dump.close()
     path.unlink()
+
+
+def test_a_big_endian_machine_shows_no_pid_but_what_its_cpus_ran() -> None:
+    """QEMU counts pids in the notes in its own byte order; without vmlinux some stay unknown."""
+    real = get_dump("6.1", "panic", "s390x")
+    truth = {**expected_pids(real), 1: 0}
+    compared = 0
+    for form in readable(real):
+        for vmlinux in (None, ElfSymbolFile(str(real.vmlinux))):
+            with opened(real, form) as dump:
+                for thread in open_kernel_view(dump, vmlinux).threads:
+                    match = re.fullmatch(r"CPU #(\d+)(?: pid (\d+)| (idle))?", thread.extra)
+                    assert match, thread.extra
+                    if match[2] or match[3]:
+                        assert int(match[2] or 0) == truth[int(match[1])], (form, thread.extra)
+                        compared += 1
+                    else:
+                        assert vmlinux is None, (form, thread.extra)
+    assert compared >= 3 * len(readable(real))
